@@ -1,0 +1,2 @@
+"""int8 for NumPy: exact quantization arithmetic, int8 products and convolutions."""
+from quantlib.params import QType, QuantParams
