@@ -133,7 +133,7 @@ class QType:
         return 0 if self.signed else 1 << (self.bits - 1)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class QuantParams:
     """Which real each code stands for: ``real = scale * (code - zero_point)``.
 
@@ -183,14 +183,20 @@ class QuantParams:
     scale: npt.NDArray[Any]
     zero_point: npt.NDArray[Any]
     qtype: QType
-    axis: int | None = None
-    block_size: int | None = None
+    axis: int | None
+    block_size: int | None
 
-    def __post_init__(self) -> None:
-        qtype = QType.of(self.qtype)
-        scale = as_scale(self.scale, "scale")
-        zero_point = as_zero_point(self.zero_point, "zero_point", qtype)
-        axis, block_size = self.axis, self.block_size
+    def __init__(
+        self,
+        scale: npt.ArrayLike,
+        zero_point: npt.ArrayLike,
+        qtype: Any,
+        axis: int | None = None,
+        block_size: int | None = None,
+    ) -> None:
+        target = QType.of(qtype)
+        scales = as_scale(scale, "scale")
+        zero_points = as_zero_point(zero_point, "zero_point", target)
         if axis is not None:
             axis = as_index(axis, "axis")
         if block_size is not None:
@@ -199,27 +205,18 @@ class QuantParams:
                 raise ValueError(f"block_size is {block_size}; it must be 1 or more")
             if axis is None:
                 raise ValueError("block_size is given without axis, the axis to cut into blocks")
-        if axis is None:
-            if scale.size != 1:
-                raise ValueError(
-                    f"scale has shape {scale.shape}; without axis it must be a scalar (per-tensor)"
-                )
-            scale = scale.reshape(())
-        elif block_size is None and scale.ndim != 1:
-            raise ValueError(f"scale has shape {scale.shape}; per-channel it must be 1-D")
-        elif block_size is not None and not -scale.ndim <= axis < scale.ndim:
-            raise ValueError(f"axis is {axis}, but scale has only {scale.ndim} dimensions")
-        if zero_point.size == 1:
-            zero_point = np.full(scale.shape, zero_point.reshape(()), zero_point.dtype)
-        if zero_point.shape != scale.shape:
+        scales = _shaped_scale(scales, axis, block_size)
+        if zero_points.size == 1:
+            zero_points = np.full(scales.shape, zero_points.reshape(()), zero_points.dtype)
+        if zero_points.shape != scales.shape:
             raise ValueError(
-                f"zero_point has shape {zero_point.shape}; it must be a scalar or have "
-                f"the shape of scale, {scale.shape}"
+                f"zero_point has shape {zero_points.shape}; it must be a scalar or have "
+                f"the shape of scale, {scales.shape}"
             )
         for field, value in (
-            ("scale", _frozen(scale)),
-            ("zero_point", _frozen(zero_point)),
-            ("qtype", qtype),
+            ("scale", _frozen(scales)),
+            ("zero_point", _frozen(zero_points)),
+            ("qtype", target),
             ("axis", axis),
             ("block_size", block_size),
         ):
@@ -343,6 +340,23 @@ class QuantParams:
         return QuantParams, (self.scale, self.zero_point, self.qtype, self.axis, self.block_size)
 
 
+def _shaped_scale(
+    scale: npt.NDArray[Any], axis: int | None, block_size: int | None
+) -> npt.NDArray[Any]:
+    """`scale`, if its shape is one that `axis` and `block_size` allow."""
+    if axis is None:
+        if scale.size != 1:
+            raise ValueError(
+                f"scale has shape {scale.shape}; without axis it must be a scalar (per-tensor)"
+            )
+        return scale.reshape(())
+    if block_size is None and scale.ndim != 1:
+        raise ValueError(f"scale has shape {scale.shape}; per-channel it must be 1-D")
+    if block_size is not None and not -scale.ndim <= axis < scale.ndim:
+        raise ValueError(f"axis is {axis}, but scale has only {scale.ndim} dimensions")
+    return scale
+
+
 def as_scale(scale: Any, name: str) -> npt.NDArray[Any]:
     """`scale` as an array of float16, float32 or float64, every entry finite and positive."""
     array = np.asarray(scale)
@@ -357,9 +371,7 @@ def as_scale(scale: Any, name: str) -> npt.NDArray[Any]:
         array = array.astype(array.dtype.newbyteorder("="))
     bad = ~(np.isfinite(array) & (array > 0))
     if np.any(bad):
-        raise ValueError(
-            f"{name} must be finite and greater than 0; it holds {array[bad].flat[0]}"
-        )
+        raise ValueError(f"{name} must be finite and greater than 0; it holds {array[bad].flat[0]}")
     return array
 
 

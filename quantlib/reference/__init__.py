@@ -1,0 +1,44 @@
+"""The definitions: every operation in a few lines of NumPy, under the name of its fast twin.
+
+This package is the specification. ``quantlib.reference.f(...)`` takes the arguments of
+``quantlib.f(...)`` and returns the same bits; it touches no C, and it is written to be read and to
+be checked against, not to be fast. ``docs/quantization.md`` derives the arithmetic.
+"""
+
+from quantlib.reference.affine import (
+    clip,
+    dequantize,
+    dequantize_linear,
+    dynamic_quantize_linear,
+    fake_quantize,
+    min_max,
+    quantize,
+    quantize_linear,
+)
+from quantlib.reference.conv import QLinearConv, conv_integer, qlinear_conv
+from quantlib.reference.matmul import (
+    MatMulInteger,
+    QLinearMatMul,
+    matmul_integer,
+    qlinear_matmul,
+)
+from quantlib.reference.requantize import requantize
+
+__all__ = [
+    "MatMulInteger",
+    "QLinearConv",
+    "QLinearMatMul",
+    "clip",
+    "conv_integer",
+    "dequantize",
+    "dequantize_linear",
+    "dynamic_quantize_linear",
+    "fake_quantize",
+    "matmul_integer",
+    "min_max",
+    "qlinear_conv",
+    "qlinear_matmul",
+    "quantize",
+    "quantize_linear",
+    "requantize",
+]

@@ -1,0 +1,291 @@
+"""Integer convolutions and their quantized form, in any number of spatial dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from quantlib._arguments import (
+    Activation,
+    Array,
+    ConvShape,
+    as_bytes,
+    conv_shape,
+    conv_zero_points,
+    deliver,
+    no_images,
+    qlinear_conv_output,
+)
+from quantlib.reference.requantize import exact_int32, finish
+
+
+def conv_integer(
+    x: npt.ArrayLike,
+    w: npt.ArrayLike,
+    x_zero_point: npt.ArrayLike | None = None,
+    w_zero_point: npt.ArrayLike | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    layout: str = "NCHW",
+    out: Array | None = None,
+) -> Array:
+    """ONNX's ConvInteger: an exact int32 convolution of codes less their zero points.
+
+    Parameters
+    ----------
+    x : array_like of int8 or uint8, shape (N, C, D1, ...)
+        Codes of the input; ``(N, D1, ..., C)`` when `layout` is "NHWC".
+    w : array_like of int8 or uint8, shape (M, C / group, k1, ...)
+        Codes of the weights, in this order for both layouts.
+    x_zero_point : array_like of int, optional
+        A scalar in the type of `x`; padding stands for the real 0, so it has this code.
+    w_zero_point : array_like of int, optional
+        In the type of `w`: a scalar, or one entry for each output channel ``(M,)``.
+    auto_pad : {"NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"}
+        How to pad when `pads` is not given.
+    dilations, strides : sequence of int, optional
+        One for each spatial axis; 1 by default.
+    group : int
+        In how many groups the channels are split; as many as channels is depthwise.
+    kernel_shape : sequence of int, optional
+        Must equal ``w.shape[2:]``, which it is taken from by default.
+    pads : sequence of int, optional
+        Padding before every spatial axis, then after every spatial axis; 0 by default.
+    layout : {"NCHW", "NHWC"}
+        Where the channels of `x` and of the result stand.
+    out : numpy.ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    numpy.ndarray of int32
+        ``(N, M, o1, ...)``, or ``(N, o1, ..., M)`` when `layout` is "NHWC", with
+        ``o = floor((D + pads - dilation * (k - 1) - 1) / stride) + 1``.
+
+    Raises
+    ------
+    TypeError
+        If an operand is not int8 or uint8, or a zero point has another type than its operand.
+    ValueError
+        If shapes or attributes do not fit each other.
+    OverflowError
+        If an entry does not fit int32. Nothing wraps.
+
+    Notes
+    -----
+    Source: https://onnx.ai/onnx/operators/onnx__ConvInteger.html.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> x = np.arange(2, 11, dtype=np.uint8).reshape(1, 1, 3, 3)
+    >>> reference.conv_integer(x, np.ones((1, 1, 2, 2), np.uint8), np.uint8(1))[0, 0]
+    array([[12, 16],
+           [24, 28]], dtype=int32)
+    """
+    data, weights = as_bytes(x, "x"), as_bytes(w, "w")
+    shape = conv_shape(
+        data.shape,
+        weights.shape,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        pads=pads,
+        strides=strides,
+        layout=layout,
+    )
+    zx, zw = conv_zero_points(data, weights, shape, x_zero_point, w_zero_point)
+    return deliver(exact_int32(_sums(data, weights, zx, zw, shape), "an entry of the result"), out)
+
+
+def qlinear_conv(
+    x: npt.ArrayLike,
+    x_scale: npt.ArrayLike,
+    x_zero_point: npt.ArrayLike | None,
+    w: npt.ArrayLike,
+    w_scale: npt.ArrayLike,
+    w_zero_point: npt.ArrayLike | None,
+    y_scale: npt.ArrayLike | None,
+    y_zero_point: npt.ArrayLike | None,
+    b: npt.ArrayLike | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    layout: str = "NCHW",
+    activation: Activation = None,
+    out: Array | None = None,
+) -> Array:
+    """ONNX's QLinearConv: a convolution of quantized operands, quantized again.
+
+    Parameters
+    ----------
+    x, x_zero_point, w, w_zero_point
+        As in `conv_integer`.
+    x_scale : array_like of float
+        A scalar.
+    w_scale : array_like of float
+        A scalar, or one entry for each output channel ``(M,)``.
+    y_scale : array_like of float or None
+        A scalar. None asks for float32 results.
+    y_zero_point : array_like of int or None
+        A scalar; its dtype, int8 or uint8, is that of the result. An int without a dtype, or None
+        for 0, takes the type of `x`.
+    b : array_like of int32, optional
+        A scalar or ``(M,)``, in units of ``x_scale * w_scale``, added to the accumulators.
+    auto_pad, dilations, group, kernel_shape, pads, strides, layout
+        As in `conv_integer`.
+    activation : {"relu", "relu6"} or (float, float), optional
+        Keep the real result between two bounds.
+    out : numpy.ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape that `conv_integer` gives:
+        ``saturate(rint(f32(acc) * m) + y_zero_point)`` with the exact accumulator ``acc`` of
+        `conv_integer` plus bias and ``m = f32(f32(x_scale * w_scale) / y_scale)``, kept between
+        the codes of the activation's bounds; or, without `y_scale`,
+        ``f32(acc) * f32(x_scale * w_scale)`` kept between the bounds.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If shapes or attributes do not fit each other, a scale is not finite and positive, or the
+        scales' product overflows.
+    OverflowError
+        If an accumulator does not fit int32. Nothing wraps.
+
+    Notes
+    -----
+    Scales of float16 and float64 are rounded to float32. Source:
+    https://onnx.ai/onnx/operators/onnx__QLinearConv.html; the rounding is ONNX Runtime's, see
+    `requantize`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> x, w = np.uint8([[[3, 5, 7]]]), np.int8([[[1, -1]]])
+    >>> reference.qlinear_conv(x, 1.0, 3, w, 0.5, 0, 0.25, np.int8(0), pads=(1, 0))
+    array([[[ 0, -4, -4]]], dtype=int8)
+    """
+    data, weights = as_bytes(x, "x"), as_bytes(w, "w")
+    shape = conv_shape(
+        data.shape,
+        weights.shape,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        pads=pads,
+        strides=strides,
+        layout=layout,
+    )
+    zx, zw = conv_zero_points(data, weights, shape, x_zero_point, w_zero_point)
+    output, bias = qlinear_conv_output(
+        data, shape, x_scale, w_scale, y_scale, y_zero_point, b, activation
+    )
+    acc = exact_int32(_sums(data, weights, zx, zw, shape) + bias, "an accumulator of the result")
+    return deliver(finish(acc, output), out)
+
+
+class QLinearConv:
+    """`qlinear_conv` with everything but `x` fixed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> layer = reference.QLinearConv(np.int8([[[1, -1]]]), 0.5, x_scale=1.0, x_zero_point=3)
+    >>> layer(np.uint8([[[3, 5, 7]]]))
+    array([[[-1., -1.]]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        w: npt.ArrayLike,
+        w_scale: npt.ArrayLike,
+        w_zero_point: npt.ArrayLike | None = None,
+        *,
+        x_scale: npt.ArrayLike,
+        x_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike | None = None,
+        y_zero_point: npt.ArrayLike | None = None,
+        b: npt.ArrayLike | None = None,
+        activation: Activation = None,
+        auto_pad: str = "NOTSET",
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        layout: str = "NCHW",
+    ) -> None:
+        weights = as_bytes(w, "w").copy()
+        self._definition = partial(
+            qlinear_conv,
+            x_scale=x_scale,
+            x_zero_point=x_zero_point,
+            w=weights,
+            w_scale=w_scale,
+            w_zero_point=w_zero_point,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+            b=b,
+            auto_pad=auto_pad,
+            dilations=dilations,
+            group=group,
+            kernel_shape=kernel_shape,
+            pads=pads,
+            strides=strides,
+            layout=layout,
+            activation=activation,
+        )
+        self(no_images(weights, x_zero_point, dilations, group, layout))  # checks the arguments
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return self._definition(x, out=out)
+
+
+def _sums(x: Array, w: Array, zx: Array, zw: Array, shape: ConvShape) -> npt.NDArray[np.float64]:
+    """The exact sums: one matrix product for each tap of the kernel, added up.
+
+    Float64 holds every integer up to 2**53, so neither the order nor the grouping matters.
+    """
+    rank = len(shape.kernel)
+    data = np.moveaxis(x, -1, 1) if shape.layout == "NHWC" else x
+    margins = [(0, 0), (0, 0), *zip(shape.pads_begin, shape.pads_end, strict=True)]
+    data = np.pad(data.astype(np.float64) - zx, margins)
+    weights = w.astype(np.float64) - zw.reshape((-1,) + (1,) * (w.ndim - 1))
+    weights = weights.reshape(shape.group, -1, *w.shape[1:]) if w.size else weights
+    pixels = int(np.prod(shape.out_spatial))
+    per_group = shape.channels // shape.group, shape.out_channels // shape.group
+    sums = np.zeros((shape.batch, shape.group, per_group[1], pixels))
+    for tap in np.ndindex(*shape.kernel) if w.size else ():
+        window = tuple(
+            slice(t * d, t * d + (o - 1) * s + 1, s)
+            for t, d, o, s in zip(
+                tap, shape.dilations, shape.out_spatial, shape.strides, strict=True
+            )
+        )
+        columns = data[:, :, *window].reshape(shape.batch, shape.group, per_group[0], pixels)
+        sums += weights[:, :, :, *tap] @ columns
+    result = sums.reshape(shape.batch, shape.out_channels, *shape.out_spatial)
+    return np.moveaxis(result, 1, rank + 1) if shape.layout == "NHWC" else result

@@ -1,0 +1,240 @@
+"""Integer matrix products and their quantized forms.
+
+The sums are formed in float64, where integers up to 2**53 are exact in any order; an entry is at
+most ``K * 255 * 255``, so that holds for every K below 1.3e11.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from quantlib._arguments import (
+    Activation,
+    Array,
+    as_bytes,
+    deliver,
+    matmul_zero_points,
+    no_rows,
+    qlinear_matmul_output,
+)
+from quantlib.reference.requantize import exact_int32, finish
+
+
+def matmul_integer(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    a_zero_point: npt.ArrayLike | None = None,
+    b_zero_point: npt.ArrayLike | None = None,
+    *,
+    out: Array | None = None,
+) -> Array:
+    """ONNX's MatMulInteger: ``(a - a_zero_point) @ (b - b_zero_point)``, exact in int32.
+
+    Parameters
+    ----------
+    a : array_like of int8 or uint8, shape (..., M, K)
+        Left operand; dimensions as `numpy.matmul` takes them, 1-D included.
+    b : array_like of int8 or uint8, shape (..., K, N)
+        Right operand; its type need not be that of `a`.
+    a_zero_point : array_like of int, optional
+        In the type of `a`: a scalar, one entry a row ``(M,)``, or ``(..., M, 1)``.
+    b_zero_point : array_like of int, optional
+        In the type of `b`: a scalar, one entry a column ``(N,)``, or ``(..., 1, N)``.
+    out : numpy.ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    numpy.ndarray of int32, shape (..., M, N)
+        Zeros where K is 0.
+
+    Raises
+    ------
+    TypeError
+        If an operand is not int8 or uint8, or a zero point has another type than its operand.
+    ValueError
+        If the shapes do not fit.
+    OverflowError
+        If an entry does not fit int32, which needs a K above 33,025. Nothing wraps.
+
+    Notes
+    -----
+    Source: https://onnx.ai/onnx/operators/onnx__MatMulInteger.html.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> a = np.uint8([[11, 7, 3], [10, 6, 2]])
+    >>> b = np.int8([[1, 4], [2, 5], [3, -6]])
+    >>> reference.matmul_integer(a, b, np.uint8(12))
+    array([[-38, 25],
+           [-44, 22]], dtype=int32)
+    """
+    left, right = as_bytes(a, "a"), as_bytes(b, "b")
+    za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
+    return deliver(exact_int32(_sums(left, right, za, zb), "an entry of the product"), out)
+
+
+def qlinear_matmul(
+    a: npt.ArrayLike,
+    a_scale: npt.ArrayLike,
+    a_zero_point: npt.ArrayLike | None,
+    b: npt.ArrayLike,
+    b_scale: npt.ArrayLike,
+    b_zero_point: npt.ArrayLike | None,
+    y_scale: npt.ArrayLike | None,
+    y_zero_point: npt.ArrayLike | None,
+    *,
+    bias: npt.ArrayLike | None = None,
+    activation: Activation = None,
+    out: Array | None = None,
+) -> Array:
+    """ONNX's QLinearMatMul: a matrix product of quantized operands, quantized again.
+
+    Parameters
+    ----------
+    a : array_like of int8 or uint8, shape (..., M, K)
+        Codes of the left operand.
+    a_scale : array_like of float
+        A scalar, ``(M,)`` or ``(..., M, 1)``.
+    a_zero_point : array_like of int or None
+        In the shapes that `a_scale` may have and the type of `a`; None is 0.
+    b : array_like of int8 or uint8, shape (..., K, N)
+        Codes of the right operand.
+    b_scale : array_like of float
+        A scalar, ``(N,)`` or ``(..., 1, N)``.
+    b_zero_point : array_like of int or None
+        In the shapes that `b_scale` may have and the type of `b`; None is 0.
+    y_scale : array_like of float or None
+        A scalar, ``(M,)`` or ``(..., M, 1)``. None asks for float32 results.
+    y_zero_point : array_like of int or None
+        In the shapes that `y_scale` may have; its dtype, int8 or uint8, is that of the result. An
+        int without a dtype, or None for 0, takes the type of `a`.
+    bias : array_like of int32, optional
+        A scalar or ``(N,)``, in units of ``a_scale * b_scale``, added to the accumulators.
+    activation : {"relu", "relu6"} or (float, float), optional
+        Keep the real result between two bounds.
+    out : numpy.ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    numpy.ndarray, shape (..., M, N)
+        ``saturate(rint(f32(acc) * m) + y_zero_point)`` with the exact accumulator ``acc`` of
+        `matmul_integer` plus bias and ``m = f32(f32(a_scale * b_scale) / y_scale)``, kept between
+        the codes of the activation's bounds; or, without `y_scale`,
+        ``f32(acc) * f32(a_scale * b_scale)`` kept between the bounds.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If shapes do not fit, a scale is not finite and positive, or their product overflows.
+    OverflowError
+        If an accumulator does not fit int32. Nothing wraps.
+
+    Notes
+    -----
+    Scales of float16 and float64 are rounded to float32. Source:
+    https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html; the rounding is ONNX Runtime's, see
+    `requantize`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> a, b = np.uint8([[130, 126]]), np.int8([[10, 20], [30, -40]])
+    >>> reference.qlinear_matmul(a, 0.5, 128, b, 0.1, 0, 1.0, np.int8(0))
+    array([[-2,  6]], dtype=int8)
+    """
+    left, right = as_bytes(a, "a"), as_bytes(b, "b")
+    za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
+    output, offset = qlinear_matmul_output(
+        left, right, a_scale, b_scale, y_scale, y_zero_point, bias, activation
+    )
+    acc = exact_int32(_sums(left, right, za, zb) + offset, "an accumulator of the product")
+    return deliver(finish(acc, output), out)
+
+
+class MatMulInteger:
+    """`matmul_integer` with its right operand fixed: ``MatMulInteger(b, zb)(a, za)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> product = reference.MatMulInteger(np.int8([[1, 2], [3, 4]]))
+    >>> product(np.uint8([[1, 1]]))
+    array([[4, 6]], dtype=int32)
+    """
+
+    def __init__(self, b: npt.ArrayLike, b_zero_point: npt.ArrayLike | None = None) -> None:
+        self._right = as_bytes(b, "b").copy(), b_zero_point
+        self(no_rows(self._right[0], None))  # checks the arguments
+
+    def __call__(
+        self,
+        a: npt.ArrayLike,
+        a_zero_point: npt.ArrayLike | None = None,
+        *,
+        out: Array | None = None,
+    ) -> Array:
+        b, b_zero_point = self._right
+        return matmul_integer(a, b, a_zero_point, b_zero_point, out=out)
+
+
+class QLinearMatMul:
+    """`qlinear_matmul` with everything but `a` fixed; `a_scale`, `a_zero_point`, `y_scale` and
+    `y_zero_point` are scalars.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> layer = reference.QLinearMatMul(np.int8([[10], [30]]), 0.1, a_scale=0.5, a_zero_point=128)
+    >>> layer(np.uint8([[130, 126]]))
+    array([[-2.]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        b: npt.ArrayLike,
+        b_scale: npt.ArrayLike,
+        b_zero_point: npt.ArrayLike | None = None,
+        *,
+        a_scale: npt.ArrayLike,
+        a_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike | None = None,
+        y_zero_point: npt.ArrayLike | None = None,
+        bias: npt.ArrayLike | None = None,
+        activation: Activation = None,
+    ) -> None:
+        right = as_bytes(b, "b").copy()
+        self._definition = partial(
+            qlinear_matmul,
+            a_scale=a_scale,
+            a_zero_point=a_zero_point,
+            b=right,
+            b_scale=b_scale,
+            b_zero_point=b_zero_point,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+            bias=bias,
+            activation=activation,
+        )
+        self(no_rows(right, a_zero_point))  # checks the arguments
+
+    def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return self._definition(a, out=out)
+
+
+def _sums(a: Array, b: Array, za: Array, zb: Array) -> npt.NDArray[np.float64]:
+    """The exact product of the codes less their zero points."""
+    left, right = a.astype(np.float64) - za, b.astype(np.float64) - zb
+    product: npt.NDArray[np.float64] = np.asarray(left @ right)
+    return product
