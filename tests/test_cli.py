@@ -1,0 +1,83 @@
+"""The command line, as a user calls it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+from quantlib import cli, demo
+
+
+def quantlib(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "quantlib", *arguments], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_demo() -> None:
+    done = quantlib("demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    for method in demo.CALIBRATORS:
+        assert method in done.stdout
+
+
+def test_demo_as_json() -> None:
+    done = quantlib("demo", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    report = json.loads(done.stdout)
+    assert report["float32_accuracy"] >= 0.975
+    assert [result["method"] for result in report["int8"]] == list(demo.CALIBRATORS)
+
+
+def test_version() -> None:
+    done = quantlib("--version")
+    assert done.returncode == 0
+    assert done.stdout == f"quantlib {metadata.version('quantlib-int8')}\n"
+
+
+def test_the_installed_command_is_this_one() -> None:
+    (script,) = metadata.entry_points(group="console_scripts", name="quantlib")
+    assert script.load() is cli.main
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(["--help"])
+    assert exit_info.value.code == 0
+    text = capsys.readouterr().out
+    assert all(command.name in text for command in cli.COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no-such-command"], "no-such-command"),
+        ([], "command"),
+        (["demo", "--no-such-option"], "--no-such-option"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_info:
+        cli.main(arguments)
+    assert exit_info.value.code == 2
+    text = capsys.readouterr().err
+    assert text.startswith("quantlib")
+    assert message in text
+    assert text.count("\n") == 1
+
+
+def test_errors_are_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise ValueError("the disk is full")
+
+    monkeypatch.setattr(demo, "run_demo", fail)
+    assert cli.main(["demo"]) == 2
+    assert capsys.readouterr().err == "quantlib: the disk is full\n"
