@@ -1,0 +1,98 @@
+"""Where the least cost lies: the search over ranges that `mse` and the divergences share.
+
+A range is a pair of ends, ``low <= 0 <= high``. The cost of a range is cheap to evaluate for many
+ranges at once but has no useful derivative, is not convex, and its best end may lie anywhere from
+the largest value down to a thousandth of it. So each end is searched first on a geometric grid
+and then, twice, on a finer uniform one around the best so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Cost", "Ends", "search_range"]
+
+Ends = npt.NDArray[np.float64]
+Cost = Callable[[Ends, Ends], Ends]  # (low, high), both of shape (candidates,), to their costs
+
+FRACTIONS = 2.0 ** (-np.arange(40, -1, -1) / 4)  # four per octave, ten octaves, up to 1
+REFINEMENTS = 2
+FINER = 8  # candidates on each side of the best one in a refinement
+ROUNDS = 2
+
+
+def search_range(cost: Cost, lowest: float, highest: float) -> tuple[float, float]:
+    """The range of least cost within the range of the data.
+
+    Both ends are first moved in together, ``low = max(lowest, -t)`` and
+    ``high = min(highest, t)``. Where the data has both signs, each end is then searched by
+    itself with the other one held, twice in turn (coordinate descent). The cost never rises from
+    step to step, and of equal costs the wider range is taken.
+
+    Parameters
+    ----------
+    cost : callable
+        Takes the low and the high ends of the candidates, float64 arrays of one shape
+        ``(candidates,)``, and returns their costs, of the same shape.
+    lowest, highest : float
+        The ends of the data's range, ``lowest <= 0 <= highest`` and ``lowest < highest``.
+
+    Returns
+    -------
+    low, high : float
+        ``lowest <= low <= 0 <= high <= highest``.
+
+    Examples
+    --------
+    >>> low, high = search_range(lambda low, high: (low + 1) ** 2 + (high - 3) ** 2, -8.0, 8.0)
+    >>> round(low, 1), round(high, 1)
+    (-1.0, 3.0)
+    """
+
+    if -lowest > highest:  # the longer side goes first, so that data and its negative agree
+        low, high = search_range(lambda low, high: cost(-high, -low), -highest, -lowest)
+        return -high, -low
+    t = _best_end(
+        lambda t: cost(np.maximum(lowest, -t), np.minimum(highest, t)), max(-lowest, highest)
+    )
+    low, high = max(lowest, -t), min(highest, t)
+    if lowest == 0 or highest == 0:
+        return low, high
+    for _ in range(ROUNDS):
+        before = low, high
+        high = _best_end(partial(_cost_of_high, cost, low), highest, high)
+        low = -_best_end(partial(_cost_of_low, cost, high), -lowest, -low)
+        if (low, high) == before:
+            break
+    return low, high
+
+
+def _cost_of_high(cost: Cost, low: float, high: Ends) -> Ends:
+    return cost(np.full_like(high, low), high)
+
+
+def _cost_of_low(cost: Cost, high: float, low: Ends) -> Ends:
+    return cost(-low, np.full_like(low, high))
+
+
+def _best_end(cost: Callable[[Ends], Ends], limit: float, start: float | None = None) -> float:
+    """The end of least cost in ``(0, limit]``, among the grids' candidates and `start`."""
+    ends = limit * FRACTIONS
+    if start is not None:
+        ends = np.union1d(ends, start)
+    for _ in range(REFINEMENTS):
+        best = _last_minimum(cost(ends))
+        left, right = ends[max(best - 1, 0)], ends[min(best + 1, ends.size - 1)]
+        ends = np.union1d(
+            np.linspace(left, ends[best], FINER, endpoint=False),
+            np.linspace(ends[best], right, FINER),
+        )
+    return float(ends[_last_minimum(cost(ends))])
+
+
+def _last_minimum(costs: Ends) -> int:
+    return costs.size - 1 - int(np.argmin(costs[::-1]))
