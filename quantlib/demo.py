@@ -46,7 +46,6 @@ __all__ = [
 
 FloatArray = npt.NDArray[np.float32]
 PIXEL_MAX = 16  # the images count the set pixels of 4x4 blocks
-CLASSES = 10
 CALIBRATORS = ("minmax", "percentile", "kl", "js", "mse")
 SHOWN_DIGITS = 4
 GREYS = " .:-=+*#%@"
@@ -78,7 +77,7 @@ NETWORK = (
     ConvLayer("conv3", 64, 64, group=64),
     ConvLayer("conv4", 64, 64, stride=2),
 )
-DENSE_SHAPE = (2 * 2 * 64, CLASSES)
+DENSE_SHAPE = (2 * 2 * 64, 10)
 
 
 @dataclass(frozen=True, eq=False)
