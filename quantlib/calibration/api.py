@@ -25,6 +25,8 @@ __all__ = ["METHODS", "VARIANTS", "calibrate", "find_range"]
 
 METHODS = ("minmax", "percentile", "kl", "symmetric_kl", "js", "mse")
 VARIANTS = ("quantlib", "tensorrt", "mindspore_lite")
+Search = Callable[[Histogram], tuple[float, float]]  # to (low, high)
+
 WIDEST_DIVERGENCE = 10  # bits; with more, codes are no wider than the bins that are compared
 
 
@@ -167,9 +169,6 @@ def find_range(
     return _checked_search(method, QType.of(qtype), symmetric, percentile, variant)(histogram)
 
 
-Search = Callable[[Histogram], tuple[float, float]]
-
-
 def _checked_search(
     method: str, qtype: QType, symmetric: bool, percentile: float, variant: str
 ) -> Search:
@@ -214,7 +213,9 @@ def _find_range(search: Search, symmetric: bool, histogram: Histogram) -> tuple[
     if histogram.exponent == SMALLEST_EXPONENT:  # all zeros, or below any scale there is
         search = minmax_range
     low, high = search(histogram.magnitudes() if symmetric else histogram)
-    return (-high, high) if symmetric else (low, high)
+    if symmetric:
+        low = -high
+    return low + 0.0, high + 0.0  # not -0.0
 
 
 def _cut_at_threshold(histogram: Histogram, variant: str, groups: int) -> tuple[float, float]:

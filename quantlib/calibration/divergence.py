@@ -164,16 +164,15 @@ def divergence_range(
         ============  =====  =======  ==========  =============
         formula       gauss  laplace  relu gauss  student's t3
         ============  =====  =======  ==========  =============
-        kl            1.3    1.4      1.2         1.4
-        symmetric_kl  1.2    1.3      1.2         1.7
+        kl            1.3    1.4      1.2         1.5
+        symmetric_kl  1.2    1.3      1.2         1.6
         js            1.1    1.0      1.1         2.7
         ============  =====  =======  ==========  =============
 
     (min-max: 1.3, 1.4, 1.2, 1.8.) A larger e would gain on the first three what it loses on the
-    last. With 4 bits divergences clip too little, 1.7 to 1.9 for kl on gauss. And no range is
-    found that is narrower than about one bin to each code, so that all of the values but
-    outliers must spread over more than 1/16 of the range of the data. `mse_range` has none of
-    these limits.
+    last. With 4 bits `kl` and `symmetric_kl` clip too little (gauss: 1.9 and 1.7). And no range is
+    found that is narrower than about one bin to each code: with 8 bits, less than 1/16 of the
+    range of the data, even if all but an outlier lies within it. `mse_range` has no such limits.
 
     Examples
     --------
@@ -253,8 +252,8 @@ def kl_threshold_tensorrt(counts: npt.ArrayLike, levels: int = 128) -> int:
     Raises
     ------
     ValueError
-        If `counts` is not 1-D, is negative somewhere or 0 everywhere, or has no more than
-        `levels` bins.
+        If `counts` is not 1-D with more than `levels` bins, is negative or not finite somewhere,
+        or is 0 everywhere.
 
     Notes
     -----
@@ -264,7 +263,7 @@ def kl_threshold_tensorrt(counts: npt.ArrayLike, levels: int = 128) -> int:
     smoothing: if the last bin is empty but the rest is not, the divergence is infinite. Data
     with a far outlier may thus return the outlier; quantlib's own search does not.
     S. Migacz, "8-bit Inference with TensorRT", GTC 2017, with the group bounds of NVIDIA's
-    pytorch-quantization, https://github.com/NVIDIA/TensorRT/tree/release/10.0/tools.
+    pytorch-quantization, https://github.com/NVIDIA/TensorRT (tools/pytorch-quantization).
 
     Examples
     --------
@@ -299,8 +298,8 @@ def kl_threshold_mindspore_lite(counts: npt.ArrayLike, interval: float, levels: 
     Raises
     ------
     ValueError
-        If `counts` is not 1-D, is negative somewhere or 0 everywhere, or has no more than
-        `levels` bins; if `interval` is not finite and greater than 0.
+        If `counts` is not 1-D with more than `levels` bins, is negative or not finite somewhere,
+        or is 0 everywhere; if `interval` is not finite and greater than 0.
 
     Notes
     -----
@@ -310,8 +309,8 @@ def kl_threshold_mindspore_lite(counts: npt.ArrayLike, interval: float, levels: 
     The divergence is the sum of ``p * ln(p / q)``, or 1 where q is 0 and p is not. The first i of
     least divergence wins, and ``T = (i + 0.5) * interval``. The last bin is never part of Q, so
     that values which are all in it, such as constants, are clipped to ``levels + 0.5`` bins.
-    Source: mindspore-lite, tools/converter/quantizer/data_distribution.cc,
-    https://gitee.com/mindspore/mindspore-lite.
+    Source: MindSpore Lite, tools/converter/quantizer/data_distribution.cc,
+    https://www.mindspore.cn/lite.
 
     Examples
     --------

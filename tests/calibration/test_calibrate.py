@@ -137,6 +137,7 @@ class TestDegenerateData:
     """What has no spread, no sign, or hardly any size."""
 
     def test_zeros(self, method: str, variant: str, symmetric: bool) -> None:
+        assert repr(find_range(histogram_of(np.zeros(9)), method)) == "(0.0, 0.0)"
         p = calibrate(np.zeros(9), method, "uint8", symmetric, variant=variant)
         assert (p.scale, p.zero_point) == (1, 128 if symmetric else 0)
 

@@ -1,6 +1,7 @@
 """The histogram: what its bins mean, and that no batching can show in it."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -127,3 +128,8 @@ def test_unequal_to_others() -> None:
     h = histogram_of(np.array([1.0]))
     assert h != histogram_of(np.array([1.0, 1.0]))
     assert h != "histogram"
+
+
+def test_pickle() -> None:
+    h = histogram_of(np.array([-1.0, 0.0, 2.0]))
+    assert pickle.loads(pickle.dumps(h)) == h
