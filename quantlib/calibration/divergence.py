@@ -194,8 +194,7 @@ def _divergence_cost(
     """The divergence of each of several ranges, given in bin widths."""
     filled = np.flatnonzero(histogram.counts)
     counts = histogram.counts[filled].astype(np.float64)
-    # The outermost centres are kept within the data, whose range must clip nothing.
-    centres = np.clip(filled + histogram.origin + 0.5, histogram.lowest, histogram.highest)
+    centres = filled + histogram.origin + 0.5
     background = BACKGROUND / histogram.counts.size
     total = counts.sum()
     p = (counts + background) / (total + BACKGROUND)

@@ -50,8 +50,7 @@ def naive_divergence(h: Histogram, low: float, high: float, levels: int, name: s
     zero = round(-low / step)
     groups: dict[int, list[int]] = {}
     for b, count in enumerate(h.counts):
-        centre = min(max(h.origin + b + 0.5, h.lowest), h.highest)
-        code = int(np.rint(centre / step)) + zero
+        code = int(np.rint((h.origin + b + 0.5) / step)) + zero
         if count and 0 <= code <= levels:
             groups.setdefault(code, []).append(b)
     q = np.zeros(h.counts.size)

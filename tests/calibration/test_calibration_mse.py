@@ -133,6 +133,16 @@ def test_search_finds_a_smooth_minimum(a: float, b: float, below: float, above: 
     assert high == pytest.approx(best_high, rel=0.01)
 
 
+def test_search_of_the_mirrored_cost_is_mirrored() -> None:
+    """Whichever end is longer: it goes first, which a cost with a slanted valley shows."""
+
+    def cost(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        return (low + 1.3) ** 2 + (high - 2.1) ** 2 + (high + 3 * low + 1) ** 2
+
+    low, high = search_range(cost, -4.0, 9.0)
+    assert search_range(lambda low, high: cost(-high, -low), -9.0, 4.0) == (-high, -low)
+
+
 def test_search_takes_the_wider_of_equal_ranges() -> None:
     assert search_range(lambda low, high: np.zeros_like(low), -3.0, 5.0) == (-3.0, 5.0)
     assert search_range(lambda low, high: np.zeros_like(low), -7.0, 0.0) == (-7.0, 0.0)
