@@ -194,7 +194,7 @@ def _divergence_cost(
     """The divergence of each of several ranges, given in bin widths."""
     filled = np.flatnonzero(histogram.counts)
     counts = histogram.counts[filled].astype(np.float64)
-    centres = filled + histogram.origin + 0.5
+    centres: Array = filled.astype(np.float64) + (histogram.origin + 0.5)
     background = BACKGROUND / histogram.counts.size
     total = counts.sum()
     p = (counts + background) / (total + BACKGROUND)
