@@ -81,3 +81,16 @@ def test_errors_are_told_in_one_line(
     monkeypatch.setattr(demo, "run_demo", fail)
     assert cli.main(["demo"]) == 2
     assert capsys.readouterr().err == "quantlib: the disk is full\n"
+
+
+def test_a_reader_may_stop_reading() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "quantlib", "demo", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
