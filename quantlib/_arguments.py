@@ -340,6 +340,35 @@ def _matching_zero_point(
     return array.reshape(scale.shape)
 
 
+def clip_arguments(x: Any, lower: Any, upper: Any) -> tuple[Array, Any, Any]:
+    """The checked arguments of `clip`: data, and the bounds in its type."""
+    data = as_real(x, "x")
+    bounds = []
+    for name, value in (("lower", lower), ("upper", upper)):
+        bound = np.asarray(value)
+        if bound.dtype.kind not in "iuf" or bound.ndim:
+            raise TypeError(f"{name} must be a real number, not {value!r}")
+        if np.isnan(bound):
+            raise ValueError(f"{name} is NaN")
+        with np.errstate(over="ignore"):
+            bounds.append(data.dtype.type(bound))
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"lower is {bounds[0]}, above upper, {bounds[1]}")
+    return data, bounds[0], bounds[1]
+
+
+def require_nonempty(x: Array) -> None:
+    """Raise if there is no element to take the range of."""
+    if x.size == 0:
+        raise ValueError(f"x has shape {x.shape}: it holds no element to take the range of")
+
+
+def require_finite(lo: Any, hi: Any) -> None:
+    """Raise if the ends of the data are not finite."""
+    if not np.isfinite(lo) or not np.isfinite(hi):
+        raise ValueError("x must be finite in float32; it holds NaN or infinity")
+
+
 def dynamic_range(lo: Any, hi: Any) -> tuple[np.float32, np.uint8]:
     """Scale and zero point of ONNX's DynamicQuantizeLinear for data from `lo` to `hi`.
 
@@ -480,7 +509,7 @@ def as_bias(bias: Any, name: str, columns: int) -> npt.NDArray[np.int32] | None:
 
 def requantize_arguments(
     acc: Any, multiplier: Any, zero_point: Any, axis: Any
-) -> tuple[Array, Output]:
+) -> tuple[Array, Output, Granularity]:
     """The checked arguments of ``requantize``; the output broadcasts against the data."""
     data = as_array(acc, "acc")
     if data.dtype != np.int32:
@@ -493,13 +522,14 @@ def requantize_arguments(
     if given.dtype not in BYTE_TYPES:
         raise TypeError(f"zero_point must be int8 or uint8, not {given.dtype}")
     limits = np.iinfo(given.dtype)
-    return data, Output(
+    output = Output(
         given.dtype,
         granularity.spread(factor, data.shape),
         per_tensor(given, "zero_point").astype(np.int32),
         np.asarray(limits.min, np.int32),
         np.asarray(limits.max, np.int32),
     )
+    return data, output, granularity
 
 
 # --- matrix products ----------------------------------------------------------------------------
@@ -587,7 +617,7 @@ def _byte_type(zero_point: Any) -> np.dtype[Any]:
 
 def qlinear_matmul_output(
     a: Array,
-    b: Array,
+    b_shape: tuple[int, ...],
     a_scale: Any,
     b_scale: Any,
     y_scale: Any,
@@ -598,7 +628,7 @@ def qlinear_matmul_output(
     """The output stage of ``qlinear_matmul``, and the bias to add before it."""
     product_shape = (*a.shape[:-1], 1) if a.ndim > 1 else a.shape
     rows = per_row(as_scale(a_scale, "a_scale"), "a_scale", product_shape)
-    columns = per_column(as_scale(b_scale, "b_scale"), "b_scale", b.shape)
+    columns = per_column(as_scale(b_scale, "b_scale"), "b_scale", b_shape)
     worth = as_product_scale(rows, columns, "a_scale * b_scale")
     if y_scale is not None:
         y_scale = per_row(as_scale(y_scale, "y_scale"), "y_scale", product_shape)
@@ -607,10 +637,10 @@ def qlinear_matmul_output(
             shaped = per_row(np.asarray(y_zero_point), "y_zero_point", product_shape)
             y_zero_point = _with_dtype_of(y_zero_point, shaped)
     output = output_of(worth, y_scale, y_zero_point, activation, a.dtype, "a_scale * b_scale")
-    offset = as_bias(bias, "bias", b.shape[-1] if b.ndim > 1 else 1)
+    offset = as_bias(bias, "bias", b_shape[-1] if len(b_shape) > 1 else 1)
     if offset is None:
         offset = np.zeros((), np.int32)
-    return output, offset if b.ndim > 1 else offset.reshape(())
+    return output, offset if len(b_shape) > 1 else offset.reshape(())
 
 
 # --- convolutions -------------------------------------------------------------------------------

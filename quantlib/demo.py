@@ -345,7 +345,6 @@ class DemoReport:
 
     version: str
     isa: str
-    threads: int
     test_images: int
     calibration_images: int
     float32_accuracy: float
@@ -405,7 +404,6 @@ def run_demo(
     return DemoReport(
         version=metadata.version("quantlib-int8"),
         isa=ql.cpu.isa(),
-        threads=ql.get_num_threads(),
         test_images=len(images),
         calibration_images=len(digits.calibration_images),
         float32_accuracy=_accuracy(float_logits, digits.test_labels),
@@ -591,7 +589,7 @@ def _facts(report: DemoReport) -> list[tuple[str, str]]:
             f"{report.batch} images: {1e3 * report.float32_seconds:.2f} ms in float32 NumPy, "
             f"{1e3 * report.int8_seconds:.2f} ms in int8: {pace}",
         ),
-        ("ran on", f"{report.isa}, up to {report.threads} threads"),
+        ("ran on", report.isa),
     ]
 
 

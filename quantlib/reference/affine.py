@@ -11,12 +11,15 @@ from quantlib._arguments import (
     AffineArguments,
     Array,
     as_real,
+    clip_arguments,
     deliver,
     dequantize_arguments,
     dequantize_linear_arguments,
     dynamic_range,
     quantize_arguments,
     quantize_linear_arguments,
+    require_finite,
+    require_nonempty,
     split_axis,
 )
 from quantlib.params import QuantParams
@@ -211,8 +214,7 @@ def min_max(
     """
     data = as_real(x, "x")
     groups = split_axis(data.shape, axis, block_size)
-    if data.size == 0:
-        raise ValueError(f"x has shape {data.shape}: it holds no element to take the range of")
+    require_nonempty(data)
     cube = data.reshape(groups.outer, groups.length, groups.inner)
     if groups.kind == "per-tensor":
         return _ends(data, None, ())
@@ -381,28 +383,10 @@ def dynamic_quantize_linear(x: npt.ArrayLike) -> tuple[Array, Array, Array]:
     with np.errstate(over="ignore"):
         data = as_real(x, "x").astype(np.float32)
     lo, hi = (np.min(data), np.max(data)) if data.size else (0, 0)
-    if not np.isfinite(lo) or not np.isfinite(hi):
-        raise ValueError("x must be finite in float32; it holds NaN or infinity")
+    require_finite(lo, hi)
     scale, zero_point = dynamic_range(lo, hi)
     codes = quantize(data, QuantParams(scale, zero_point, "uint8"))
     return codes, np.asarray(scale), np.asarray(zero_point)
-
-
-def clip_arguments(x: Any, lower: Any, upper: Any) -> tuple[Array, Any, Any]:
-    """The checked arguments of `clip`: data, and the bounds in its type."""
-    data = as_real(x, "x")
-    bounds = []
-    for name, value in (("lower", lower), ("upper", upper)):
-        bound = np.asarray(value)
-        if bound.dtype.kind not in "iuf" or bound.ndim:
-            raise TypeError(f"{name} must be a real number, not {value!r}")
-        if np.isnan(bound):
-            raise ValueError(f"{name} is NaN")
-        with np.errstate(over="ignore"):
-            bounds.append(data.dtype.type(bound))
-    if bounds[0] > bounds[1]:
-        raise ValueError(f"lower is {bounds[0]}, above upper, {bounds[1]}")
-    return data, bounds[0], bounds[1]
 
 
 def _to_codes(call: AffineArguments) -> Array:

@@ -155,7 +155,7 @@ def qlinear_matmul(
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
     za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
     output, offset = qlinear_matmul_output(
-        left, right, a_scale, b_scale, y_scale, y_zero_point, bias, activation
+        left, right.shape, a_scale, b_scale, y_scale, y_zero_point, bias, activation
     )
     acc = exact_int32(_sums(left, right, za, zb) + offset, "an accumulator of the product")
     return deliver(finish(acc, output), out)

@@ -58,7 +58,7 @@ def requantize(
     >>> reference.requantize(np.int32([-1000, 5, 100000]), 0.1, np.uint8(10))
     array([  0,  10, 255], dtype=uint8)
     """
-    data, output = requantize_arguments(acc, multiplier, zero_point, axis)
+    data, output, _ = requantize_arguments(acc, multiplier, zero_point, axis)
     return deliver(finish(data, output), out)
 
 
@@ -67,7 +67,9 @@ def finish(acc: Array, output: Output) -> Array:
     with np.errstate(over="ignore", under="ignore"):
         real: Array = acc.astype(np.float32) * output.multiplier
     if output.dtype == np.float32:
-        return np.asarray(np.minimum(np.maximum(real, output.lower), output.upper))
+        # A value that equals a bound becomes the bound, which decides the sign of a zero.
+        real = np.where(real > output.lower, real, output.lower)
+        return np.where(real < output.upper, real, output.upper)
     low = (output.lower - output.zero_point).astype(np.float32)
     high = (output.upper - output.zero_point).astype(np.float32)
     steps: Array = np.clip(np.rint(real), low, high)

@@ -1,0 +1,148 @@
+/* What the files of the C core share: the table of kernels, and memory. */
+#ifndef QL_CORE_H
+#define QL_CORE_H
+
+#include <float.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "quantlib.h"
+
+#if FLT_EVAL_METHOD != 0
+#error "float must be computed as float: build with SSE2 (-msse2 -mfpmath=sse) on 32-bit x86"
+#endif
+
+enum {
+    QL_STRIP = 16,        /* columns that are packed side by side */
+    QL_TILE_ROWS = 12,    /* the most rows that a tile may have */
+    QL_TILE_STRIPS = 2,   /* the most strips that a tile may have */
+    QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
+    QL_ALIGNMENT = 64
+};
+
+/* --- kernels ---------------------------------------------------------------------------------
+ *
+ * A run is a contiguous stretch. With `step` 0 all its elements share one parameter, with 1 each
+ * has its own. Real types are float32 and float64 (index QL_FLOAT32, QL_FLOAT64), code types are
+ * indexed from QL_INT8. */
+
+typedef void ql_quantize_run(const void *x, void *codes, int64_t count, const void *scale,
+                             const int32_t *zero_point, int step, int32_t qmin, int32_t qmax);
+typedef void ql_dequantize_run(const void *codes, void *x, int64_t count, const void *scale,
+                               const int32_t *zero_point, int step);
+/* Narrows or widens *lo and *hi (step 0) or lo[i] and hi[i] (step 1); NaN sticks. */
+typedef void ql_min_max_run(const void *x, int64_t count, void *lo, void *hi, int step);
+
+/* Sums of a tile: c[i][j] = init[j] + sum over k of a[i][k] * b[k][j], modulo 2**32.
+ * a: rows of loaded elements, `a_stride` bytes apart. b: the first strip, the second `b_stride`
+ * bytes after it. groups: how many groups of `dot` products each sum has. */
+typedef void ql_tile(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
+                     int64_t b_stride, const int32_t *init, int32_t *c);
+
+/* Loads `count` bytes of a left operand as the tile wants them: the number 0 to 255 that the byte
+ * is after `flip` (0x80 for int8, which adds 128; 0 for uint8). */
+typedef void ql_load(void *row, const uint8_t *bytes, int64_t count, uint8_t flip);
+
+/* Finishes int32 sums of `rows` times `columns`; the multipliers of two rows are
+ * `multiplier_stride` apart. */
+typedef void ql_requantize_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
+                                int64_t columns, const float *multiplier,
+                                int64_t multiplier_stride, int32_t zero_point, int32_t lower,
+                                int32_t upper, uint8_t *y, int64_t y_stride);
+typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
+                             int64_t columns, const float *multiplier, int64_t multiplier_stride,
+                             float lower, float upper, float *y, int64_t y_stride);
+
+/* sums[c] += (x[c] - zero_point) * w[c] over `count` channels; x as bytes, flipped as in ql_load,
+ * and the zero point likewise. */
+typedef void ql_depthwise_tap(int32_t *sums, const uint8_t *x, uint8_t flip, int32_t zero_point,
+                              const int16_t *w, int64_t count);
+
+/* An instruction set: its kernels and the sizes they want. Filled from portable first, so that a
+ * set that overrides only some kernels is whole. */
+typedef struct ql_kernels {
+    ql_quantize_run *quantize[2][4];
+    ql_dequantize_run *dequantize[2][5];
+    ql_quantize_run *fake_quantize[2];
+    ql_min_max_run *min_max[2];
+
+    int dot;            /* products that one group sums */
+    int element_size;   /* bytes of a loaded element of the left operand */
+    int tile_rows;
+    int tile_strips;
+    ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
+    ql_load *load;
+    ql_requantize_tile *requantize;
+    ql_rescale_tile *rescale;
+    ql_depthwise_tap *depthwise_tap;
+} ql_kernels;
+
+/* The table in use (dispatch.c). */
+const ql_kernels *ql_current_kernels(void);
+
+/* --- the processor (cpu.c) ----------------------------------------------------------------- */
+
+int ql_cpu_has_avx2(void);
+int ql_cpu_has_avx512vnni(void);
+
+/* --- memory (memory.c) ---------------------------------------------------------------------- */
+
+/* `size` bytes at a multiple of QL_ALIGNMENT, or NULL. */
+void *ql_allocate(size_t size);
+void ql_release(void *memory);
+
+/* --- products (pack.c, product.c) ----------------------------------------------------------- */
+
+struct ql_matrix {
+    const ql_kernels *kernels;
+    int64_t k, n;
+    int64_t groups;       /* ceil(k / dot) */
+    int64_t strip_stride; /* bytes from one strip to the next */
+    int8_t *strips;       /* [strip][group][QL_STRIP][dot], int8, zero beyond k and n */
+    int64_t *sums;        /* of each column of strips */
+    int32_t *zero_point;  /* of each column, in int8: less 128 where b was uint8 */
+    int has_zero_point;   /* whether one is not 0 */
+    int32_t reach;        /* the most that a code can be away from its zero point */
+    int64_t size;
+};
+
+/* The left operand of a product: where its rows come from. */
+typedef struct ql_rows {
+    int64_t count;
+    /* Writes `count` rows from `first` on as numbers 0 to 255, `stride` bytes apart. */
+    void (*load)(const struct ql_rows *rows, const ql_kernels *kernels, int64_t first,
+                 int64_t count, char *panel, int64_t stride);
+    const uint8_t *bytes; /* rows that can be read in place, or NULL */
+    int64_t stride;       /* of bytes */
+    uint8_t flip;
+    const int32_t *zero_point; /* as numbers 0 to 255 */
+    int64_t zero_point_step;
+    const void *source; /* what load needs besides */
+} ql_rows;
+
+int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output, void *y,
+               int64_t y_stride);
+
+/* Finishes exact sums; `row` is the first row, `column` the first column, of the product. */
+void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t *sums,
+               int64_t sums_stride, int64_t row, int64_t rows, int64_t column, int64_t columns,
+               void *y, int64_t y_stride);
+
+/* Whether every accumulator fits int32, whatever the codes: products of `depth` pairs that are
+ * at most `left` and `right` from their zero points, plus the bias. */
+int ql_fits_int32(int64_t depth, int64_t left, int64_t right, const int32_t *bias, int64_t columns);
+
+static inline int64_t ql_min(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+static inline int64_t ql_max(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
+
+static inline int64_t ql_ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+#endif

@@ -1,0 +1,68 @@
+/* One table of kernels for each instruction set, one of them in use. */
+#include "core.h"
+
+#include "kernels/registry.h"
+
+typedef struct {
+    const char *name;
+    int (*available)(void);
+    void (*fill)(ql_kernels *kernels);
+} instruction_set;
+
+static int always(void) {
+    return 1;
+}
+
+/* Slowest first: each is filled on top of those before it that the processor has. */
+static const instruction_set instruction_sets[] = {
+    {"portable", always, ql_fill_portable},
+#if QL_BUILDS_AVX2
+    {"avx2", ql_cpu_has_avx2, ql_fill_avx2},
+#endif
+#if QL_BUILDS_AVX512VNNI
+    {"avx512vnni", ql_cpu_has_avx512vnni, ql_fill_avx512vnni},
+#endif
+};
+
+enum { SET_COUNT = sizeof instruction_sets / sizeof instruction_sets[0] };
+
+static ql_kernels tables[SET_COUNT];
+static int current = -1;
+
+int ql_isa_count(void) {
+    return SET_COUNT;
+}
+
+const char *ql_isa_name(int index) {
+    return instruction_sets[index].name;
+}
+
+int ql_isa_available(int index) {
+    return instruction_sets[index].available();
+}
+
+/* Called once while the module is imported, under the interpreter's import lock. */
+static void fill_tables(void) {
+    for (int set = 0; set < SET_COUNT; set++) {
+        for (int below = 0; below <= set; below++)
+            if (instruction_sets[below].available())
+                instruction_sets[below].fill(&tables[set]);
+        if (instruction_sets[set].available())
+            current = set;
+    }
+}
+
+int ql_isa_current(void) {
+    if (current < 0)
+        fill_tables();
+    return current;
+}
+
+void ql_isa_select(int index) {
+    ql_isa_current();
+    current = index;
+}
+
+const ql_kernels *ql_current_kernels(void) {
+    return &tables[current];
+}

@@ -1,0 +1,19 @@
+/* The kernels for AVX2. */
+#ifndef QL_AVX2_KERNELS_H
+#define QL_AVX2_KERNELS_H
+
+#include "../../core.h"
+#include "../target.h"
+
+ql_quantize_run ql_avx2_quantize_float_int8, ql_avx2_quantize_float_uint8,
+    ql_avx2_fake_quantize_float;
+ql_dequantize_run ql_avx2_dequantize_int8_float, ql_avx2_dequantize_uint8_float;
+ql_min_max_run ql_avx2_min_max_float;
+ql_tile ql_avx2_tile_1, ql_avx2_tile_2, ql_avx2_tile_3, ql_avx2_tile_4, ql_avx2_tile_5,
+    ql_avx2_tile_6;
+ql_load ql_avx2_load;
+ql_requantize_tile ql_avx2_requantize;
+ql_rescale_tile ql_avx2_rescale;
+ql_depthwise_tap ql_avx2_depthwise_tap;
+
+#endif

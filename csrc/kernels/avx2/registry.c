@@ -1,0 +1,32 @@
+/* The AVX2 table: one line for each kernel, on top of the portable ones. */
+#include "../registry.h"
+
+#if QL_BUILDS_AVX2
+
+#include "kernels.h"
+
+void ql_fill_avx2(ql_kernels *kernels) {
+    kernels->quantize[QL_FLOAT32][0] = ql_avx2_quantize_float_int8;
+    kernels->quantize[QL_FLOAT32][1] = ql_avx2_quantize_float_uint8;
+    kernels->fake_quantize[QL_FLOAT32] = ql_avx2_fake_quantize_float;
+    kernels->dequantize[QL_FLOAT32][0] = ql_avx2_dequantize_int8_float;
+    kernels->dequantize[QL_FLOAT32][1] = ql_avx2_dequantize_uint8_float;
+    kernels->min_max[QL_FLOAT32] = ql_avx2_min_max_float;
+
+    kernels->dot = 2;
+    kernels->element_size = 2;
+    kernels->tile_rows = 6;
+    kernels->tile_strips = 1;
+    kernels->tile[0][0] = ql_avx2_tile_1;
+    kernels->tile[1][0] = ql_avx2_tile_2;
+    kernels->tile[2][0] = ql_avx2_tile_3;
+    kernels->tile[3][0] = ql_avx2_tile_4;
+    kernels->tile[4][0] = ql_avx2_tile_5;
+    kernels->tile[5][0] = ql_avx2_tile_6;
+    kernels->load = ql_avx2_load;
+    kernels->requantize = ql_avx2_requantize;
+    kernels->rescale = ql_avx2_rescale;
+    kernels->depthwise_tap = ql_avx2_depthwise_tap;
+}
+
+#endif

@@ -1,0 +1,104 @@
+/* A tile of a product for AVX2, exact: up to 6 rows by one strip of 16 columns.
+ *
+ *     c[i][j] = init[j] + sum over groups of a[2g] * b[2g][j] + a[2g+1] * b[2g+1][j]
+ *
+ * vpmaddubsw would take bytes, but it saturates its 16-bit sums: 255 * 127 * 2 does not fit. So
+ * both sides are 16 bits wide and vpmaddwd forms exact 32-bit sums of pairs. The left operand is
+ * widened once, when it is loaded; the right one, packed int8 [group][16][2], by vpmovsxbw here.
+ *
+ * Registers: 12 sums (6 rows x 2 x 8 columns), 2 for b, 1 for the broadcast pair, 1 for products.
+ * Cost per group: 12 vpmaddwd + 12 vpaddd for 192 multiply-adds. */
+#include "../target.h"
+
+#if QL_BUILDS_AVX2
+
+#include "kernels.h"
+
+QL_TARGET_BEGIN_AVX2
+
+QL_INLINE __m256i broadcast_pair(const void *pair) {
+    int32_t bits;
+    memcpy(&bits, pair, sizeof bits);
+    return _mm256_set1_epi32(bits);
+}
+
+QL_INLINE void tile(const int rows, int64_t groups, const char *a, int64_t a_stride,
+                    const int8_t *b, const int32_t *init, int32_t *c) {
+    __m256i sum_i32x8[6][2];
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        sum_i32x8[i][0] = _mm256_loadu_si256((const __m256i *)init);
+        sum_i32x8[i][1] = _mm256_loadu_si256((const __m256i *)(init + 8));
+    }
+    for (int64_t group = 0; group < groups; group++) {
+        __m256i b_i16x16[2];
+        b_i16x16[0] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)b));
+        b_i16x16[1] = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(b + 16)));
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; i++) {
+            const __m256i a_i16x16 = broadcast_pair(a + i * a_stride);
+            sum_i32x8[i][0] =
+                _mm256_add_epi32(sum_i32x8[i][0], _mm256_madd_epi16(a_i16x16, b_i16x16[0]));
+            sum_i32x8[i][1] =
+                _mm256_add_epi32(sum_i32x8[i][1], _mm256_madd_epi16(a_i16x16, b_i16x16[1]));
+        }
+        a += 4;
+        b += 2 * QL_STRIP;
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        _mm256_storeu_si256((__m256i *)(c + i * QL_TILE_COLUMNS), sum_i32x8[i][0]);
+        _mm256_storeu_si256((__m256i *)(c + i * QL_TILE_COLUMNS + 8), sum_i32x8[i][1]);
+    }
+}
+
+#define DEFINE_TILE(rows)                                                                          \
+    void ql_avx2_tile_##rows(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,     \
+                             int64_t b_stride, const int32_t *init, int32_t *c) {                  \
+        (void)b_stride;                                                                            \
+        tile(rows, groups, a, a_stride, b, init, c);                                               \
+    }
+
+DEFINE_TILE(1)
+DEFINE_TILE(2)
+DEFINE_TILE(3)
+DEFINE_TILE(4)
+DEFINE_TILE(5)
+DEFINE_TILE(6)
+
+void ql_avx2_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t flip) {
+    int16_t *row = row_;
+    const __m128i flip_u8x16 = _mm_set1_epi8((char)flip);
+    int64_t k = 0;
+    for (; k + 16 <= count; k += 16) {
+        __m128i bytes_u8x16 = _mm_loadu_si128((const __m128i *)(bytes + k));
+        bytes_u8x16 = _mm_xor_si128(bytes_u8x16, flip_u8x16);
+        _mm256_storeu_si256((__m256i *)(row + k), _mm256_cvtepu8_epi16(bytes_u8x16));
+    }
+    for (; k < count; k++)
+        row[k] = (int16_t)(bytes[k] ^ flip);
+}
+
+/* Both factors fit int16. With w widened by zeros, the upper half of each 32-bit lane adds nothing,
+ * so vpmaddwd forms the one product that is wanted, faster than vpmulld. */
+void ql_avx2_depthwise_tap(int32_t *sums, const uint8_t *x, uint8_t flip, int32_t zero_point,
+                           const int16_t *w, int64_t count) {
+    const __m128i flip_u8x16 = _mm_set1_epi8((char)flip);
+    const __m256i zero_point_i32x8 = _mm256_set1_epi32(zero_point);
+    int64_t c = 0;
+    for (; c + 8 <= count; c += 8) {
+        const __m128i x_u8x8 = _mm_xor_si128(_mm_loadl_epi64((const __m128i *)(x + c)), flip_u8x16);
+        const __m256i x_i32x8 =
+            _mm256_sub_epi32(_mm256_cvtepu8_epi32(x_u8x8), zero_point_i32x8);
+        const __m256i w_i16x16 = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(w + c)));
+        __m256i sum_i32x8 = _mm256_loadu_si256((const __m256i *)(sums + c));
+        sum_i32x8 = _mm256_add_epi32(sum_i32x8, _mm256_madd_epi16(x_i32x8, w_i16x16));
+        _mm256_storeu_si256((__m256i *)(sums + c), sum_i32x8);
+    }
+    for (; c < count; c++)
+        sums[c] += ((int32_t)(x[c] ^ flip) - zero_point) * w[c];
+}
+
+QL_TARGET_END
+
+#endif

@@ -1,0 +1,33 @@
+/* The AVX-512 VNNI table: one line for each kernel, on top of AVX2. */
+#include "../registry.h"
+
+#if QL_BUILDS_AVX512VNNI
+
+#include "kernels.h"
+
+#define TILE(rows) {ql_avx512vnni_tile_##rows##x1, ql_avx512vnni_tile_##rows##x2}
+
+void ql_fill_avx512vnni(ql_kernels *kernels) {
+    static ql_tile *const tiles[QL_TILE_ROWS][QL_TILE_STRIPS] = {
+        TILE(1), TILE(2), TILE(3), TILE(4),  TILE(5),  TILE(6),
+        TILE(7), TILE(8), TILE(9), TILE(10), TILE(11), TILE(12),
+    };
+    kernels->quantize[QL_FLOAT32][0] = ql_avx512vnni_quantize_float_int8;
+    kernels->quantize[QL_FLOAT32][1] = ql_avx512vnni_quantize_float_uint8;
+    kernels->fake_quantize[QL_FLOAT32] = ql_avx512vnni_fake_quantize_float;
+    kernels->dequantize[QL_FLOAT32][0] = ql_avx512vnni_dequantize_int8_float;
+    kernels->dequantize[QL_FLOAT32][1] = ql_avx512vnni_dequantize_uint8_float;
+    kernels->min_max[QL_FLOAT32] = ql_avx512vnni_min_max_float;
+
+    kernels->dot = 4;
+    kernels->element_size = 1;
+    kernels->tile_rows = 12;
+    kernels->tile_strips = 2;
+    memcpy(kernels->tile, tiles, sizeof tiles);
+    kernels->load = ql_avx512vnni_load;
+    kernels->requantize = ql_avx512vnni_requantize;
+    kernels->rescale = ql_avx512vnni_rescale;
+    kernels->depthwise_tap = ql_avx512vnni_depthwise_tap;
+}
+
+#endif

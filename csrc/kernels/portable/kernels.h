@@ -1,0 +1,27 @@
+/* The kernels in plain C: right on every processor, and written so that compilers vectorize. */
+#ifndef QL_PORTABLE_KERNELS_H
+#define QL_PORTABLE_KERNELS_H
+
+#include <math.h>
+
+#include "../../core.h"
+#include "../target.h"
+
+ql_quantize_run ql_portable_quantize_float_int8, ql_portable_quantize_float_uint8,
+    ql_portable_quantize_float_int16, ql_portable_quantize_float_uint16,
+    ql_portable_quantize_double_int8, ql_portable_quantize_double_uint8,
+    ql_portable_quantize_double_int16, ql_portable_quantize_double_uint16,
+    ql_portable_fake_quantize_float, ql_portable_fake_quantize_double;
+ql_dequantize_run ql_portable_dequantize_int8_float, ql_portable_dequantize_uint8_float,
+    ql_portable_dequantize_int16_float, ql_portable_dequantize_uint16_float,
+    ql_portable_dequantize_int32_float, ql_portable_dequantize_int8_double,
+    ql_portable_dequantize_uint8_double, ql_portable_dequantize_int16_double,
+    ql_portable_dequantize_uint16_double, ql_portable_dequantize_int32_double;
+ql_min_max_run ql_portable_min_max_float, ql_portable_min_max_double;
+ql_tile ql_portable_tile_1, ql_portable_tile_2, ql_portable_tile_3, ql_portable_tile_4;
+ql_load ql_portable_load;
+ql_requantize_tile ql_portable_requantize;
+ql_rescale_tile ql_portable_rescale;
+ql_depthwise_tap ql_portable_depthwise_tap;
+
+#endif

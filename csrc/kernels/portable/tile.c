@@ -1,0 +1,49 @@
+/* A tile of a product in plain C: up to 4 rows by one strip of 16 columns.
+ *
+ *     c[i][j] = init[j] + sum over groups of a[2g] * b[2g][j] + a[2g+1] * b[2g+1][j]
+ *
+ * The left operand is loaded as int16 (numbers 0 to 255), the right one packed as int8 in groups
+ * of two, [group][16][2]: the shape of the multiply-add of pairs that most vector units have
+ * (pmaddwd on x86). Sums are unsigned, because they are meant modulo 2**32. */
+#include "kernels.h"
+
+QL_INLINE void tile(int rows, int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
+                    const int32_t *init, int32_t *c) {
+    uint32_t sums[4][QL_STRIP];
+    for (int i = 0; i < rows; i++)
+        for (int j = 0; j < QL_STRIP; j++)
+            sums[i][j] = (uint32_t)init[j];
+    for (int64_t group = 0; group < groups; group++, b += 2 * QL_STRIP)
+        for (int i = 0; i < rows; i++) {
+            int16_t pair[2];
+            memcpy(pair, (const char *)a + i * a_stride + 4 * group, sizeof pair);
+            for (int j = 0; j < QL_STRIP; j++)
+                sums[i][j] += (uint32_t)(pair[0] * b[2 * j] + pair[1] * b[2 * j + 1]);
+        }
+    for (int i = 0; i < rows; i++)
+        memcpy(c + i * QL_TILE_COLUMNS, sums[i], sizeof sums[i]);
+}
+
+#define DEFINE_TILE(rows)                                                                          \
+    void ql_portable_tile_##rows(int64_t groups, const void *a, int64_t a_stride, const int8_t *b, \
+                                 int64_t b_stride, const int32_t *init, int32_t *c) {              \
+        (void)b_stride;                                                                            \
+        tile(rows, groups, a, a_stride, b, init, c);                                               \
+    }
+
+DEFINE_TILE(1)
+DEFINE_TILE(2)
+DEFINE_TILE(3)
+DEFINE_TILE(4)
+
+void ql_portable_load(void *row_, const uint8_t *restrict bytes, int64_t count, uint8_t flip) {
+    int16_t *restrict row = row_;
+    for (int64_t k = 0; k < count; k++)
+        row[k] = (int16_t)(bytes[k] ^ flip);
+}
+
+void ql_portable_depthwise_tap(int32_t *restrict sums, const uint8_t *restrict x, uint8_t flip,
+                               int32_t zero_point, const int16_t *restrict w, int64_t count) {
+    for (int64_t c = 0; c < count; c++)
+        sums[c] += ((int32_t)(x[c] ^ flip) - zero_point) * w[c];
+}

@@ -1,0 +1,41 @@
+/* Which kernels this compiler can build for this processor family. */
+#ifndef QL_TARGET_H
+#define QL_TARGET_H
+
+#if defined(__x86_64__) && defined(__clang__)
+#define QL_X86 1
+#define QL_BUILDS_AVX2 1
+#define QL_BUILDS_AVX512VNNI (__clang_major__ >= 7)
+#elif defined(__x86_64__) && defined(__GNUC__)
+#define QL_X86 1
+#define QL_BUILDS_AVX2 1
+#define QL_BUILDS_AVX512VNNI (__GNUC__ >= 8)
+#else
+#define QL_X86 0
+#define QL_BUILDS_AVX2 0
+#define QL_BUILDS_AVX512VNNI 0
+#endif
+
+#if QL_X86
+#include <immintrin.h>
+#endif
+
+/* Regions: all functions between QL_TARGET_BEGIN_... and QL_TARGET_END may use the instructions. */
+#if defined(__clang__)
+#define QL_TARGET_BEGIN_AVX2                                                                       \
+    _Pragma("clang attribute push(__attribute__((target(\"avx2\"))), apply_to = function)")
+#define QL_TARGET_BEGIN_AVX512VNNI                                                                 \
+    _Pragma("clang attribute push(__attribute__((target("                                          \
+            "\"avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni\"))), apply_to = function)")
+#define QL_TARGET_END _Pragma("clang attribute pop")
+#elif defined(__GNUC__)
+#define QL_TARGET_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2\")")
+#define QL_TARGET_BEGIN_AVX512VNNI                                                                 \
+    _Pragma("GCC push_options")                                                                    \
+        _Pragma("GCC target(\"avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni\")")
+#define QL_TARGET_END _Pragma("GCC pop_options")
+#endif
+
+#define QL_INLINE static inline __attribute__((always_inline))
+
+#endif

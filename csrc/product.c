@@ -1,0 +1,275 @@
+/* The product that everything else is made of: rows of codes, wherever they come from, times a
+ * packed matrix, finished into any output.
+ *
+ * With numbers a in 0..255 (int8 codes plus 128), codes b in int8, and zero points za, zb likewise,
+ *
+ *     sum (a - za)(b - zb) = sum a*b - za * (colsum(b) - K*zb) - zb * rowsum(a)
+ *
+ * (docs/quantization.md derives it). The middle term belongs to the column when all rows share za:
+ * it starts the sums, together with the bias. The last one is needed only where zb is not 0. All
+ * of it may wrap modulo 2**32 on the way, because the exact accumulator is known to fit; where it
+ * might not, the sums are collected in 64 bits and checked.
+ *
+ * Order: blocks of rows, as many as loaded fit BLOCK_BYTES (half of a usual L2 cache); in a block
+ * pairs of strips; for a pair, tiles down the rows. A pair of strips is read from memory once for
+ * each block of rows, and stays in L1 while the tiles use it. */
+#include "core.h"
+
+enum {
+    BLOCK_BYTES = 256 * 1024,
+    ROW_PADDING = 64,             /* after a loaded row, so that rows do not share cache sets */
+    GROUPS_PER_PIECE = 8192,      /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
+    MOST_PRODUCTS = 65793,        /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
+};
+
+/* One call of ql_product. */
+typedef struct {
+    const ql_matrix *b;
+    const ql_kernels *kernels;
+    const ql_rows *rows;
+    const ql_output *output;
+    char *y;
+    int64_t y_stride;
+    int64_t block_rows;
+    int64_t panel_stride;
+    char *panel;       /* the loaded rows of a block */
+    int64_t *row_sums; /* of the block; only if b has zero points */
+    int32_t *init;     /* what the sums of each column start from */
+    int wide;          /* whether sums need 64 bits */
+} product;
+
+int ql_fits_int32(int64_t depth, int64_t left, int64_t right, const int32_t *bias,
+                  int64_t columns) {
+    int64_t largest = 0;
+    for (int64_t j = 0; bias != NULL && j < columns; j++)
+        largest = ql_max(largest, bias[j] < 0 ? -(int64_t)bias[j] : bias[j]);
+    return depth <= MOST_PRODUCTS && depth * left * right + largest <= INT32_MAX;
+}
+
+/* How far a number 0..255 can be from the zero points of the rows. */
+static int64_t reach_of_rows(const ql_rows *rows) {
+    int64_t reach = 0;
+    for (int64_t i = 0; i < (rows->zero_point_step ? rows->count : 1); i++)
+        reach = ql_max(reach, ql_max(rows->zero_point[i], 255 - rows->zero_point[i]));
+    return reach;
+}
+
+static int32_t bias_of(const product *p, int64_t column) {
+    return p->output->bias == NULL ? 0 : p->output->bias[column];
+}
+
+static int32_t row_zero_point(const ql_rows *rows, int64_t row) {
+    return rows->zero_point[row * rows->zero_point_step];
+}
+
+/* colsum(b) - K * zb, modulo 2**32. */
+static uint32_t column_term(const ql_matrix *b, int64_t column) {
+    return (uint32_t)b->sums[column] - (uint32_t)b->k * (uint32_t)b->zero_point[column];
+}
+
+/* bias - za * (colsum - K * zb), without the za term where rows have zero points of their own. */
+static void set_init(const product *p) {
+    const ql_matrix *b = p->b;
+    const uint32_t za = p->rows->zero_point_step ? 0 : (uint32_t)p->rows->zero_point[0];
+    const int64_t columns = ql_ceil_div(b->n, QL_STRIP) * QL_STRIP;
+    for (int64_t j = 0; j < columns; j++) {
+        const uint32_t bias = j < b->n ? (uint32_t)bias_of(p, j) : 0;
+        p->init[j] = (int32_t)(bias - za * column_term(b, j));
+    }
+}
+
+/* Loads rows into the panel and, if b has zero points, sums each. */
+static void load_block(const product *p, int64_t first, int64_t count) {
+    const int64_t padded = p->b->groups * p->kernels->dot, size = p->kernels->element_size;
+    p->rows->load(p->rows, p->kernels, first, count, p->panel, p->panel_stride);
+    for (int64_t i = 0; i < count; i++) {
+        char *row = p->panel + i * p->panel_stride;
+        memset(row + p->b->k * size, 0, (size_t)((padded - p->b->k) * size));
+        if (!p->b->has_zero_point)
+            continue;
+        int64_t sum = 0;
+        for (int64_t k = 0; k < p->b->k; k++)
+            sum += size == 1 ? ((const uint8_t *)row)[k] : ((const int16_t *)row)[k];
+        p->row_sums[i] = sum;
+    }
+}
+
+/* The terms that differ from row to row. */
+static void correct(const product *p, int64_t first, int64_t in_block, int64_t rows,
+                    int64_t column, int64_t columns, int32_t *sums) {
+    const ql_matrix *b = p->b;
+    for (int64_t i = 0; i < rows; i++) {
+        const uint32_t za = p->rows->zero_point_step
+                                ? (uint32_t)row_zero_point(p->rows, first + in_block + i)
+                                : 0;
+        const uint32_t row_sum = b->has_zero_point ? (uint32_t)p->row_sums[in_block + i] : 0;
+        for (int64_t j = 0; j < columns; j++)
+            sums[i * QL_TILE_COLUMNS + j] =
+                (int32_t)((uint32_t)sums[i * QL_TILE_COLUMNS + j] -
+                          za * column_term(b, column + j) -
+                          (uint32_t)b->zero_point[column + j] * row_sum);
+    }
+}
+
+/* The sums of a tile piece by piece of K, collected in 64 bits; QL_OVERFLOW if one does not fit. */
+static int wide_tile(const product *p, int64_t first, int64_t in_block, int64_t rows,
+                     int64_t column, int64_t columns, const char *a, int64_t a_stride,
+                     int32_t *sums) {
+    const ql_matrix *b = p->b;
+    const int strips = columns > QL_STRIP ? 2 : 1;
+    const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
+    static const int32_t zeros[QL_TILE_COLUMNS];
+    int64_t wide[QL_TILE_ROWS][QL_TILE_COLUMNS] = {{0}};
+    for (int64_t group = 0; group < b->groups; group += GROUPS_PER_PIECE) {
+        p->kernels->tile[rows - 1][strips - 1](
+            ql_min(GROUPS_PER_PIECE, b->groups - group),
+            a + group * p->kernels->dot * p->kernels->element_size, a_stride,
+            strip + group * p->kernels->dot * QL_STRIP, b->strip_stride, zeros, sums);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++)
+                wide[i][j] += sums[i * QL_TILE_COLUMNS + j];
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t za = row_zero_point(p->rows, first + in_block + i);
+        const int64_t row_sum = b->has_zero_point ? p->row_sums[in_block + i] : 0;
+        for (int64_t j = 0; j < columns; j++) {
+            const int64_t zb = b->zero_point[column + j];
+            const int64_t sum = wide[i][j] - za * (b->sums[column + j] - b->k * zb) -
+                                zb * row_sum + bias_of(p, column + j);
+            if (sum < INT32_MIN || sum > INT32_MAX)
+                return QL_OVERFLOW;
+            sums[i * QL_TILE_COLUMNS + j] = (int32_t)sum;
+        }
+    }
+    return QL_OK;
+}
+
+/* All tiles of one pair of strips down a block. `a` is the block's first row. */
+static int multiply_strips(const product *p, int64_t first, int64_t count, int64_t column,
+                           const char *a, int64_t a_stride) {
+    const ql_matrix *b = p->b;
+    const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
+    const int64_t columns = ql_min(width, b->n - column);
+    const int strips = columns > QL_STRIP ? 2 : 1;
+    const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
+    const int correcting = b->has_zero_point || p->rows->zero_point_step;
+    int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS];
+    for (int64_t i = 0; i < count;) {
+        /* Remainders are shared between the last two tiles: 13 rows are 7 + 6, not 12 + 1. */
+        const int64_t left = count - i, most = p->kernels->tile_rows;
+        const int64_t rows = left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
+        const char *tile_a = a + i * a_stride;
+        if (p->wide) {
+            const int status =
+                wide_tile(p, first, i, rows, column, columns, tile_a, a_stride, sums);
+            if (status != QL_OK)
+                return status;
+        } else {
+            p->kernels->tile[rows - 1][strips - 1](b->groups, tile_a, a_stride, strip,
+                                                   b->strip_stride, p->init + column, sums);
+            if (correcting)
+                correct(p, first, i, rows, column, columns, sums);
+        }
+        ql_finish(p->kernels, p->output, sums, QL_TILE_COLUMNS, first + i, rows, column, columns,
+                  p->y, p->y_stride);
+        i += rows;
+    }
+    return QL_OK;
+}
+
+static int multiply_block(const product *p, int64_t first, int64_t count, int in_place) {
+    const char *a = in_place ? (const char *)p->rows->bytes + first * p->rows->stride : p->panel;
+    const int64_t a_stride = in_place ? p->rows->stride : p->panel_stride;
+    if (!in_place)
+        load_block(p, first, count);
+    const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
+    for (int64_t column = 0; column < p->b->n; column += width) {
+        const int status = multiply_strips(p, first, count, column, a, a_stride);
+        if (status != QL_OK)
+            return status;
+    }
+    return QL_OK;
+}
+
+/* Whether tiles may read the rows where they are: as numbers 0 to 255 already, without a rest of
+ * K that a group would read past, without row sums, and not all in one cache set. */
+static int readable_in_place(const product *p) {
+    const ql_rows *rows = p->rows;
+    return rows->bytes != NULL && rows->flip == 0 && p->kernels->element_size == 1 &&
+           p->b->k % p->kernels->dot == 0 && !p->b->has_zero_point &&
+           (rows->stride % 2048 != 0 || rows->count < 8);
+}
+
+int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output, void *y,
+               int64_t y_stride) {
+    if (rows->count == 0 || b->n == 0)
+        return QL_OK;
+    product p = {.b = b,
+                 .kernels = b->kernels,
+                 .rows = rows,
+                 .output = output,
+                 .y = y,
+                 .y_stride = y_stride};
+    const int64_t row_size = b->groups * p.kernels->dot * p.kernels->element_size;
+    const int64_t columns = ql_ceil_div(b->n, QL_STRIP) * QL_STRIP + QL_STRIP;
+    const int in_place = readable_in_place(&p);
+    p.panel_stride = ((row_size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT) + ROW_PADDING;
+    p.block_rows = ql_max(BLOCK_BYTES / p.panel_stride, 1);
+    p.block_rows = ql_max(p.block_rows - p.block_rows % p.kernels->tile_rows, p.kernels->tile_rows);
+    p.block_rows = ql_min(p.block_rows, rows->count);
+    p.wide = !ql_fits_int32(b->k, reach_of_rows(rows), b->reach, output->bias, b->n);
+    const int64_t panel_size = in_place ? 0 : p.block_rows * p.panel_stride;
+    const int64_t sums_size = p.block_rows * 8;
+    char *scratch = ql_allocate((size_t)(panel_size + sums_size + columns * 4));
+    if (scratch == NULL)
+        return QL_NO_MEMORY;
+    p.panel = scratch;
+    p.row_sums = (int64_t *)(scratch + panel_size);
+    p.init = (int32_t *)(scratch + panel_size + sums_size);
+    memset(p.init + columns - QL_STRIP, 0, QL_STRIP * 4);
+    set_init(&p);
+    int status = QL_OK;
+    for (int64_t first = 0; first < rows->count && status == QL_OK; first += p.block_rows)
+        status = multiply_block(&p, first, ql_min(p.block_rows, rows->count - first), in_place);
+    ql_release(scratch);
+    return status;
+}
+
+/* --- outputs -------------------------------------------------------------------------------- */
+
+static void finish_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
+                        int64_t sums_stride, int64_t row, int64_t rows, const float *multiplier,
+                        int64_t multiplier_stride, int64_t columns, uint8_t *y,
+                        int64_t y_stride) {
+    const int64_t code = row * o->code_step;
+    kernels->requantize(sums, sums_stride, rows, columns, multiplier, multiplier_stride,
+                        o->zero_point[code], o->lower[code], o->upper[code], y, y_stride);
+}
+
+void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t *sums,
+               int64_t sums_stride, int64_t row, int64_t rows, int64_t column, int64_t columns,
+               void *y, int64_t y_stride) {
+    const int64_t at = row * y_stride + column;
+    if (output->type == QL_INT32) {
+        for (int64_t i = 0; i < rows; i++)
+            memcpy((int32_t *)y + at + i * y_stride, sums + i * sums_stride, (size_t)columns * 4);
+        return;
+    }
+    const float *multiplier = output->multiplier + column + row * output->multiplier_step;
+    const int64_t multiplier_stride = output->multiplier_step;
+    if (output->type == QL_FLOAT32) {
+        kernels->rescale(sums, sums_stride, rows, columns, multiplier, multiplier_stride,
+                         output->lower_real, output->upper_real, (float *)y + at, y_stride);
+        return;
+    }
+    uint8_t *codes = (uint8_t *)y + at;
+    if (!output->code_step) {
+        finish_rows(kernels, output, sums, sums_stride, row, rows, multiplier, multiplier_stride,
+                    columns, codes, y_stride);
+        return;
+    }
+    for (int64_t i = 0; i < rows; i++)
+        finish_rows(kernels, output, sums + i * sums_stride, sums_stride, row + i, 1,
+                    multiplier + i * multiplier_stride, multiplier_stride, columns,
+                    codes + i * y_stride, y_stride);
+}

@@ -1,0 +1,115 @@
+/* The C interface of quantlib, declared once: cffi reads this file, and so does the C core through
+ * core.h. It therefore holds declarations only, no preprocessor lines.
+ *
+ * Conventions. Functions return a status and never print, abort or keep a pointer to an array.
+ * Extents and strides are counted in elements of the array they belong to. Arguments have been
+ * checked by the caller (quantlib/_native.py), which is also where statuses become exceptions.
+ */
+
+/* What a function returns. */
+enum { QL_OK = 0, QL_NO_MEMORY = 1, QL_OVERFLOW = 2 };
+
+/* Element types. */
+enum { QL_FLOAT32, QL_FLOAT64, QL_INT8, QL_UINT8, QL_INT16, QL_UINT16, QL_INT32 };
+
+/* How quantization parameters are laid over data of shape (outer, length, inner): element
+ * (o, l, i) has parameter 0, l, or (o * ceil(length / block) + l / block) * inner + i. */
+enum { QL_PER_TENSOR, QL_PER_CHANNEL, QL_BLOCKED };
+
+/* --- instruction sets (cpu.c, dispatch.c) ------------------------------------------------- */
+
+/* The number of instruction sets that this build has kernels for, slowest first. */
+int ql_isa_count(void);
+/* The name of one of them, and whether this processor and its system can run it. */
+const char *ql_isa_name(int index);
+int ql_isa_available(int index);
+/* The one in use, and the one to use from now on; what is prepared keeps the one it has. */
+int ql_isa_current(void);
+void ql_isa_select(int index);
+
+/* --- reals and codes (affine.c) ----------------------------------------------------------- */
+
+/* codes = saturate(rint(x / scale) + zero_point); x and scale have the type `real_type`. */
+int ql_quantize(const void *x, int real_type, void *codes, int code_type, const void *scale,
+                const int32_t *zero_point, int32_t qmin, int32_t qmax, int kind, int64_t outer,
+                int64_t length, int64_t inner, int64_t block);
+
+/* x = scale * (codes - zero_point). */
+int ql_dequantize(const void *codes, int code_type, void *x, int real_type, const void *scale,
+                  const int32_t *zero_point, int kind, int64_t outer, int64_t length,
+                  int64_t inner, int64_t block);
+
+/* y = scale * clip(rint(x / scale), qmin - zero_point, qmax - zero_point). */
+int ql_fake_quantize(const void *x, int real_type, void *y, const void *scale,
+                     const int32_t *zero_point, int32_t qmin, int32_t qmax, int kind,
+                     int64_t outer, int64_t length, int64_t inner, int64_t block);
+
+/* Smallest and largest element of each group, of which none is empty; NaN if it holds one. */
+int ql_min_max(const void *x, int real_type, void *lo, void *hi, int kind, int64_t outer,
+               int64_t length, int64_t inner, int64_t block);
+
+/* y = saturate(rint(f32(acc) * multiplier) + zero_point), multiplier per tensor or per channel. */
+int ql_requantize(const int32_t *acc, void *y, const float *multiplier, int32_t zero_point,
+                  int32_t lower, int32_t upper, int kind, int64_t outer, int64_t length,
+                  int64_t inner);
+
+/* --- matrix products (pack.c, product.c, matmul.c) ---------------------------------------- */
+
+/* A right operand, packed for the instruction set that was current, with its zero points. */
+typedef struct ql_matrix ql_matrix;
+
+/* Packs b of shape (k, n), or returns NULL when memory is short. `zero_points` has n entries. */
+ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride,
+                          int is_signed, const int32_t *zero_points);
+void ql_matrix_free(ql_matrix *matrix);
+/* The bytes that it holds. */
+int64_t ql_matrix_size(const ql_matrix *matrix);
+
+/* What becomes of an accumulator. Rows and columns are those of the product. A `step` of 0 means
+ * one entry for all rows, 1 one for each. */
+typedef struct ql_output {
+    int type;                  /* QL_INT32, QL_FLOAT32, QL_INT8 or QL_UINT8 */
+    const int32_t *bias;       /* per column, or NULL */
+    const float *multiplier;   /* per column */
+    int64_t multiplier_step;   /* 0, or the distance between the multipliers of two rows */
+    const int32_t *zero_point; /* of 8-bit results */
+    const int32_t *lower;      /* the codes between which 8-bit results are kept */
+    const int32_t *upper;
+    int64_t code_step;         /* of zero_point, lower and upper */
+    float lower_real;          /* the reals between which float32 results are kept */
+    float upper_real;
+} ql_output;
+
+/* y = output((a - a_zero_point) @ (b - b_zero_point) + bias) with exact accumulators. */
+int ql_matmul(const ql_matrix *b, const void *a, int64_t rows, int64_t a_stride, int a_signed,
+              const int32_t *a_zero_point, int64_t a_zero_point_step, const ql_output *output,
+              void *y, int64_t y_stride);
+
+/* --- convolutions (conv.c) ---------------------------------------------------------------- */
+
+/* The extents of a convolution of three spatial axes; fewer are preceded by axes of extent 1. */
+typedef struct ql_conv_shape {
+    int64_t batch, channels, out_channels, group;
+    int64_t in[3], kernel[3], stride[3], dilation[3], pad[3], out[3];
+} ql_conv_shape;
+
+/* Weights packed for a convolution, with their zero points. */
+typedef struct ql_filter ql_filter;
+
+/* Packs w of shape (out_channels, channels / group, kernel), or returns NULL when memory is
+ * short. `zero_points` has an entry for each output channel. Only group, channels, out_channels
+ * and kernel of `shape` are looked at. */
+ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_points,
+                          const ql_conv_shape *shape);
+void ql_filter_free(ql_filter *filter);
+int64_t ql_filter_size(const ql_filter *filter);
+
+/* y = output(convolution + bias), x and y with channels last; padding is worth x_zero_point.
+ * The columns of `output` are the output channels; its steps are 0. */
+int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero_point,
+            const ql_conv_shape *shape, const ql_output *output, void *y);
+
+/* y[n][c][r] = x[n][r][c] for elements of 1 or 4 bytes: channels first to channels last, and
+ * back. */
+void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t columns,
+                  int64_t element_size);

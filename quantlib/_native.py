@@ -1,0 +1,316 @@
+"""The only door to C: arrays to pointers, statuses to exceptions.
+
+The functions here expect what the callers in ``quantlib.ops`` have checked: right types and
+shapes, contiguous and aligned arrays. They compute into arrays that are handed to them.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from quantlib._arguments import Array, ConvShape, Granularity, Output
+
+try:
+    from quantlib._quantlib import ffi, lib
+except ImportError as error:
+    raise ImportError(
+        "quantlib has no compiled module here. If this is the source folder, Python found it "
+        "instead of the installed package: run `pip install .` in it and start Python in another "
+        "folder, or run `pip install --no-build-isolation -e .` to work on quantlib itself."
+    ) from error
+
+_TYPES = {
+    np.dtype(np.float32): lib.QL_FLOAT32,
+    np.dtype(np.float64): lib.QL_FLOAT64,
+    np.dtype(np.int8): lib.QL_INT8,
+    np.dtype(np.uint8): lib.QL_UINT8,
+    np.dtype(np.int16): lib.QL_INT16,
+    np.dtype(np.uint16): lib.QL_UINT16,
+    np.dtype(np.int32): lib.QL_INT32,
+}
+_KINDS = {
+    "per-tensor": lib.QL_PER_TENSOR,
+    "per-channel": lib.QL_PER_CHANNEL,
+    "blocked": lib.QL_BLOCKED,
+}
+
+
+def _check(status: int) -> None:
+    if status == lib.QL_NO_MEMORY:
+        raise MemoryError("quantlib could not allocate its working memory")
+    if status == lib.QL_OVERFLOW:
+        raise OverflowError("an accumulator does not fit int32")
+
+
+def _pointer(array: Array) -> Any:
+    """Any type's pointer, for parameters that are ``void *``."""
+    return ffi.from_buffer("char[]", array)
+
+
+def _int32(array: Array) -> Any:
+    return ffi.from_buffer("int32_t[]", array)
+
+
+def ready(array: Array, dtype: Any) -> Array:
+    """`array` itself if C can read it as contiguous `dtype`, otherwise a copy that it can."""
+    flags = array.flags
+    if array.dtype == dtype and flags.c_contiguous and flags.aligned:
+        return array
+    with np.errstate(over="ignore"):
+        return np.array(array, dtype=dtype, order="C")
+
+
+# --- instruction sets ---------------------------------------------------------------------------
+
+
+def isa_names(*, available: bool) -> list[str]:
+    """The instruction sets of this build, slowest first; only those that run here, or all."""
+    return [
+        ffi.string(lib.ql_isa_name(index)).decode()
+        for index in range(lib.ql_isa_count())
+        if not available or lib.ql_isa_available(index)
+    ]
+
+
+def current_isa() -> str:
+    """The instruction set in use."""
+    return isa_names(available=False)[lib.ql_isa_current()]
+
+
+def select_isa(name: str) -> None:
+    """Use `name` from now on; ValueError if it cannot run here."""
+    if name not in isa_names(available=True):
+        state = "not available on this processor" if name in isa_names(available=False) else "no"
+        raise ValueError(
+            f"QUANTLIB_ISA is {name!r}, {state} instruction set of this build; "
+            f"available: {', '.join(isa_names(available=True))}"
+        )
+    lib.ql_isa_select(isa_names(available=False).index(name))
+
+
+lib.ql_isa_current()  # fills the tables while the import lock is held
+if os.environ.get("QUANTLIB_ISA"):
+    select_isa(os.environ["QUANTLIB_ISA"])
+
+
+# --- reals and codes ----------------------------------------------------------------------------
+
+
+def _extents(groups: Granularity) -> tuple[int, ...]:
+    return _KINDS[groups.kind], groups.outer, groups.length, groups.inner, groups.block
+
+
+def quantize(
+    x: Array, codes: Array, scale: Array, zero_point: Array, limits: Any, groups: Granularity
+) -> None:
+    """Fill `codes`; `x` and `scale` have one type, `limits` is a `QType`."""
+    _check(
+        lib.ql_quantize(
+            _pointer(x),
+            _TYPES[x.dtype],
+            _pointer(codes),
+            _TYPES[codes.dtype],
+            _pointer(scale),
+            _int32(zero_point),
+            limits.qmin,
+            limits.qmax,
+            *_extents(groups),
+        )
+    )
+
+
+def dequantize(
+    codes: Array, x: Array, scale: Array, zero_point: Array, groups: Granularity
+) -> None:
+    """Fill `x`, which has the type of `scale`."""
+    _check(
+        lib.ql_dequantize(
+            _pointer(codes),
+            _TYPES[codes.dtype],
+            _pointer(x),
+            _TYPES[x.dtype],
+            _pointer(scale),
+            _int32(zero_point),
+            *_extents(groups),
+        )
+    )
+
+
+def fake_quantize(
+    x: Array, y: Array, scale: Array, zero_point: Array, limits: Any, groups: Granularity
+) -> None:
+    """Fill `y`; `x`, `y` and `scale` have one type."""
+    _check(
+        lib.ql_fake_quantize(
+            _pointer(x),
+            _TYPES[x.dtype],
+            _pointer(y),
+            _pointer(scale),
+            _int32(zero_point),
+            limits.qmin,
+            limits.qmax,
+            *_extents(groups),
+        )
+    )
+
+
+def min_max(x: Array, lo: Array, hi: Array, groups: Granularity) -> None:
+    """Fill `lo` and `hi`, which have the type of `x`."""
+    _check(
+        lib.ql_min_max(_pointer(x), _TYPES[x.dtype], _pointer(lo), _pointer(hi), *_extents(groups))
+    )
+
+
+def requantize(acc: Array, y: Array, output: Output, groups: Granularity) -> None:
+    """Fill `y` by `output`, whose multipliers lie as `groups` says."""
+    multiplier = ready(output.multiplier.reshape(-1), np.float32)
+    _check(
+        lib.ql_requantize(
+            _int32(acc),
+            _pointer(y),
+            ffi.from_buffer("float[]", multiplier),
+            int(output.zero_point),
+            int(output.lower),
+            int(output.upper),
+            *_extents(groups)[:4],
+        )
+    )
+
+
+# --- products and convolutions ------------------------------------------------------------------
+
+
+class Stage:
+    """The output stage of a product in C's terms, and the arrays that it points to.
+
+    `columns` is N; `rows` is the number of rows when a parameter differs from row to row.
+    """
+
+    def __init__(self, output: Output | None, bias: Array | None, columns: int) -> None:
+        self.dtype: np.dtype[Any] = np.dtype(np.int32) if output is None else output.dtype
+        self._kept: list[Array] = []
+        self.struct = struct = ffi.new("ql_output *")
+        struct.type = _TYPES[self.dtype]
+        struct.bias = ffi.NULL if bias is None else self._keep(bias, np.int32, "int32_t[]")
+        if output is None:
+            return
+        multiplier = output.multiplier
+        if multiplier.ndim < 2:
+            multiplier = np.broadcast_to(multiplier, (columns,))
+        else:
+            struct.multiplier_step = columns
+        struct.multiplier = self._keep(multiplier, np.float32, "float[]")
+        if self.dtype == np.float32:
+            struct.lower_real, struct.upper_real = float(output.lower), float(output.upper)
+            return
+        codes = np.broadcast_arrays(output.zero_point, output.lower, output.upper)
+        struct.code_step = int(codes[0].ndim > 0)
+        for name, code in zip(("zero_point", "lower", "upper"), codes, strict=True):
+            setattr(struct, name, self._keep(code.reshape(-1), np.int32, "int32_t[]"))
+
+    def _keep(self, array: Array, dtype: Any, cdecl: str) -> Any:
+        kept = ready(array, dtype)
+        self._kept.append(kept)
+        return ffi.from_buffer(cdecl, kept)
+
+
+class Matrix:
+    """A right operand of shape (K, N), packed for the instruction set in use."""
+
+    def __init__(self, b: Array, zero_point: Array) -> None:
+        self.k, self.n = b.shape
+        zero_points = ready(np.broadcast_to(zero_point.reshape(-1), (self.n,)), np.int32)
+        if any(stride < 0 for stride in b.strides):
+            b = np.ascontiguousarray(b)
+        packed = lib.ql_matrix_pack(
+            ffi.cast("void *", b.ctypes.data),
+            self.k,
+            self.n,
+            *b.strides,
+            b.dtype == np.int8,
+            _int32(zero_points),
+        )
+        if packed == ffi.NULL:
+            raise MemoryError(f"b of shape {b.shape} could not be packed")
+        self.nbytes: int = lib.ql_matrix_size(packed)
+        self._packed = ffi.gc(packed, lib.ql_matrix_free, self.nbytes)
+
+    def multiply(self, a: Array, zero_point: Array, stage: Stage, y: Array) -> None:
+        """Fill `y`, contiguous (M, N), from `a`, (M, K) with contiguous rows; `zero_point` is an
+        int32 scalar or has M entries."""
+        rows, stride = a.shape[0], a.strides[0]
+        pointer = _pointer(a) if a.flags.c_contiguous else ffi.cast("void *", a.ctypes.data)
+        _check(
+            lib.ql_matmul(
+                self._packed,
+                pointer,
+                rows,
+                stride,
+                a.dtype == np.int8,
+                _int32(zero_point),
+                int(zero_point.ndim > 0),
+                stage.struct,
+                _pointer(y),
+                self.n,
+            )
+        )
+
+
+def conv_extents(shape: ConvShape) -> Any:
+    """A ``ql_conv_shape``: axes of extent 1 stand before the spatial axes up to three."""
+    lead = 3 - len(shape.kernel)
+    ones, zeros = (1,) * lead, (0,) * lead
+    return ffi.new(
+        "ql_conv_shape *",
+        {
+            "batch": shape.batch,
+            "channels": shape.channels,
+            "out_channels": shape.out_channels,
+            "group": shape.group,
+            "in": ones + shape.spatial,
+            "kernel": ones + shape.kernel,
+            "stride": ones + shape.strides,
+            "dilation": ones + shape.dilations,
+            "pad": zeros + shape.pads_begin,
+            "out": ones + shape.out_spatial,
+        },
+    )
+
+
+class Filter:
+    """Weights of shape (M, C / group, k1, ...), packed for the instruction set in use."""
+
+    def __init__(self, w: Array, zero_point: Array, shape: ConvShape) -> None:
+        zero_points = ready(np.broadcast_to(zero_point, (shape.out_channels,)), np.int32)
+        packed = lib.ql_filter_pack(
+            _pointer(ready(w, w.dtype)),
+            w.dtype == np.int8,
+            _int32(zero_points),
+            conv_extents(shape),
+        )
+        if packed == ffi.NULL:
+            raise MemoryError(f"w of shape {w.shape} could not be packed")
+        self.nbytes: int = lib.ql_filter_size(packed)
+        self._packed = ffi.gc(packed, lib.ql_filter_free, self.nbytes)
+
+    def convolve(self, x: Array, zero_point: int, extents: Any, stage: Stage, y: Array) -> None:
+        """Fill `y` from `x`, both contiguous with channels last; `extents` is a conv_extents."""
+        _check(
+            lib.ql_conv(
+                self._packed,
+                _pointer(x),
+                x.dtype == np.int8,
+                zero_point,
+                extents,
+                stage.struct,
+                _pointer(y),
+            )
+        )
+
+
+def transpose(x: Array, y: Array) -> None:
+    """``y[n, j, i] = x[n, i, j]`` for contiguous 3-D arrays of 1-byte or 4-byte elements."""
+    lib.ql_transpose(_pointer(x), _pointer(y), *x.shape, x.itemsize)

@@ -1,0 +1,50 @@
+"""The compiled module, which cffi builds from ``csrc/quantlib.h``: one line for each function."""
+
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+class _Lib(Protocol):
+    QL_OK: int
+    QL_NO_MEMORY: int
+    QL_OVERFLOW: int
+    QL_FLOAT32: int
+    QL_FLOAT64: int
+    QL_INT8: int
+    QL_UINT8: int
+    QL_INT16: int
+    QL_UINT16: int
+    QL_INT32: int
+    QL_PER_TENSOR: int
+    QL_PER_CHANNEL: int
+    QL_BLOCKED: int
+
+    ql_isa_count: Callable[[], int]
+    ql_isa_name: Callable[[int], Any]
+    ql_isa_available: Callable[[int], int]
+    ql_isa_current: Callable[[], int]
+    ql_isa_select: Callable[[int], None]
+    ql_quantize: Callable[..., int]
+    ql_dequantize: Callable[..., int]
+    ql_fake_quantize: Callable[..., int]
+    ql_min_max: Callable[..., int]
+    ql_requantize: Callable[..., int]
+    ql_matrix_pack: Callable[..., Any]
+    ql_matrix_free: Callable[[Any], None]
+    ql_matrix_size: Callable[[Any], int]
+    ql_matmul: Callable[..., int]
+    ql_filter_pack: Callable[..., Any]
+    ql_filter_free: Callable[[Any], None]
+    ql_filter_size: Callable[[Any], int]
+    ql_conv: Callable[..., int]
+    ql_transpose: Callable[..., None]
+
+class _FFI(Protocol):
+    NULL: Any
+    def new(self, cdecl: str, init: Any = ...) -> Any: ...
+    def cast(self, cdecl: str, value: Any) -> Any: ...
+    def string(self, cdata: Any) -> bytes: ...
+    def gc(self, cdata: Any, destructor: Callable[[Any], None], size: int = ...) -> Any: ...
+    def from_buffer(self, cdecl: str, buffer: Any) -> Any: ...
+
+lib: Final[_Lib]
+ffi: Final[_FFI]

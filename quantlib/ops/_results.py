@@ -1,0 +1,33 @@
+"""Where results go: a new array, or the caller's ``out``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from quantlib._arguments import Array, check_out
+
+
+def room(out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Array) -> Array:
+    """The array for C to fill: `out` if it is contiguous and apart from the inputs, or a new one.
+
+    `settle` brings a new one to `out`.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    check_out(out, shape, dtype)
+    flags = out.flags
+    if not (flags.c_contiguous and flags.aligned and out.dtype.isnative) or any(
+        np.may_share_memory(out, array) for array in inputs
+    ):
+        return np.empty(shape, dtype)
+    return out  # type: ignore[no-any-return]
+
+
+def settle(result: Array, out: Any) -> Array:
+    """`result`, written to `out` if that was given and is not where it is already."""
+    if out is None or out is result:
+        return result
+    out[...] = result
+    return out  # type: ignore[no-any-return]

@@ -1,0 +1,156 @@
+"""Reals to codes and back, in C."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from quantlib import _native
+from quantlib._arguments import (
+    FLOAT32,
+    AffineArguments,
+    Array,
+    Granularity,
+    as_real,
+    clip_arguments,
+    deliver,
+    dequantize_arguments,
+    dequantize_linear_arguments,
+    dynamic_range,
+    quantize_arguments,
+    quantize_linear_arguments,
+    require_finite,
+    require_nonempty,
+    split_axis,
+)
+from quantlib.ops._results import room, settle
+from quantlib.params import QType, QuantParams
+
+
+def quantize(x: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:
+    return _to_codes(quantize_arguments(x, params), out)
+
+
+def dequantize(codes: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:
+    return _to_reals(dequantize_arguments(codes, params), out)
+
+
+def fake_quantize(x: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:
+    call = quantize_arguments(x, params)
+    data, scale, zero_point = _in_working_precision(call)
+    result = room(out, data.shape, call.result, data) if call.result == call.working else None
+    reals = np.empty(data.shape, call.working) if result is None else result
+    _native.fake_quantize(data, reals, scale, zero_point, call.qtype, call.granularity)
+    return settle(reals, out) if result is not None else deliver(_narrow(reals, call), out)
+
+
+def clip(x: npt.ArrayLike, lower: float, upper: float, *, out: Array | None = None) -> Array:
+    data, low, high = clip_arguments(x, lower, upper)
+    return deliver(np.clip(data, low, high), out)
+
+
+def min_max(
+    x: npt.ArrayLike, *, axis: int | None = None, block_size: int | None = None
+) -> tuple[Array, Array]:
+    data = as_real(x, "x")
+    groups = split_axis(data.shape, axis, block_size)
+    require_nonempty(data)
+    working = data.dtype if data.dtype != np.float16 else FLOAT32
+    if groups.kind == "per-tensor":
+        shape: tuple[int, ...] = ()
+    elif groups.kind == "per-channel":
+        shape = (groups.length,)
+    else:
+        blocks = groups.parameter_shape[1]
+        shape = (*data.shape[: groups.axis], blocks, *data.shape[groups.axis + 1 :])
+    lo, hi = np.empty(shape, working), np.empty(shape, working)
+    _native.min_max(_native.ready(data, working), lo, hi, groups)
+    return lo.astype(data.dtype, copy=False), hi.astype(data.dtype, copy=False)
+
+
+def quantize_linear(
+    x: npt.ArrayLike,
+    y_scale: npt.ArrayLike,
+    y_zero_point: npt.ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: npt.DTypeLike | None = None,
+    out: Array | None = None,
+) -> Array:
+    return _to_codes(
+        quantize_linear_arguments(x, y_scale, y_zero_point, axis, block_size, output_dtype), out
+    )
+
+
+def dequantize_linear(
+    x: npt.ArrayLike,
+    x_scale: npt.ArrayLike,
+    x_zero_point: npt.ArrayLike | None = None,
+    *,
+    axis: int = 1,
+    block_size: int = 0,
+    output_dtype: npt.DTypeLike | None = None,
+    out: Array | None = None,
+) -> Array:
+    return _to_reals(
+        dequantize_linear_arguments(x, x_scale, x_zero_point, axis, block_size, output_dtype), out
+    )
+
+
+def dynamic_quantize_linear(x: npt.ArrayLike) -> tuple[Array, Array, Array]:
+    data = _native.ready(as_real(x, "x"), FLOAT32)
+    groups = split_axis(data.shape, None, None)
+    ends = np.zeros((), FLOAT32), np.zeros((), FLOAT32)
+    if data.size:
+        _native.min_max(data, *ends, groups)
+    require_finite(*ends)
+    scale, zero_point = dynamic_range(*ends)
+    codes = np.empty(data.shape, np.uint8)
+    _quantize_into(codes, data, np.asarray(scale), np.asarray(zero_point, np.int32), groups)
+    return codes, np.asarray(scale), np.asarray(zero_point)
+
+
+def _quantize_into(
+    codes: Array, data: Array, scale: Array, zero_point: Array, groups: Granularity
+) -> None:
+    _native.quantize(data, codes, scale, zero_point, QType(codes.dtype.name), groups)
+
+
+def _in_working_precision(call: AffineArguments) -> tuple[Array, Array, Array]:
+    """Data and scales in the precision of the division, zero points as int32."""
+    return (
+        _native.ready(call.data, call.working),
+        _native.ready(call.scale, call.working),
+        _native.ready(call.zero_point, np.int32),
+    )
+
+
+def _to_codes(call: AffineArguments, out: Array | None) -> Array:
+    data, scale, zero_point = _in_working_precision(call)
+    if call.storage == call.qtype.dtype:
+        codes = room(out, data.shape, call.storage, data)
+        _native.quantize(data, codes, scale, zero_point, call.qtype, call.granularity)
+        return settle(codes, out)
+    codes = np.empty(data.shape, call.qtype.dtype)
+    _native.quantize(data, codes, scale, zero_point, call.qtype, call.granularity)
+    return deliver(codes.astype(call.storage), out)
+
+
+def _to_reals(call: AffineArguments, out: Array | None) -> Array:
+    data = _native.ready(call.data, call.data.dtype)
+    scale = _native.ready(call.scale, call.working)
+    zero_point = _native.ready(call.zero_point, np.int32)
+    if call.result == call.working:
+        reals = room(out, data.shape, call.result, data)
+        _native.dequantize(data, reals, scale, zero_point, call.granularity)
+        return settle(reals, out)
+    reals = np.empty(data.shape, call.working)
+    _native.dequantize(data, reals, scale, zero_point, call.granularity)
+    return deliver(_narrow(reals, call), out)
+
+
+def _narrow(reals: Array, call: AffineArguments) -> Array:
+    """Reals of the working precision in the type that the caller sees."""
+    with np.errstate(over="ignore", under="ignore"):
+        return reals.astype(call.result)

@@ -1,0 +1,216 @@
+"""Integer convolutions, in C."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from quantlib import _native
+from quantlib._arguments import (
+    Activation,
+    Array,
+    ConvShape,
+    Output,
+    as_byte_zero_point,
+    as_bytes,
+    conv_shape,
+    conv_zero_points,
+    no_images,
+    per_tensor,
+    qlinear_conv_output,
+)
+from quantlib.ops._results import room, settle
+
+MOST_SHAPES = 64  # that a prepared convolution remembers
+
+
+def conv_integer(
+    x: npt.ArrayLike,
+    w: npt.ArrayLike,
+    x_zero_point: npt.ArrayLike | None = None,
+    w_zero_point: npt.ArrayLike | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    layout: str = "NCHW",
+    out: Array | None = None,
+) -> Array:
+    data, weights = as_bytes(x, "x"), as_bytes(w, "w")
+    shape = conv_shape(
+        data.shape,
+        weights.shape,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        pads=pads,
+        strides=strides,
+        layout=layout,
+    )
+    _require_three_axes(shape)
+    zx, zw = conv_zero_points(data, weights, shape, x_zero_point, w_zero_point)
+    stage = _native.Stage(None, None, shape.out_channels)
+    filter_ = _native.Filter(weights, zw, shape)
+    return _convolve(data, filter_, zx, shape, _native.conv_extents(shape), stage, out)
+
+
+def qlinear_conv(
+    x: npt.ArrayLike,
+    x_scale: npt.ArrayLike,
+    x_zero_point: npt.ArrayLike | None,
+    w: npt.ArrayLike,
+    w_scale: npt.ArrayLike,
+    w_zero_point: npt.ArrayLike | None,
+    y_scale: npt.ArrayLike | None,
+    y_zero_point: npt.ArrayLike | None,
+    b: npt.ArrayLike | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: Sequence[int] | None = None,
+    group: int = 1,
+    kernel_shape: Sequence[int] | None = None,
+    pads: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    layout: str = "NCHW",
+    activation: Activation = None,
+    out: Array | None = None,
+) -> Array:
+    data, weights = as_bytes(x, "x"), as_bytes(w, "w")
+    shape = conv_shape(
+        data.shape,
+        weights.shape,
+        auto_pad=auto_pad,
+        dilations=dilations,
+        group=group,
+        kernel_shape=kernel_shape,
+        pads=pads,
+        strides=strides,
+        layout=layout,
+    )
+    _require_three_axes(shape)
+    zx, zw = conv_zero_points(data, weights, shape, x_zero_point, w_zero_point)
+    output, bias = qlinear_conv_output(
+        data, shape, x_scale, w_scale, y_scale, y_zero_point, b, activation
+    )
+    stage = _stage(output, bias, shape.out_channels)
+    filter_ = _native.Filter(weights, zw, shape)
+    return _convolve(data, filter_, zx, shape, _native.conv_extents(shape), stage, out)
+
+
+class QLinearConv:
+    def __init__(
+        self,
+        w: npt.ArrayLike,
+        w_scale: npt.ArrayLike,
+        w_zero_point: npt.ArrayLike | None = None,
+        *,
+        x_scale: npt.ArrayLike,
+        x_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike | None = None,
+        y_zero_point: npt.ArrayLike | None = None,
+        b: npt.ArrayLike | None = None,
+        activation: Activation = None,
+        auto_pad: str = "NOTSET",
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        layout: str = "NCHW",
+    ) -> None:
+        weights = as_bytes(w, "w")
+        self._w_shape = weights.shape
+        self._geometry: dict[str, Any] = {
+            "auto_pad": auto_pad,
+            "dilations": None if dilations is None else tuple(dilations),
+            "group": group,
+            "kernel_shape": None if kernel_shape is None else tuple(kernel_shape),
+            "pads": None if pads is None else tuple(pads),
+            "strides": None if strides is None else tuple(strides),
+            "layout": layout,
+        }
+        self._scales = x_scale, w_scale, y_scale, y_zero_point, b, activation
+        self._x_zero_point = x_zero_point
+        self._stages: dict[Any, tuple[Array, _native.Stage]] = {}
+        self._shapes: dict[tuple[int, ...], tuple[ConvShape, Any]] = {}
+        example = no_images(weights, x_zero_point, dilations, group, layout)
+        shape = conv_shape(example.shape, weights.shape, **self._geometry)
+        _require_three_axes(shape)
+        _, zw = conv_zero_points(example, weights, shape, x_zero_point, w_zero_point)
+        self._stage(example, shape)
+        self._filter = _native.Filter(weights, zw, shape)
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        data = as_bytes(x, "x")
+        shape, extents = self._shapes.get(data.shape) or self._shape(data.shape)
+        zx, stage = self._stages.get(data.dtype) or self._stage(data, shape)
+        return _convolve(data, self._filter, zx, shape, extents, stage, out)
+
+    def _shape(self, x_shape: tuple[int, ...]) -> tuple[ConvShape, Any]:
+        """The extents for inputs of this shape, kept."""
+        shape = conv_shape(x_shape, self._w_shape, **self._geometry)
+        if len(self._shapes) >= MOST_SHAPES:
+            self._shapes.clear()
+        entry = shape, _native.conv_extents(shape)
+        self._shapes[x_shape] = entry
+        return entry
+
+    def _stage(self, x: Array, shape: ConvShape) -> tuple[Array, _native.Stage]:
+        """Zero point and output stage for inputs of the type of `x`, kept."""
+        zx = as_byte_zero_point(self._x_zero_point, "x_zero_point", x.dtype, "x")
+        zx = per_tensor(zx, "x_zero_point")
+        output, bias = qlinear_conv_output(x, shape, *self._scales)
+        entry = zx, _stage(output, bias, shape.out_channels)
+        self._stages[x.dtype] = entry
+        return entry
+
+
+def _stage(output: Output, bias: Array, columns: int) -> _native.Stage:
+    """The output stage with channels last, whatever the layout."""
+    flat = Output(
+        output.dtype,
+        output.multiplier.reshape(-1) if output.multiplier.ndim else output.multiplier,
+        output.zero_point,
+        output.lower,
+        output.upper,
+    )
+    return _native.Stage(flat, np.broadcast_to(bias.reshape(-1), (columns,)), columns)
+
+
+def _require_three_axes(shape: ConvShape) -> None:
+    if len(shape.kernel) > 3:
+        raise ValueError(
+            f"x has {len(shape.kernel)} spatial axes; convolutions have 1, 2 or 3 "
+            "(quantlib.reference has no limit)"
+        )
+
+
+def _convolve(
+    x: Array,
+    filter_: _native.Filter,
+    zero_point: Array,
+    shape: ConvShape,
+    extents: Any,
+    stage: _native.Stage,
+    out: Any,
+) -> Array:
+    data = _native.ready(x, x.dtype)
+    y = room(out, shape.out_shape, stage.dtype, x)
+    if shape.layout == "NHWC":
+        filter_.convolve(data, int(zero_point), extents, stage, y)
+        return settle(y, out)
+    pixels, out_pixels = math.prod(shape.spatial), math.prod(shape.out_spatial)
+    last = np.empty((shape.batch, pixels, shape.channels), x.dtype)
+    _native.transpose(data.reshape(shape.batch, shape.channels, pixels), last)
+    result = np.empty((shape.batch, out_pixels, shape.out_channels), stage.dtype)
+    filter_.convolve(last, int(zero_point), extents, stage, result)
+    _native.transpose(result, y.reshape(shape.batch, shape.out_channels, out_pixels))
+    return settle(y, out)

@@ -1,0 +1,25 @@
+"""Accumulators to codes, in C."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from quantlib import _native
+from quantlib._arguments import Array, requantize_arguments
+from quantlib.ops._results import room, settle
+
+
+def requantize(
+    acc: npt.ArrayLike,
+    multiplier: npt.ArrayLike,
+    zero_point: npt.ArrayLike,
+    *,
+    axis: int = -1,
+    out: Array | None = None,
+) -> Array:
+    data, output, groups = requantize_arguments(acc, multiplier, zero_point, axis)
+    data = _native.ready(data, np.int32)
+    codes = room(out, data.shape, output.dtype, data)
+    _native.requantize(data, codes, output, groups)
+    return settle(codes, out)
