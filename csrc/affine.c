@@ -32,9 +32,9 @@ typedef struct walk {
 } walk;
 
 static int64_t size_of(int type) {
-    static const int64_t sizes[] = {[QL_FLOAT32] = 4, [QL_FLOAT64] = 8, [QL_INT8] = 1,
-                                    [QL_UINT8] = 1,   [QL_INT16] = 2,   [QL_UINT16] = 2,
-                                    [QL_INT32] = 4};
+    static const int64_t sizes[] = {
+        [QL_FLOAT32] = 4, [QL_FLOAT64] = 8, [QL_INT8] = 1, [QL_UINT8] = 1,
+        [QL_INT16] = 2,   [QL_UINT16] = 2,  [QL_INT32] = 4};
     return sizes[type];
 }
 
@@ -53,8 +53,7 @@ static int walk_periods(const walk *w, layout at, parameters p) {
     int32_t *zero_point = (int32_t *)(scale + repeats * period * w->scale_size);
     for (int64_t i = 0; i < repeats * period; i++) {
         const int64_t channel = i % period / at.inner;
-        memcpy(scale + i * w->scale_size, p.scale + channel * w->scale_size,
-               (size_t)w->scale_size);
+        memcpy(scale + i * w->scale_size, p.scale + channel * w->scale_size, (size_t)w->scale_size);
         zero_point[i] = p.zero_point[channel];
     }
     for (int64_t outer = 0; outer < at.outer; outer += repeats)
@@ -133,8 +132,8 @@ int ql_quantize(const void *x, int real_type, void *codes, int code_type, const 
 }
 
 int ql_dequantize(const void *codes, int code_type, void *x, int real_type, const void *scale,
-                  const int32_t *zero_point, int kind, int64_t outer, int64_t length,
-                  int64_t inner, int64_t block) {
+                  const int32_t *zero_point, int kind, int64_t outer, int64_t length, int64_t inner,
+                  int64_t block) {
     const walk w = {.run = run_dequantize,
                     .from = codes,
                     .to = x,
@@ -147,8 +146,8 @@ int ql_dequantize(const void *codes, int code_type, void *x, int real_type, cons
 }
 
 int ql_fake_quantize(const void *x, int real_type, void *y, const void *scale,
-                     const int32_t *zero_point, int32_t qmin, int32_t qmax, int kind,
-                     int64_t outer, int64_t length, int64_t inner, int64_t block) {
+                     const int32_t *zero_point, int32_t qmin, int32_t qmax, int kind, int64_t outer,
+                     int64_t length, int64_t inner, int64_t block) {
     const walk w = {.run = run_quantize,
                     .from = x,
                     .to = y,
@@ -205,8 +204,7 @@ int ql_min_max(const void *x_, int real_type, void *lo_, void *hi_, int kind, in
             }
             for (int64_t l = 0; l < length; l++) {
                 const char *row = x + (o * length + l) * inner * size;
-                const int64_t group =
-                    kind == QL_PER_CHANNEL ? l : (o * blocks + l / block) * inner;
+                const int64_t group = kind == QL_PER_CHANNEL ? l : (o * blocks + l / block) * inner;
                 const int each = kind == QL_BLOCKED;
                 run(row, inner, lo + group * size, hi + group * size, each);
             }

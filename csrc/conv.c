@@ -12,9 +12,9 @@
 struct ql_filter {
     const ql_kernels *kernels;
     ql_conv_shape shape;
-    int64_t depth;      /* products that one output sums */
+    int64_t depth; /* products that one output sums */
     int64_t size;
-    int16_t *depthwise; /* [tap][channel], code less zero point; or NULL */
+    int16_t *depthwise;  /* [tap][channel], code less zero point; or NULL */
     ql_matrix *groups[]; /* or none */
 };
 
@@ -24,8 +24,7 @@ static int64_t taps_of(const ql_conv_shape *shape) {
 
 static int is_depthwise(const ql_conv_shape *shape) {
     return shape->group > 1 && shape->channels == shape->group &&
-           shape->out_channels == shape->group &&
-           ql_fits_int32(taps_of(shape), 255, 255, NULL, 0);
+           shape->out_channels == shape->group && ql_fits_int32(taps_of(shape), 255, 255, NULL, 0);
 }
 
 /* --- weights -------------------------------------------------------------------------------- */
@@ -174,8 +173,7 @@ static char *gather_taps(const ql_rows *rows, const ql_kernels *kernels, const u
             to = pad(kernels, rows, to, from->channels);
             continue;
         }
-        kernels->load(to, line + w * s->channels + from->first_channel, from->channels,
-                      rows->flip);
+        kernels->load(to, line + w * s->channels + from->first_channel, from->channels, rows->flip);
         to += from->channels * kernels->element_size;
     }
     return to;
@@ -270,7 +268,7 @@ static void add_taps(const ql_filter *filter, const ql_rows *rows, const positio
                     continue;
                 const int64_t pixel = ((at->image * s->in[0] + d) * s->in[1] + h) * s->in[2] + v;
                 filter->kernels->depthwise_tap(sums, from->x + pixel * s->channels, rows->flip,
-                                       rows->zero_point[0], w, s->channels);
+                                               rows->zero_point[0], w, s->channels);
             }
 }
 
@@ -285,8 +283,8 @@ static int add_bias(int32_t *sums, const int32_t *bias, int64_t channels) {
     return QL_OK;
 }
 
-static int conv_depthwise(const ql_filter *filter, const ql_rows *rows,
-                          const ql_conv_shape *shape, const ql_output *output, void *y) {
+static int conv_depthwise(const ql_filter *filter, const ql_rows *rows, const ql_conv_shape *shape,
+                          const ql_output *output, void *y) {
     const int64_t channels = shape->channels;
     int32_t *sums = ql_allocate((size_t)channels * sizeof *sums);
     if (sums == NULL)

@@ -47,9 +47,9 @@ typedef void ql_load(void *row, const uint8_t *bytes, int64_t count, uint8_t fli
 /* Finishes int32 sums of `rows` times `columns`; the multipliers of two rows are
  * `multiplier_stride` apart. */
 typedef void ql_requantize_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
-                                int64_t columns, const float *multiplier,
-                                int64_t multiplier_stride, int32_t zero_point, int32_t lower,
-                                int32_t upper, uint8_t *y, int64_t y_stride);
+                                int64_t columns, const float *multiplier, int64_t multiplier_stride,
+                                int32_t zero_point, int32_t lower, int32_t upper, uint8_t *y,
+                                int64_t y_stride);
 typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
                              int64_t columns, const float *multiplier, int64_t multiplier_stride,
                              float lower, float upper, float *y, int64_t y_stride);
@@ -67,8 +67,8 @@ typedef struct ql_kernels {
     ql_quantize_run *fake_quantize[2];
     ql_min_max_run *min_max[2];
 
-    int dot;            /* products that one group sums */
-    int element_size;   /* bytes of a loaded element of the left operand */
+    int dot;          /* products that one group sums */
+    int element_size; /* bytes of a loaded element of the left operand */
     int tile_rows;
     int tile_strips;
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */

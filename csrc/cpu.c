@@ -29,8 +29,7 @@ int ql_cpu_has_avx2(void) {
 int ql_cpu_has_avx512vnni(void) {
     unsigned eax, ebx, ecx, edx;
     const unsigned base = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
-    if ((xcr0() & XCR0_AVX512) != XCR0_AVX512 ||
-        !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+    if ((xcr0() & XCR0_AVX512) != XCR0_AVX512 || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
         return 0;
     return (ebx & base) == base && (ecx & bit_AVX512VNNI) != 0 && ql_cpu_has_avx2();
 }

@@ -1,8 +1,8 @@
 /* Matrix products: rows that lie in memory, one after the other. */
 #include "core.h"
 
-static void load_rows(const ql_rows *rows, const ql_kernels *kernels, int64_t first,
-                      int64_t count, char *panel, int64_t stride) {
+static void load_rows(const ql_rows *rows, const ql_kernels *kernels, int64_t first, int64_t count,
+                      char *panel, int64_t stride) {
     const int64_t k = *(const int64_t *)rows->source;
     for (int64_t i = 0; i < count; i++)
         kernels->load(panel + i * stride, rows->bytes + (first + i) * rows->stride, k, rows->flip);

@@ -17,9 +17,9 @@
 
 enum {
     BLOCK_BYTES = 256 * 1024,
-    ROW_PADDING = 64,             /* after a loaded row, so that rows do not share cache sets */
-    GROUPS_PER_PIECE = 8192,      /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
-    MOST_PRODUCTS = 65793,        /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
+    ROW_PADDING = 64,        /* after a loaded row, so that rows do not share cache sets */
+    GROUPS_PER_PIECE = 8192, /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
+    MOST_PRODUCTS = 65793,   /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
 };
 
 /* One call of ql_product. */
@@ -95,13 +95,12 @@ static void load_block(const product *p, int64_t first, int64_t count) {
 }
 
 /* The terms that differ from row to row. */
-static void correct(const product *p, int64_t first, int64_t in_block, int64_t rows,
-                    int64_t column, int64_t columns, int32_t *sums) {
+static void correct(const product *p, int64_t first, int64_t in_block, int64_t rows, int64_t column,
+                    int64_t columns, int32_t *sums) {
     const ql_matrix *b = p->b;
     for (int64_t i = 0; i < rows; i++) {
-        const uint32_t za = p->rows->zero_point_step
-                                ? (uint32_t)row_zero_point(p->rows, first + in_block + i)
-                                : 0;
+        const uint32_t za =
+            p->rows->zero_point_step ? (uint32_t)row_zero_point(p->rows, first + in_block + i) : 0;
         const uint32_t row_sum = b->has_zero_point ? (uint32_t)p->row_sums[in_block + i] : 0;
         for (int64_t j = 0; j < columns; j++)
             sums[i * QL_TILE_COLUMNS + j] =
@@ -134,8 +133,8 @@ static int wide_tile(const product *p, int64_t first, int64_t in_block, int64_t 
         const int64_t row_sum = b->has_zero_point ? p->row_sums[in_block + i] : 0;
         for (int64_t j = 0; j < columns; j++) {
             const int64_t zb = b->zero_point[column + j];
-            const int64_t sum = wide[i][j] - za * (b->sums[column + j] - b->k * zb) -
-                                zb * row_sum + bias_of(p, column + j);
+            const int64_t sum = wide[i][j] - za * (b->sums[column + j] - b->k * zb) - zb * row_sum +
+                                bias_of(p, column + j);
             if (sum < INT32_MIN || sum > INT32_MAX)
                 return QL_OVERFLOW;
             sums[i * QL_TILE_COLUMNS + j] = (int32_t)sum;
@@ -239,8 +238,7 @@ int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output,
 
 static void finish_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
                         int64_t sums_stride, int64_t row, int64_t rows, const float *multiplier,
-                        int64_t multiplier_stride, int64_t columns, uint8_t *y,
-                        int64_t y_stride) {
+                        int64_t multiplier_stride, int64_t columns, uint8_t *y, int64_t y_stride) {
     const int64_t code = row * o->code_step;
     kernels->requantize(sums, sums_stride, rows, columns, multiplier, multiplier_stride,
                         o->zero_point[code], o->lower[code], o->upper[code], y, y_stride);

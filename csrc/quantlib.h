@@ -36,13 +36,13 @@ int ql_quantize(const void *x, int real_type, void *codes, int code_type, const 
 
 /* x = scale * (codes - zero_point). */
 int ql_dequantize(const void *codes, int code_type, void *x, int real_type, const void *scale,
-                  const int32_t *zero_point, int kind, int64_t outer, int64_t length,
-                  int64_t inner, int64_t block);
+                  const int32_t *zero_point, int kind, int64_t outer, int64_t length, int64_t inner,
+                  int64_t block);
 
 /* y = scale * clip(rint(x / scale), qmin - zero_point, qmax - zero_point). */
 int ql_fake_quantize(const void *x, int real_type, void *y, const void *scale,
-                     const int32_t *zero_point, int32_t qmin, int32_t qmax, int kind,
-                     int64_t outer, int64_t length, int64_t inner, int64_t block);
+                     const int32_t *zero_point, int32_t qmin, int32_t qmax, int kind, int64_t outer,
+                     int64_t length, int64_t inner, int64_t block);
 
 /* Smallest and largest element of each group, of which none is empty; NaN if it holds one. */
 int ql_min_max(const void *x, int real_type, void *lo, void *hi, int kind, int64_t outer,
@@ -75,8 +75,8 @@ typedef struct ql_output {
     const int32_t *zero_point; /* of 8-bit results */
     const int32_t *lower;      /* the codes between which 8-bit results are kept */
     const int32_t *upper;
-    int64_t code_step;         /* of zero_point, lower and upper */
-    float lower_real;          /* the reals between which float32 results are kept */
+    int64_t code_step; /* of zero_point, lower and upper */
+    float lower_real;  /* the reals between which float32 results are kept */
     float upper_real;
 } ql_output;
 

@@ -3,16 +3,16 @@
 #define QL_TARGET_H
 
 #if defined(__x86_64__) && defined(__clang__)
-#define QL_X86 1
-#define QL_BUILDS_AVX2 1
+#define QL_X86               1
+#define QL_BUILDS_AVX2       1
 #define QL_BUILDS_AVX512VNNI (__clang_major__ >= 7)
 #elif defined(__x86_64__) && defined(__GNUC__)
-#define QL_X86 1
-#define QL_BUILDS_AVX2 1
+#define QL_X86               1
+#define QL_BUILDS_AVX2       1
 #define QL_BUILDS_AVX512VNNI (__GNUC__ >= 8)
 #else
-#define QL_X86 0
-#define QL_BUILDS_AVX2 0
+#define QL_X86               0
+#define QL_BUILDS_AVX2       0
 #define QL_BUILDS_AVX512VNNI 0
 #endif
 

@@ -13,8 +13,7 @@ QL_TARGET_BEGIN_AVX2
 QL_INLINE __m256i steps_of(__m256 x_f32x8, __m256 scale_f32x8, __m256 low_f32x8,
                            __m256 high_f32x8) {
     __m256 steps_f32x8 = _mm256_div_ps(x_f32x8, scale_f32x8);
-    steps_f32x8 =
-        _mm256_and_ps(steps_f32x8, _mm256_cmp_ps(steps_f32x8, steps_f32x8, _CMP_ORD_Q));
+    steps_f32x8 = _mm256_and_ps(steps_f32x8, _mm256_cmp_ps(steps_f32x8, steps_f32x8, _CMP_ORD_Q));
     steps_f32x8 = _mm256_min_ps(_mm256_max_ps(steps_f32x8, low_f32x8), high_f32x8);
     return _mm256_cvtps_epi32(steps_f32x8);
 }
@@ -62,9 +61,8 @@ QL_INLINE int64_t quantize(const float *x, uint8_t *codes, int64_t count, const 
                                        int32_t qmin, int32_t qmax) {                               \
         const float *x = x_, *scale = scale_;                                                      \
         uint8_t *codes = codes_;                                                                   \
-        const int64_t done =                                                                       \
-            step ? quantize(x, codes, count, scale, zero_point, 1, qmin, qmax)                     \
-                 : quantize(x, codes, count, scale, zero_point, 0, qmin, qmax);                    \
+        const int64_t done = step ? quantize(x, codes, count, scale, zero_point, 1, qmin, qmax)    \
+                                  : quantize(x, codes, count, scale, zero_point, 0, qmin, qmax);   \
         const int64_t at = step ? done : 0;                                                        \
         if (done < count)                                                                          \
             ql_portable_quantize_float_##code(x + done, codes + done, count - done, scale + at,    \
@@ -75,8 +73,7 @@ DEFINE_QUANTIZE(int8)
 DEFINE_QUANTIZE(uint8)
 
 void ql_avx2_fake_quantize_float(const void *x_, void *y_, int64_t count, const void *scale_,
-                                 const int32_t *zero_point, int step, int32_t qmin,
-                                 int32_t qmax) {
+                                 const int32_t *zero_point, int step, int32_t qmin, int32_t qmax) {
     const float *x = x_, *scale = scale_;
     float *y = y_;
     const __m256i qmin_i32x8 = _mm256_set1_epi32(qmin), qmax_i32x8 = _mm256_set1_epi32(qmax);

@@ -38,8 +38,8 @@ void ql_avx2_requantize(const int32_t *sums, int64_t sums_stride, int64_t rows, 
             second = _mm256_and_si256(second, low_byte_u8x32);
             __m256i words = _mm256_packus_epi32(first, second);
             words = _mm256_permute4x64_epi64(words, 0xD8);
-            const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words),
-                                                   _mm256_extracti128_si256(words, 1));
+            const __m128i bytes =
+                _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
             _mm_storeu_si128((__m128i *)(code + j), bytes);
         }
         if (j < columns)
@@ -58,8 +58,7 @@ void ql_avx2_rescale(const int32_t *sums, int64_t sums_stride, int64_t rows, int
         float *real = y + i * y_stride;
         int64_t j = 0;
         for (; j + 8 <= columns; j += 8) {
-            __m256 value_f32x8 =
-                _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(sum + j)));
+            __m256 value_f32x8 = _mm256_cvtepi32_ps(_mm256_loadu_si256((const __m256i *)(sum + j)));
             value_f32x8 = _mm256_mul_ps(value_f32x8, _mm256_loadu_ps(factor + j));
             value_f32x8 = _mm256_min_ps(_mm256_max_ps(value_f32x8, lower_f32x8), upper_f32x8);
             _mm256_storeu_ps(real + j, value_f32x8);

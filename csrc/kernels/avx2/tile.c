@@ -88,8 +88,7 @@ void ql_avx2_depthwise_tap(int32_t *sums, const uint8_t *x, uint8_t flip, int32_
     int64_t c = 0;
     for (; c + 8 <= count; c += 8) {
         const __m128i x_u8x8 = _mm_xor_si128(_mm_loadl_epi64((const __m128i *)(x + c)), flip_u8x16);
-        const __m256i x_i32x8 =
-            _mm256_sub_epi32(_mm256_cvtepu8_epi32(x_u8x8), zero_point_i32x8);
+        const __m256i x_i32x8 = _mm256_sub_epi32(_mm256_cvtepu8_epi32(x_u8x8), zero_point_i32x8);
         const __m256i w_i16x16 = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(w + c)));
         __m256i sum_i32x8 = _mm256_loadu_si256((const __m256i *)(sums + c));
         sum_i32x8 = _mm256_add_epi32(sum_i32x8, _mm256_madd_epi16(x_i32x8, w_i16x16));

@@ -74,9 +74,9 @@ QL_INLINE void quantize(const float *x, uint8_t *codes, int64_t count, const flo
 DEFINE_QUANTIZE(int8)
 DEFINE_QUANTIZE(uint8)
 
-void ql_avx512vnni_fake_quantize_float(const void *x_, void *y_, int64_t count,
-                                       const void *scale_, const int32_t *zero_point, int step,
-                                       int32_t qmin, int32_t qmax) {
+void ql_avx512vnni_fake_quantize_float(const void *x_, void *y_, int64_t count, const void *scale_,
+                                       const int32_t *zero_point, int step, int32_t qmin,
+                                       int32_t qmax) {
     const float *x = x_, *scale = scale_;
     float *y = y_;
     parameters p = same(scale, zero_point, qmin, qmax);

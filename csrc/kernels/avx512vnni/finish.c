@@ -35,9 +35,9 @@ void ql_avx512vnni_requantize(const int32_t *sums, int64_t sums_stride, int64_t 
     }
 }
 
-void ql_avx512vnni_rescale(const int32_t *sums, int64_t sums_stride, int64_t rows,
-                           int64_t columns, const float *multiplier, int64_t multiplier_stride,
-                           float lower, float upper, float *y, int64_t y_stride) {
+void ql_avx512vnni_rescale(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                           const float *multiplier, int64_t multiplier_stride, float lower,
+                           float upper, float *y, int64_t y_stride) {
     const __m512 lower_f32x16 = _mm512_set1_ps(lower), upper_f32x16 = _mm512_set1_ps(upper);
     for (int64_t j = 0; j < columns; j += 16) {
         const __mmask16 mask = first(columns - j);
@@ -47,8 +47,7 @@ void ql_avx512vnni_rescale(const int32_t *sums, int64_t sums_stride, int64_t row
             __m512 value_f32x16 =
                 _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, sums + i * sums_stride + j));
             value_f32x16 = _mm512_mul_ps(value_f32x16, factor_f32x16);
-            value_f32x16 =
-                _mm512_min_ps(_mm512_max_ps(value_f32x16, lower_f32x16), upper_f32x16);
+            value_f32x16 = _mm512_min_ps(_mm512_max_ps(value_f32x16, lower_f32x16), upper_f32x16);
             _mm512_mask_storeu_ps(y + i * y_stride + j, mask, value_f32x16);
         }
     }

@@ -11,12 +11,11 @@ ql_dequantize_run ql_avx512vnni_dequantize_int8_float, ql_avx512vnni_dequantize_
 ql_min_max_run ql_avx512vnni_min_max_float;
 /* ql_avx512vnni_tile_<rows>x<strips> */
 ql_tile ql_avx512vnni_tile_1x1, ql_avx512vnni_tile_2x1, ql_avx512vnni_tile_3x1,
-    ql_avx512vnni_tile_4x1, ql_avx512vnni_tile_5x1, ql_avx512vnni_tile_6x1,
-    ql_avx512vnni_tile_7x1, ql_avx512vnni_tile_8x1, ql_avx512vnni_tile_9x1,
-    ql_avx512vnni_tile_10x1, ql_avx512vnni_tile_11x1, ql_avx512vnni_tile_12x1,
-    ql_avx512vnni_tile_1x2, ql_avx512vnni_tile_2x2, ql_avx512vnni_tile_3x2,
-    ql_avx512vnni_tile_4x2, ql_avx512vnni_tile_5x2, ql_avx512vnni_tile_6x2,
-    ql_avx512vnni_tile_7x2, ql_avx512vnni_tile_8x2, ql_avx512vnni_tile_9x2,
+    ql_avx512vnni_tile_4x1, ql_avx512vnni_tile_5x1, ql_avx512vnni_tile_6x1, ql_avx512vnni_tile_7x1,
+    ql_avx512vnni_tile_8x1, ql_avx512vnni_tile_9x1, ql_avx512vnni_tile_10x1,
+    ql_avx512vnni_tile_11x1, ql_avx512vnni_tile_12x1, ql_avx512vnni_tile_1x2,
+    ql_avx512vnni_tile_2x2, ql_avx512vnni_tile_3x2, ql_avx512vnni_tile_4x2, ql_avx512vnni_tile_5x2,
+    ql_avx512vnni_tile_6x2, ql_avx512vnni_tile_7x2, ql_avx512vnni_tile_8x2, ql_avx512vnni_tile_9x2,
     ql_avx512vnni_tile_10x2, ql_avx512vnni_tile_11x2, ql_avx512vnni_tile_12x2;
 ql_load ql_avx512vnni_load;
 ql_requantize_tile ql_avx512vnni_requantize;

@@ -8,7 +8,7 @@
  * exactly. That needs no call of rint and vectorizes on every processor. */
 #include "kernels.h"
 
-#define ROUND_float 12582912.0f
+#define ROUND_float  12582912.0f
 #define ROUND_double 6755399441055744.0
 
 /* The steps from the zero point, rounded and saturated; 0 for NaN. */

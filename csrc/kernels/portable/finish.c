@@ -3,10 +3,10 @@
  * rounding. */
 #include "kernels.h"
 
-void ql_portable_requantize(const int32_t *sums, int64_t sums_stride, int64_t rows,
-                            int64_t columns, const float *restrict multiplier,
-                            int64_t multiplier_stride, int32_t zero_point, int32_t lower,
-                            int32_t upper, uint8_t *y, int64_t y_stride) {
+void ql_portable_requantize(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                            const float *restrict multiplier, int64_t multiplier_stride,
+                            int32_t zero_point, int32_t lower, int32_t upper, uint8_t *y,
+                            int64_t y_stride) {
     const float low = (float)(lower - zero_point), high = (float)(upper - zero_point);
     for (int64_t i = 0; i < rows; i++) {
         const int32_t *restrict sum = sums + i * sums_stride;
