@@ -39,19 +39,24 @@ _KINDS = {
 
 
 def _check(status: int) -> None:
+    if status == 0:
+        return
     if status == lib.QL_NO_MEMORY:
         raise MemoryError("quantlib could not allocate its working memory")
     if status == lib.QL_OVERFLOW:
         raise OverflowError("an accumulator does not fit int32")
 
 
+_CHARS, _INT32S, _FLOATS = (ffi.typeof(name) for name in ("char[]", "int32_t[]", "float[]"))
+
+
 def _pointer(array: Array) -> Any:
     """Any type's pointer, for parameters that are ``void *``."""
-    return ffi.from_buffer("char[]", array)
+    return ffi.from_buffer(_CHARS, array)
 
 
 def _int32(array: Array) -> Any:
-    return ffi.from_buffer("int32_t[]", array)
+    return ffi.from_buffer(_INT32S, array)
 
 
 def ready(array: Array, dtype: Any) -> Array:
@@ -171,7 +176,7 @@ def requantize(acc: Array, y: Array, output: Output, groups: Granularity) -> Non
         lib.ql_requantize(
             _int32(acc),
             _pointer(y),
-            ffi.from_buffer("float[]", multiplier),
+            ffi.from_buffer(_FLOATS, multiplier),
             int(output.zero_point),
             int(output.lower),
             int(output.upper),
@@ -194,7 +199,7 @@ class Stage:
         self._kept: list[Array] = []
         self.struct = struct = ffi.new("ql_output *")
         struct.type = _TYPES[self.dtype]
-        struct.bias = ffi.NULL if bias is None else self._keep(bias, np.int32, "int32_t[]")
+        struct.bias = ffi.NULL if bias is None else self._keep(bias, np.int32, _INT32S)
         if output is None:
             return
         multiplier = output.multiplier
@@ -202,19 +207,19 @@ class Stage:
             multiplier = np.broadcast_to(multiplier, (columns,))
         else:
             struct.multiplier_step = columns
-        struct.multiplier = self._keep(multiplier, np.float32, "float[]")
+        struct.multiplier = self._keep(multiplier, np.float32, _FLOATS)
         if self.dtype == np.float32:
             struct.lower_real, struct.upper_real = float(output.lower), float(output.upper)
             return
         codes = np.broadcast_arrays(output.zero_point, output.lower, output.upper)
         struct.code_step = int(codes[0].ndim > 0)
         for name, code in zip(("zero_point", "lower", "upper"), codes, strict=True):
-            setattr(struct, name, self._keep(code.reshape(-1), np.int32, "int32_t[]"))
+            setattr(struct, name, self._keep(code.reshape(-1), np.int32, _INT32S))
 
-    def _keep(self, array: Array, dtype: Any, cdecl: str) -> Any:
+    def _keep(self, array: Array, dtype: Any, ctype: Any) -> Any:
         kept = ready(array, dtype)
         self._kept.append(kept)
-        return ffi.from_buffer(cdecl, kept)
+        return ffi.from_buffer(ctype, kept)
 
 
 class Matrix:

@@ -25,6 +25,7 @@ from quantlib._arguments import (
 from quantlib.ops._results import room, settle
 
 INT32: np.dtype[Any] = np.dtype(np.int32)
+NO_ZERO_POINT = np.zeros((), np.int32)
 
 
 def matmul_integer(
@@ -37,7 +38,8 @@ def matmul_integer(
 ) -> Array:
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
     za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
-    return _Right(right, zb).multiply(left, za, None, None, out)
+    packed = _Right(right, zb)
+    return packed.multiply(left, za, _Finish(None, None, packed.n), out)
 
 
 def qlinear_matmul(
@@ -59,7 +61,8 @@ def qlinear_matmul(
     output, offset = qlinear_matmul_output(
         left, right.shape, a_scale, b_scale, y_scale, y_zero_point, bias, activation
     )
-    return _Right(right, zb).multiply(left, za, output, offset, out)
+    packed = _Right(right, zb)
+    return packed.multiply(left, za, _Finish(output, offset, packed.n), out)
 
 
 class MatMulInteger:
@@ -67,6 +70,7 @@ class MatMulInteger:
         right = as_bytes(b, "b")
         _, zb = matmul_zero_points(no_rows(right, None), right, None, b_zero_point)
         self._right = _Right(right, zb)
+        self._finish = _Finish(None, None, self._right.n)
 
     def __call__(
         self,
@@ -76,10 +80,12 @@ class MatMulInteger:
         out: Array | None = None,
     ) -> Array:
         left = as_bytes(a, "a")
-        check_product(left.shape, self._right.shape)
-        za = as_byte_zero_point(a_zero_point, "a_zero_point", left.dtype, "a")
-        za = per_row(za, "a_zero_point", left.shape)
-        return self._right.multiply(left, za, None, None, out)
+        self._right.check(left)
+        za = NO_ZERO_POINT
+        if a_zero_point is not None:
+            za = as_byte_zero_point(a_zero_point, "a_zero_point", left.dtype, "a")
+            za = per_row(za, "a_zero_point", left.shape)
+        return self._right.multiply(left, za, self._finish, out)
 
 
 class QLinearMatMul:
@@ -101,24 +107,48 @@ class QLinearMatMul:
         _, zb = matmul_zero_points(example, right, a_zero_point, b_zero_point)
         self._a_zero_point = a_zero_point
         self._scales = a_scale, b_scale, y_scale, y_zero_point, bias, activation
-        self._stages: dict[Any, tuple[Array, Output, Array]] = {}
+        self._stages: dict[Any, tuple[Array, _Finish]] = {}
         self._right = _Right(right, zb)
         self._stage(example)
 
     def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
         left = as_bytes(a, "a")
-        check_product(left.shape, self._right.shape)
-        za, output, bias = self._stages.get(left.dtype) or self._stage(left)
-        return self._right.multiply(left, za, output, bias, out)
+        self._right.check(left)
+        za, finish = self._stages.get(left.dtype) or self._stage(left)
+        return self._right.multiply(left, za, finish, out)
 
-    def _stage(self, a: Array) -> tuple[Array, Output, Array]:
-        """Zero point, output stage and bias for operands of the type of `a`, kept."""
+    def _stage(self, a: Array) -> tuple[Array, _Finish]:
+        """Zero point and output stage for operands of the type of `a`, kept."""
         za = as_byte_zero_point(self._a_zero_point, "a_zero_point", a.dtype, "a")
         example = np.zeros((0, self._right.k), a.dtype)
         za = per_row(za, "a_zero_point", example.shape)
         output, bias = qlinear_matmul_output(example, self._right.shape, *self._scales)
-        self._stages[a.dtype] = za, output, bias
-        return self._stages[a.dtype]
+        entry = za, _Finish(output, bias, self._right.n)
+        self._stages[a.dtype] = entry
+        return entry
+
+
+class _Finish:
+    """What becomes of the accumulators; C's terms are kept where no parameter differs by row."""
+
+    def __init__(self, output: Output | None, bias: Array | None, columns: int) -> None:
+        self.output = output
+        self.dtype = INT32 if output is None else output.dtype
+        self.bias = None if bias is None else np.broadcast_to(bias, (columns,))
+        self.columns = columns
+        by_row = output is not None and max(output.multiplier.ndim, output.zero_point.ndim) >= 2
+        self._same = None if by_row else _native.Stage(output, self.bias, columns)
+
+    def stage(
+        self, leading: tuple[int, ...], batch: tuple[int, ...] = (), index: tuple[int, ...] = ()
+    ) -> _native.Stage:
+        """The stage for rows of the shape `leading`, of one matrix of a batch or of all."""
+        if self._same is not None:
+            return self._same
+        output: Any = self.output
+        if index:
+            output = _slice_output(output, batch, index)
+        return _native.Stage(_by_row(output, leading, self.columns), self.bias, self.columns)
 
 
 class _Right:
@@ -135,53 +165,45 @@ class _Right:
             self._packed[index] = _native.Matrix(matrices[index], mine)
         self._shared = self._packed.reshape(-1)[0] if self._packed.size == 1 else None
 
-    def multiply(
-        self, a: Array, za: Array, output: Output | None, bias: Array | None, out: Any
-    ) -> Array:
-        """The product with `a`, finished by `output`; parameters broadcast against it."""
+    def check(self, a: Array) -> None:
+        """Raise unless `a` can stand to the left."""
+        if a.ndim != 2 or self.ndim != 2 or a.shape[1] != self.k:
+            check_product(a.shape, self.shape)
+
+    def multiply(self, a: Array, za: Array, finish: _Finish, out: Any) -> Array:
+        """The product with `a`, finished; parameters broadcast against it."""
         rows = a[np.newaxis] if a.ndim == 1 else a
-        batch = np.broadcast_shapes(rows.shape[:-2], self.batch)
+        batch = rows.shape[:-2]
+        if self.batch:
+            batch = np.broadcast_shapes(batch, self.batch)
         shape = batch + rows.shape[-2:-1] * (a.ndim > 1) + (self.n,) * (self.ndim > 1)
-        columns = None if bias is None else np.broadcast_to(bias, (self.n,))
-        y = room(out, shape, INT32 if output is None else output.dtype, a)
+        y = room(out, shape, finish.dtype, a)
         if self._shared is not None:
-            self._multiply_shared(rows, za, output, columns, y)
+            self._multiply_shared(rows, za, finish, y)
         else:
-            self._multiply_batch(rows, batch, za, output, columns, y)
+            self._multiply_batch(rows, batch, za, finish, y)
         return settle(y, out)
 
-    def _multiply_shared(
-        self, a: Array, za: Array, output: Output | None, bias: Array | None, y: Array
-    ) -> None:
+    def _multiply_shared(self, a: Array, za: Array, finish: _Finish, y: Array) -> None:
         """One matrix for all rows: the batch dimensions of `a` are more rows."""
         leading = a.shape[:-1]
-        if output is not None:
-            output = _by_row(output, leading, self.n)
-        stage = _native.Stage(output, bias, self.n)
+        stage = finish.stage(leading)
+        if a.ndim != 2:
+            count = math.prod(leading)
+            a, y = a.reshape(count, self.k), y.reshape(count, self.n)
         matrix: Any = self._shared
-        count = math.prod(leading)
-        rows = _contiguous_rows(a if a.ndim == 2 else a.reshape(count, self.k))
-        matrix.multiply(rows, _zero_point_rows(za, leading), stage, y.reshape(count, self.n))
+        matrix.multiply(_contiguous_rows(a), _zero_point_rows(za, leading), stage, y)
 
     def _multiply_batch(
-        self,
-        a: Array,
-        batch: tuple[int, ...],
-        za: Array,
-        output: Output | None,
-        bias: Array | None,
-        y: Array,
+        self, a: Array, batch: tuple[int, ...], za: Array, finish: _Finish, y: Array
     ) -> None:
         operands = np.broadcast_to(a, batch + a.shape[-2:])
         matrices: Any = np.broadcast_to(self._packed, batch)
         results = y.reshape(*batch, a.shape[-2], self.n)
         for index in np.ndindex(*batch):
-            mine = output
-            if output is not None:
-                mine = _by_row(_slice_output(output, batch, index), operands.shape[-2:-1], self.n)
-            stage = _native.Stage(mine, bias, self.n)
             rows = _contiguous_rows(operands[index])
             zero_points = _zero_point_rows(_of_matrix(za, batch, index), rows.shape[:1])
+            stage = finish.stage(rows.shape[:1], batch, index)
             matrices[index].multiply(rows, zero_points, stage, results[index])
 
 
@@ -201,7 +223,7 @@ def _of_matrix(value: Array, batch: tuple[int, ...], index: tuple[int, ...]) -> 
 def _zero_point_rows(zero_point: Array, leading: tuple[int, ...]) -> Array:
     """Zero points of rows as C takes them: an int32 scalar or one for each row."""
     if zero_point.ndim < 2:
-        return _native.ready(zero_point, np.int32)
+        return zero_point if zero_point.ndim == 0 else _native.ready(zero_point, np.int32)
     return _native.ready(np.broadcast_to(zero_point, (*leading, 1)).reshape(-1), np.int32)
 
 
