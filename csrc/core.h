@@ -18,6 +18,7 @@ enum {
     QL_TILE_ROWS = 12,    /* the most rows that a tile may have */
     QL_TILE_STRIPS = 2,   /* the most strips that a tile may have */
     QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
+    QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
     QL_ALIGNMENT = 64
 };
 
@@ -43,6 +44,11 @@ typedef void ql_tile(int64_t groups, const void *a, int64_t a_stride, const int8
 /* Loads `count` bytes of a left operand as the tile wants them: the number 0 to 255 that the byte
  * is after `flip` (0x80 for int8, which adds 128; 0 for uint8). */
 typedef void ql_load(void *row, const uint8_t *bytes, int64_t count, uint8_t flip);
+
+/* Packs `groups` groups of `strips` whole strips (up to QL_PACK_STRIPS) from rows that are `stride`
+ * bytes apart, and adds each column to sums[strip][QL_STRIP]. */
+typedef void ql_pack_groups(const uint8_t *rows, int64_t stride, int64_t groups, int64_t strips,
+                            uint8_t flip, int8_t *to, int64_t strip_stride, int32_t *sums);
 
 /* Finishes int32 sums of `rows` times `columns`; the multipliers of two rows are
  * `multiplier_stride` apart. */
@@ -73,6 +79,7 @@ typedef struct ql_kernels {
     int tile_strips;
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
     ql_load *load;
+    ql_pack_groups *pack_groups;
     ql_requantize_tile *requantize;
     ql_rescale_tile *rescale;
     ql_depthwise_tap *depthwise_tap;

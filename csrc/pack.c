@@ -12,33 +12,10 @@ typedef struct {
     uint8_t flip; /* turns the byte into int8: 0x80 for uint8, 0 for int8 */
 } operand;
 
-/* Sixteen columns of up to four rows; rows are contiguous, so that the compiler interleaves with
- * shuffles. */
-static inline void interleave(const uint8_t *const rows[4], int dot, uint8_t flip, int8_t *to) {
-    for (int j = 0; j < QL_STRIP; j++)
-        for (int d = 0; d < dot; d++)
-            to[j * dot + d] = (int8_t)(rows[d][j] ^ flip);
-}
+enum { GROUPS_PER_SUM = 1 << 20 }; /* int32 holds the sum of so many groups of int8 */
 
-static inline void add_columns(const int8_t *group, int dot, int32_t sums[QL_STRIP]) {
-    for (int j = 0; j < QL_STRIP; j++)
-        for (int d = 0; d < dot; d++)
-            sums[j] += group[j * dot + d];
-}
-
-/* A group that lies wholly inside contiguous rows. */
-static void pack_group_inside(const operand *b, int64_t k, int64_t n, int dot, int8_t *to) {
-    const uint8_t *rows[4] = {0};
-    for (int d = 0; d < dot; d++)
-        rows[d] = b->bytes + (k + d) * b->k_stride + n;
-    if (dot == 4)
-        interleave(rows, 4, b->flip, to);
-    else
-        interleave(rows, 2, b->flip, to);
-}
-
-/* Any group: element by element, zero outside. */
-static void pack_group(const operand *b, int64_t k, int64_t n, int dot, int8_t *to) {
+/* A group that may reach outside the operand: element by element, zero there. */
+static void pack_element_wise(const operand *b, int64_t k, int64_t n, int dot, int8_t *to) {
     const int64_t columns = ql_min(QL_STRIP, b->n - n), products = ql_min(dot, b->k - k);
     memset(to, 0, (size_t)(QL_STRIP * dot));
     for (int64_t j = 0; j < columns; j++)
@@ -48,28 +25,64 @@ static void pack_group(const operand *b, int64_t k, int64_t n, int dot, int8_t *
         }
 }
 
-static void pack_strip(const operand *b, int64_t n, int dot, int64_t groups, int8_t *strip,
-                       int64_t totals[QL_STRIP]) {
-    enum { GROUPS_PER_SUM = 1 << 20 }; /* int32 holds the sum of so many groups of int8 */
-    const int inside = b->n_stride == 1 && n + QL_STRIP <= b->n;
-    int32_t sums[QL_STRIP] = {0};
-    memset(totals, 0, QL_STRIP * sizeof *totals);
-    for (int64_t group = 0; group < groups; group++, strip += QL_STRIP * dot) {
-        if (inside && (group + 1) * dot <= b->k)
-            pack_group_inside(b, group * dot, n, dot, strip);
+/* A whole group of an operand whose columns are contiguous: a transposed matrix. */
+static inline void pack_column_wise(const operand *b, int64_t k, int64_t n, const int dot,
+                                    int8_t *to) {
+    const uint8_t *from = b->bytes + k + n * b->n_stride;
+    for (int j = 0; j < QL_STRIP; j++, from += b->n_stride)
+        for (int d = 0; d < dot; d++)
+            to[j * dot + d] = (int8_t)(from[d] ^ b->flip);
+}
+
+static void add_columns(const int8_t *group, int dot, int64_t sums[QL_STRIP]) {
+    for (int j = 0; j < QL_STRIP; j++)
+        for (int d = 0; d < dot; d++)
+            sums[j] += group[j * dot + d];
+}
+
+/* Groups `first` to `last` of one strip, for operands and edges that pack_groups does not take. */
+static void pack_strip(const operand *b, ql_matrix *matrix, int64_t strip, int64_t first,
+                       int64_t last) {
+    const int dot = matrix->kernels->dot;
+    const int64_t n = strip * QL_STRIP;
+    const int whole = b->k_stride == 1 && n + QL_STRIP <= b->n;
+    int8_t *to = matrix->strips + strip * matrix->strip_stride + first * dot * QL_STRIP;
+    for (int64_t group = first; group < last; group++, to += dot * QL_STRIP) {
+        if (whole && (group + 1) * dot <= b->k && dot == 4)
+            pack_column_wise(b, group * 4, n, 4, to);
+        else if (whole && (group + 1) * dot <= b->k && dot == 2)
+            pack_column_wise(b, group * 2, n, 2, to);
         else
-            pack_group(b, group * dot, n, dot, strip);
-        if (dot == 4)
-            add_columns(strip, 4, sums);
-        else
-            add_columns(strip, 2, sums);
-        if ((group + 1) % GROUPS_PER_SUM && group + 1 < groups)
-            continue;
-        for (int j = 0; j < QL_STRIP; j++) {
-            totals[j] += sums[j];
-            sums[j] = 0;
-        }
+            pack_element_wise(b, group * dot, n, dot, to);
+        add_columns(to, dot, matrix->sums + n);
     }
+}
+
+/* `strips` whole strips of an operand whose rows are contiguous, but for a last partial group. */
+static void pack_strips(const operand *b, ql_matrix *matrix, int64_t strip, int64_t strips) {
+    const int dot = matrix->kernels->dot;
+    const int64_t whole = b->k / dot;
+    int8_t *to = matrix->strips + strip * matrix->strip_stride;
+    for (int64_t group = 0; group < whole; group += GROUPS_PER_SUM) {
+        int32_t sums[QL_PACK_STRIPS * QL_STRIP] = {0};
+        matrix->kernels->pack_groups(b->bytes + group * dot * b->k_stride + strip * QL_STRIP,
+                                     b->k_stride, ql_min(GROUPS_PER_SUM, whole - group), strips,
+                                     b->flip, to + group * dot * QL_STRIP, matrix->strip_stride,
+                                     sums);
+        for (int64_t j = 0; j < strips * QL_STRIP; j++)
+            matrix->sums[strip * QL_STRIP + j] += sums[j];
+    }
+    for (int64_t s = strip; s < strip + strips; s++)
+        pack_strip(b, matrix, s, whole, matrix->groups);
+}
+
+static void pack_all(const operand *b, ql_matrix *matrix) {
+    const int64_t strips = ql_ceil_div(b->n, QL_STRIP);
+    const int64_t whole = b->n_stride == 1 ? b->n / QL_STRIP : 0;
+    for (int64_t strip = 0; strip < whole; strip += QL_PACK_STRIPS)
+        pack_strips(b, matrix, strip, ql_min(QL_PACK_STRIPS, whole - strip));
+    for (int64_t strip = whole; strip < strips; strip++)
+        pack_strip(b, matrix, strip, 0, matrix->groups);
 }
 
 /* The zero points in int8, and what follows from them. */
@@ -107,12 +120,10 @@ ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride,
         .zero_point = (int32_t *)(memory + header + strips * strip_stride + columns * 8),
         .size = size,
     };
-    memset(matrix->zero_point, 0, (size_t)columns * 4);
+    memset(matrix->sums, 0, (size_t)columns * (8 + 4)); /* and the zero points behind them */
     set_zero_points(matrix, zero_points, is_signed);
     const operand from = {b, k, n, k_stride, n_stride, is_signed ? 0 : 0x80};
-    for (int64_t strip = 0; strip < strips; strip++)
-        pack_strip(&from, strip * QL_STRIP, kernels->dot, groups,
-                   matrix->strips + strip * strip_stride, matrix->sums + strip * QL_STRIP);
+    pack_all(&from, matrix);
     return matrix;
 }
 

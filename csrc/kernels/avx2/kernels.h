@@ -12,6 +12,7 @@ ql_min_max_run ql_avx2_min_max_float;
 ql_tile ql_avx2_tile_1, ql_avx2_tile_2, ql_avx2_tile_3, ql_avx2_tile_4, ql_avx2_tile_5,
     ql_avx2_tile_6;
 ql_load ql_avx2_load;
+ql_pack_groups ql_avx2_pack_groups;
 ql_requantize_tile ql_avx2_requantize;
 ql_rescale_tile ql_avx2_rescale;
 ql_depthwise_tap ql_avx2_depthwise_tap;

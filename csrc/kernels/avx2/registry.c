@@ -24,6 +24,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->tile[4][0] = ql_avx2_tile_5;
     kernels->tile[5][0] = ql_avx2_tile_6;
     kernels->load = ql_avx2_load;
+    kernels->pack_groups = ql_avx2_pack_groups;
     kernels->requantize = ql_avx2_requantize;
     kernels->rescale = ql_avx2_rescale;
     kernels->depthwise_tap = ql_avx2_depthwise_tap;

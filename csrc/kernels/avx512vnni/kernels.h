@@ -18,6 +18,7 @@ ql_tile ql_avx512vnni_tile_1x1, ql_avx512vnni_tile_2x1, ql_avx512vnni_tile_3x1,
     ql_avx512vnni_tile_6x2, ql_avx512vnni_tile_7x2, ql_avx512vnni_tile_8x2, ql_avx512vnni_tile_9x2,
     ql_avx512vnni_tile_10x2, ql_avx512vnni_tile_11x2, ql_avx512vnni_tile_12x2;
 ql_load ql_avx512vnni_load;
+ql_pack_groups ql_avx512vnni_pack_groups;
 ql_requantize_tile ql_avx512vnni_requantize;
 ql_rescale_tile ql_avx512vnni_rescale;
 ql_depthwise_tap ql_avx512vnni_depthwise_tap;

@@ -20,6 +20,7 @@ ql_dequantize_run ql_portable_dequantize_int8_float, ql_portable_dequantize_uint
 ql_min_max_run ql_portable_min_max_float, ql_portable_min_max_double;
 ql_tile ql_portable_tile_1, ql_portable_tile_2, ql_portable_tile_3, ql_portable_tile_4;
 ql_load ql_portable_load;
+ql_pack_groups ql_portable_pack_groups;
 ql_requantize_tile ql_portable_requantize;
 ql_rescale_tile ql_portable_rescale;
 ql_depthwise_tap ql_portable_depthwise_tap;

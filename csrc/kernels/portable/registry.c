@@ -33,6 +33,7 @@ void ql_fill_portable(ql_kernels *kernels) {
                  {ql_portable_tile_3},
                  {ql_portable_tile_4}},
         .load = ql_portable_load,
+        .pack_groups = ql_portable_pack_groups,
         .requantize = ql_portable_requantize,
         .rescale = ql_portable_rescale,
         .depthwise_tap = ql_portable_depthwise_tap,
