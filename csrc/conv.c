@@ -58,7 +58,8 @@ ql_filter *ql_filter_pack(const void *w_, int is_signed, const int32_t *zero_poi
     const int64_t taps = taps_of(shape), out = shape->out_channels / shape->group;
     const int64_t in = shape->channels / shape->group;
     const int depthwise = is_depthwise(shape);
-    const int64_t extra = depthwise ? taps * shape->channels * 2 : shape->group * 8;
+    const int64_t groups = shape->out_channels > 0 ? shape->group : 0; /* that have anything */
+    const int64_t extra = depthwise ? taps * shape->channels * 2 : groups * 8;
     ql_filter *filter = ql_allocate(sizeof *filter + (size_t)extra);
     if (filter == NULL)
         return NULL;
@@ -68,15 +69,16 @@ ql_filter *ql_filter_pack(const void *w_, int is_signed, const int32_t *zero_poi
         .depth = taps * in,
         .size = (int64_t)sizeof *filter + extra,
     };
+    filter->shape.group = groups;
     if (depthwise) {
         filter->depthwise = (int16_t *)filter->groups;
         pack_depthwise(filter, w, is_signed, zero_points);
         return filter;
     }
-    memset(filter->groups, 0, (size_t)shape->group * sizeof *filter->groups);
+    memset(filter->groups, 0, (size_t)groups * sizeof *filter->groups);
     uint8_t *reordered = ql_allocate((size_t)(filter->depth * out));
     int failed = reordered == NULL;
-    for (int64_t g = 0; g < shape->group && !failed; g++) {
+    for (int64_t g = 0; g < groups && !failed; g++) {
         filter->groups[g] = pack_group(shape, w + g * out * filter->depth, is_signed,
                                        zero_points + g * out, reordered);
         failed = filter->groups[g] == NULL;

@@ -98,8 +98,13 @@ static void set_zero_points(ql_matrix *matrix, const int32_t *zero_points, int i
 
 ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride,
                           int is_signed, const int32_t *zero_points) {
+    /* An operand may be a view that repeats one byte, and so be larger than any memory. Below, the
+     * sizes are less than this product. Without columns there is nothing to pack, whatever k is. */
+    if (n > 0 && (k > PTRDIFF_MAX / 64 || n + QL_STRIP > PTRDIFF_MAX / (k + 64)))
+        return NULL;
     const ql_kernels *kernels = ql_current_kernels();
-    const int64_t groups = ql_ceil_div(k, kernels->dot), strips = ql_ceil_div(n, QL_STRIP);
+    const int64_t groups = n > 0 ? ql_ceil_div(k, kernels->dot) : 0;
+    const int64_t strips = ql_ceil_div(n, QL_STRIP);
     /* One line more than the codes take: strips a power of two apart would share cache sets. */
     const int64_t strip_stride = groups * kernels->dot * QL_STRIP + QL_ALIGNMENT;
     const int64_t columns = strips * QL_STRIP;

@@ -14,13 +14,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from quantlib.params import QType, QuantParams, as_index, as_scale, as_zero_point
+from quantlib.params import QType, QuantParams, as_array, as_index, as_scale, as_zero_point
 
 Array = npt.NDArray[Any]
 Activation = str | tuple[float, float] | None
 
 INT32 = np.iinfo(np.int32)
-LARGEST_EXTENT = 2**31 - 1  # of a padded axis, a stride or a dilation
+LARGEST_EXTENT = 2**31 - 1  # of a padded axis, a stride, a dilation or a group
+LARGEST_RESULT = 2**60 - 1  # elements of 8 bytes that NumPy can count
 BYTE_TYPES = (np.dtype(np.int8), np.dtype(np.uint8))
 CODE_TYPES = (*BYTE_TYPES, np.dtype(np.int16), np.dtype(np.uint16))
 FLOAT32: np.dtype[Any] = np.dtype(np.float32)
@@ -29,22 +30,6 @@ REAL_TYPES = (np.dtype(np.float16), FLOAT32, FLOAT64)
 
 
 # --- arrays -------------------------------------------------------------------------------------
-
-
-def as_array(value: Any, name: str) -> Array:
-    """`value` as a plain array in native byte order: array-likes and CPU DLPack objects."""
-    if type(value) is np.ndarray:
-        array = value
-    elif isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; quantization would drop the mask: fill it")
-    elif hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
-        array = np.from_dlpack(value)
-    else:
-        try:
-            array = np.asarray(value)
-        except ValueError as error:  # ragged nested sequences
-            raise TypeError(f"{name} is not an array: {error}") from None
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def as_real(value: Any, name: str) -> Array:
@@ -171,6 +156,7 @@ def split_axis(shape: tuple[int, ...], axis: Any, block_size: Any) -> Granularit
         kind, block = "blocked", as_index(block_size, "block_size")
         if block < 1:
             raise ValueError(f"block_size is {block}; it must be 1 or more")
+        block = min(block, max(shape[index], 1))  # a longer block holds the same elements
     return Granularity(
         kind,
         index,
@@ -280,14 +266,16 @@ def quantize_linear_arguments(
     data = as_real(x, "x")
     scale = as_scale(y_scale, "y_scale")
     storage = np.dtype(np.uint8) if output_dtype is None else _dtype(output_dtype, "output_dtype")
-    if y_zero_point is not None and hasattr(y_zero_point, "dtype"):
-        if output_dtype is not None and storage != y_zero_point.dtype:
-            raise ValueError(f"output_dtype is {storage}, but y_zero_point is {y_zero_point.dtype}")
-        storage = np.dtype(y_zero_point.dtype)
+    given = _own_dtype(y_zero_point, "y_zero_point")
+    if given is not None:
+        if output_dtype is not None and storage != given:
+            raise ValueError(f"output_dtype is {storage}, but y_zero_point is {given}")
+        storage = given
     small = _small_type(storage)
     if small is None and storage not in CODE_TYPES:
+        name = "output_dtype" if given is None else "y_zero_point"
         raise TypeError(
-            f"y_zero_point must be int8, uint8, int16, uint16 or a small integer type of "
+            f"{name} must be int8, uint8, int16, uint16 or a small integer type of "
             f"ml_dtypes, not {storage} (floating-point codes such as float8 are not supported)"
         )
     qtype = small or QType(storage.name)
@@ -307,11 +295,11 @@ def dequantize_linear_arguments(
     if result not in REAL_TYPES:
         raise TypeError(f"output_dtype must be float16, float32 or float64, not {result}")
     granularity = granularity_of(data.shape, scale, axis, block_size, "x_scale")
-    given = getattr(x_zero_point, "dtype", None)
-    if given is not None and given != as_array(x, "x").dtype:
-        raise TypeError(f"x_zero_point is {given}; it must have the type of x, {data.dtype}")
+    given, owner = _own_dtype(x_zero_point, "x_zero_point"), as_array(x, "x").dtype
+    if given is not None and given != owner:
+        raise TypeError(f"x_zero_point is {given}; it must have the type of x, {owner}")
     if qtype is None:
-        if x_zero_point is not None and np.any(np.asarray(x_zero_point) != 0):
+        if x_zero_point is not None and np.any(_as_zeros(x_zero_point, "x_zero_point")):
             raise ValueError("x_zero_point must be 0 or None for int32 codes")
         x_zero_point, qtype = None, QType("int16")
     zero_point = _matching_zero_point(x_zero_point, "x_zero_point", qtype, scale, "x_scale")
@@ -321,9 +309,22 @@ def dequantize_linear_arguments(
 def _dtype(value: Any, name: str) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError, KeyError, SyntaxError):
         raise TypeError(f"{name} must be a dtype, not {value!r}") from None
     return dtype
+
+
+def _own_dtype(value: Any, name: str) -> np.dtype[Any] | None:
+    """The dtype that `value` brings along; None for Python numbers and sequences of them."""
+    return as_array(value, name).dtype if hasattr(value, "dtype") else None
+
+
+def _as_zeros(zero_point: Any, name: str) -> Array:
+    """`zero_point` as an array of integers, which ought to be zeros."""
+    array = as_array(zero_point, name)
+    if array.dtype.kind not in "iu" and array.size:
+        raise TypeError(f"{name} must be integers, not {array.dtype}")
+    return array
 
 
 def _matching_zero_point(
@@ -345,7 +346,7 @@ def clip_arguments(x: Any, lower: Any, upper: Any) -> tuple[Array, Any, Any]:
     data = as_real(x, "x")
     bounds = []
     for name, value in (("lower", lower), ("upper", upper)):
-        bound = np.asarray(value)
+        bound = as_array(value, name)
         if bound.dtype.kind not in "iuf" or bound.ndim:
             raise TypeError(f"{name} must be a real number, not {value!r}")
         if np.isnan(bound):
@@ -418,7 +419,7 @@ def as_activation(activation: Any) -> tuple[float, float]:
         return named[activation]
     try:
         lower, upper = (float(bound) for bound in activation)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
             "activation must be 'relu', 'relu6', a pair (lower, upper) of reals or None, "
             f"not {activation!r}"
@@ -518,7 +519,7 @@ def requantize_arguments(
     granularity = granularity_of(data.shape, factor, axis, 0, "multiplier")
     with np.errstate(over="ignore", under="ignore"):
         factor = _finite(factor.astype(np.float32), "multiplier")
-    given = np.asarray(zero_point)
+    given = as_array(zero_point, "zero_point")
     if given.dtype not in BYTE_TYPES:
         raise TypeError(f"zero_point must be int8 or uint8, not {given.dtype}")
     limits = np.iinfo(given.dtype)
@@ -583,8 +584,8 @@ def as_byte_zero_point(zero_point: Any, name: str, dtype: np.dtype[Any], owner: 
     """`zero_point` as int32; one that has a dtype must have that of `owner`. None is 0."""
     if zero_point is None:
         return np.zeros((), np.int32)
-    given = getattr(zero_point, "dtype", dtype)
-    if given != dtype:
+    given = _own_dtype(zero_point, name)
+    if given is not None and given != dtype:
         raise TypeError(f"{name} is {given}; it must have the type of {owner}, {dtype}")
     return as_zero_point(zero_point, name, QType(dtype.name)).astype(np.int32)
 
@@ -604,15 +605,19 @@ def no_rows(b: Array, a_zero_point: Any) -> Array:
     """An operand of no rows for `b`: a product with it checks all the other arguments."""
     if b.ndim == 0:
         raise ValueError("b is a scalar; a matrix product needs 1 dimension or more")
-    return np.zeros((0, b.shape[-2] if b.ndim > 1 else b.shape[0]), _byte_type(a_zero_point))
+    dtype = _byte_type(a_zero_point, "a_zero_point")
+    return np.zeros((0, b.shape[-2] if b.ndim > 1 else b.shape[0]), dtype)
 
 
-def _byte_type(zero_point: Any) -> np.dtype[Any]:
+def _byte_type(zero_point: Any, name: str) -> np.dtype[Any]:
     """The type that a zero point demands of its operand, int8 if it leaves that open."""
-    dtype = getattr(zero_point, "dtype", None)
-    if dtype is None and np.size(zero_point) and zero_point is not None:
-        dtype = np.uint8 if np.max(zero_point) > 127 else np.int8
-    return np.dtype(dtype) if dtype in BYTE_TYPES else np.dtype(np.int8)
+    if zero_point is None:
+        return np.dtype(np.int8)
+    array = as_array(zero_point, name)
+    if hasattr(zero_point, "dtype"):
+        return array.dtype if array.dtype in BYTE_TYPES else np.dtype(np.int8)
+    large = array.dtype.kind in "iu" and array.size and array.max() > 127
+    return np.dtype(np.uint8 if large else np.int8)
 
 
 def qlinear_matmul_output(
@@ -634,7 +639,7 @@ def qlinear_matmul_output(
         y_scale = per_row(as_scale(y_scale, "y_scale"), "y_scale", product_shape)
         y_scale = y_scale.astype(np.float32)
         if y_zero_point is not None:
-            shaped = per_row(np.asarray(y_zero_point), "y_zero_point", product_shape)
+            shaped = per_row(as_array(y_zero_point, "y_zero_point"), "y_zero_point", product_shape)
             y_zero_point = _with_dtype_of(y_zero_point, shaped)
     output = output_of(worth, y_scale, y_zero_point, activation, a.dtype, "a_scale * b_scale")
     offset = as_bias(bias, "bias", b_shape[-1] if len(b_shape) > 1 else 1)
@@ -695,8 +700,7 @@ def conv_shape(
     layout: Any = "NCHW",
 ) -> ConvShape:
     """The extents of a convolution by the rules of ONNX's Conv; ValueError names what is wrong."""
-    if layout not in ("NCHW", "NHWC"):
-        raise ValueError(f"layout is {layout!r}; it may be 'NCHW' or 'NHWC'")
+    layout = _one_of(layout, "layout", "NCHW", "NHWC")
     rank = len(w_shape) - 2
     if rank < 1:
         raise ValueError(
@@ -706,9 +710,7 @@ def conv_shape(
         raise ValueError(f"x has shape {x_shape}; w, of shape {w_shape}, needs as many dimensions")
     channels = x_shape[1] if layout == "NCHW" else x_shape[-1]
     spatial = x_shape[2:] if layout == "NCHW" else x_shape[1:-1]
-    groups = as_index(group, "group")
-    if groups < 1:
-        raise ValueError(f"group is {groups}; it must be 1 or more")
+    groups = _as_group(group)
     if channels % groups or w_shape[1] != channels // groups:
         raise ValueError(
             f"w has shape {w_shape}; with x of {channels} channels and group {groups}, "
@@ -735,6 +737,8 @@ def conv_shape(
             f"x has spatial shape {spatial}, padded {padded}; the kernel reaches over {reach}"
         )
     out = tuple((p - r) // s + 1 for p, r, s in zip(padded, reach, step, strict=True))
+    if math.prod(max(extent, 1) for extent in (x_shape[0], w_shape[0], *out)) > LARGEST_RESULT:
+        raise ValueError(f"pads make a result of spatial shape {out}, larger than any memory")
     return ConvShape(
         layout,
         x_shape[0],
@@ -751,6 +755,21 @@ def conv_shape(
     )
 
 
+def _one_of(value: Any, name: str, *choices: str) -> Any:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; it may be {' or '.join(map(repr, choices))}")
+    return value
+
+
+def _as_group(group: Any) -> int:
+    groups = as_index(group, "group")
+    if not 1 <= groups <= LARGEST_EXTENT:
+        raise ValueError(f"group is {groups}; it must be 1 to {LARGEST_EXTENT}")
+    return groups
+
+
 def _extents(value: Any, name: str, rank: int) -> tuple[int, ...]:
     """`rank` integers from 1 to `LARGEST_EXTENT`; None is all ones."""
     if value is None:
@@ -761,10 +780,16 @@ def _extents(value: Any, name: str, rank: int) -> tuple[int, ...]:
     return extents
 
 
-def _integers(value: Any, name: str, count: int) -> tuple[int, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+def as_sequence(value: Any, name: str) -> tuple[Any, ...]:
+    """The entries of a sequence or a 1-D array."""
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    if not is_sequence and not (isinstance(value, np.ndarray) and value.ndim == 1):
         raise TypeError(f"{name} must be a sequence of integers, not {type(value).__name__}")
-    integers = tuple(as_index(entry, name) for entry in value)
+    return tuple(value)
+
+
+def _integers(value: Any, name: str, count: int) -> tuple[int, ...]:
+    integers = tuple(as_index(entry, name) for entry in as_sequence(value, name))
     if len(integers) != count:
         raise ValueError(f"{name} has {len(integers)} entries; it must have {count}")
     return integers
@@ -778,6 +803,7 @@ def _pads(
     strides: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The padding before and after each spatial axis."""
+    auto_pad = _one_of(auto_pad, "auto_pad", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
     rank = len(spatial)
     explicit = (0,) * (2 * rank) if pads is None else _integers(pads, "pads", 2 * rank)
     if any(not 0 <= pad <= LARGEST_EXTENT for pad in explicit):
@@ -788,10 +814,6 @@ def _pads(
         raise ValueError(f"pads is given together with auto_pad {auto_pad!r}")
     if auto_pad == "VALID":
         return (0,) * rank, (0,) * rank
-    if auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
-        raise ValueError(
-            f"auto_pad is {auto_pad!r}; it may be 'NOTSET', 'SAME_UPPER', 'SAME_LOWER' or 'VALID'"
-        )
     totals = [
         max((-(-extent // stride) - 1) * stride + r - extent, 0)
         for extent, r, stride in zip(spatial, reach, strides, strict=True)
@@ -828,9 +850,15 @@ def no_images(w: Array, x_zero_point: Any, dilations: Any, group: Any, layout: A
         )
     dilation = _extents(dilations, "dilations", rank)
     spatial = tuple((k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation, strict=True))
-    channels = w.shape[1] * max(as_index(group, "group"), 0)
+    channels = w.shape[1] * _as_group(group)
     shape = (0, *spatial, channels) if layout == "NHWC" else (0, channels, *spatial)
-    return np.zeros(shape, _byte_type(x_zero_point))
+    dtype = _byte_type(x_zero_point, "x_zero_point")
+    if math.prod(max(extent, 1) for extent in shape) > LARGEST_RESULT:
+        raise ValueError(
+            f"w has shape {w.shape}; with dilations {dilation} and group {group} "
+            "it needs an input that is larger than any memory"
+        )
+    return np.zeros(shape, dtype)
 
 
 def conv_zero_points(x: Array, w: Array, shape: ConvShape, zx: Any, zw: Any) -> tuple[Array, Array]:
@@ -858,7 +886,7 @@ def qlinear_conv_output(
     if y_scale is not None:
         y_scale = per_tensor(as_scale(y_scale, "y_scale"), "y_scale").astype(np.float32)
         if y_zero_point is not None:
-            shaped = per_tensor(np.asarray(y_zero_point), "y_zero_point")
+            shaped = per_tensor(as_array(y_zero_point, "y_zero_point"), "y_zero_point")
             y_zero_point = _with_dtype_of(y_zero_point, shaped)
     output = output_of(worth, y_scale, y_zero_point, activation, x.dtype, "x_scale * w_scale")
     offset = as_bias(bias, "b", shape.out_channels)

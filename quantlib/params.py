@@ -357,18 +357,30 @@ def _shaped_scale(
     return scale
 
 
+def as_array(value: Any, name: str) -> npt.NDArray[Any]:
+    """`value` as a plain array in native byte order: array-likes and CPU DLPack objects."""
+    if type(value) is np.ndarray:
+        array = value
+    elif isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array; quantization would drop the mask: fill it")
+    elif hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        array = np.from_dlpack(value)
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:  # ragged nested sequences
+            raise TypeError(f"{name} is not an array: {error}") from None
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
 def as_scale(scale: Any, name: str) -> npt.NDArray[Any]:
     """`scale` as an array of float16, float32 or float64, every entry finite and positive."""
-    array = np.asarray(scale)
-    if array.dtype.kind in "iu" or not hasattr(scale, "dtype"):
-        try:
-            array = np.asarray(scale, dtype=np.float32)
-        except (TypeError, ValueError):
-            raise TypeError(f"{name} must be numbers, not {type(scale).__name__}") from None
+    array = as_array(scale, name)
+    if array.dtype.kind in "iu" or (array.dtype.kind == "f" and not hasattr(scale, "dtype")):
+        with np.errstate(over="ignore"):  # an infinite scale is refused below
+            array = array.astype(np.float32)
     if array.dtype not in (np.float16, np.float32, np.float64):
         raise TypeError(f"{name} must be float16, float32 or float64, not {array.dtype}")
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder("="))
     bad = ~(np.isfinite(array) & (array > 0))
     if np.any(bad):
         raise ValueError(f"{name} must be finite and greater than 0; it holds {array[bad].flat[0]}")
@@ -377,7 +389,7 @@ def as_scale(scale: Any, name: str) -> npt.NDArray[Any]:
 
 def as_zero_point(zero_point: Any, name: str, qtype: QType) -> npt.NDArray[Any]:
     """`zero_point` as an array of ``qtype.dtype``, every entry a code of `qtype`."""
-    array = np.asarray(zero_point)
+    array = as_array(zero_point, name)
     if array.dtype.name in ("int2", "uint2", "int4", "uint4"):  # ml_dtypes
         array = array.astype(np.int8)
     if array.size == 0:

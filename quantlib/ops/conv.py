@@ -17,6 +17,7 @@ from quantlib._arguments import (
     Output,
     as_byte_zero_point,
     as_bytes,
+    as_sequence,
     conv_shape,
     conv_zero_points,
     no_images,
@@ -130,11 +131,11 @@ class QLinearConv:
         self._w_shape = weights.shape
         self._geometry: dict[str, Any] = {
             "auto_pad": auto_pad,
-            "dilations": None if dilations is None else tuple(dilations),
+            "dilations": _kept(dilations, "dilations"),
             "group": group,
-            "kernel_shape": None if kernel_shape is None else tuple(kernel_shape),
-            "pads": None if pads is None else tuple(pads),
-            "strides": None if strides is None else tuple(strides),
+            "kernel_shape": _kept(kernel_shape, "kernel_shape"),
+            "pads": _kept(pads, "pads"),
+            "strides": _kept(strides, "strides"),
             "layout": layout,
         }
         self._scales = x_scale, w_scale, y_scale, y_zero_point, b, activation
@@ -171,6 +172,11 @@ class QLinearConv:
         entry = zx, _stage(output, bias, shape.out_channels)
         self._stages[x.dtype] = entry
         return entry
+
+
+def _kept(extents: Sequence[int] | None, name: str) -> tuple[int, ...] | None:
+    """A copy that the caller cannot change."""
+    return None if extents is None else as_sequence(extents, name)
 
 
 def _stage(output: Output, bias: Array, columns: int) -> _native.Stage:
