@@ -15,7 +15,7 @@
 
 enum {
     QL_STRIP = 16,        /* columns that are packed side by side */
-    QL_TILE_ROWS = 12,    /* the most rows that a tile may have */
+    QL_TILE_ROWS = 32,    /* the most rows that a tile may have */
     QL_TILE_STRIPS = 2,   /* the most strips that a tile may have */
     QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
     QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
@@ -74,10 +74,13 @@ typedef struct ql_kernels {
     ql_min_max_run *min_max[2];
 
     int dot;          /* products that one group sums */
+    int group_step;   /* groups come in multiples of this */
     int element_size; /* bytes of a loaded element of the left operand */
     int tile_rows;
     int tile_strips;
+    int row_step; /* a last tile but one is cut to a multiple of this */
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
+    void (*release)(void); /* gives up what tiles leave in the processor, or NULL */
     ql_load *load;
     ql_pack_groups *pack_groups;
     ql_requantize_tile *requantize;
@@ -92,6 +95,7 @@ const ql_kernels *ql_current_kernels(void);
 
 int ql_cpu_has_avx2(void);
 int ql_cpu_has_avx512vnni(void);
+int ql_cpu_has_amx(void);
 
 /* --- memory (memory.c) ---------------------------------------------------------------------- */
 
@@ -104,7 +108,7 @@ void ql_release(void *memory);
 struct ql_matrix {
     const ql_kernels *kernels;
     int64_t k, n;
-    int64_t groups;       /* ceil(k / dot) */
+    int64_t groups;       /* ceil(k / dot), in steps of group_step */
     int64_t strip_stride; /* bytes from one strip to the next */
     int8_t *strips;       /* [strip][group][QL_STRIP][dot], int8, zero beyond k and n */
     int64_t *sums;        /* of each column of strips */

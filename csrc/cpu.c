@@ -7,7 +7,12 @@
 
 #include <cpuid.h>
 
-enum { ECX_OSXSAVE = 1 << 27, XCR0_AVX = 0x6, XCR0_AVX512 = 0xE6 };
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+enum { ECX_OSXSAVE = 1 << 27, XCR0_AVX = 0x6, XCR0_AVX512 = 0xE6, XCR0_TILES = 0x60000 };
 
 /* The register state that the system saves: without it, instructions exist but corrupt. */
 static uint64_t xcr0(void) {
@@ -34,7 +39,30 @@ int ql_cpu_has_avx512vnni(void) {
     return (ebx & base) == base && (ecx & bit_AVX512VNNI) != 0 && ql_cpu_has_avx2();
 }
 
+/* Tiles are 8 KiB of registers, which Linux saves only for processes that have asked. The
+ * permission is the process's for good, and its threads' and children's. */
+static int may_use_tiles(void) {
+#if defined(__linux__)
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
 #else
+    return 0;
+#endif
+}
+
+int ql_cpu_has_amx(void) {
+    unsigned eax, ebx, ecx, edx;
+    const unsigned tiles = 1u << 24, int8_products = 1u << 25;
+    if ((xcr0() & XCR0_TILES) != XCR0_TILES || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+        return 0;
+    return (edx & tiles) && (edx & int8_products) && ql_cpu_has_avx512vnni() && may_use_tiles();
+}
+
+#else
+
+int ql_cpu_has_amx(void) {
+    return 0;
+}
 
 int ql_cpu_has_avx2(void) {
     return 0;

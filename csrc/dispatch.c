@@ -22,6 +22,9 @@ static const instruction_set instruction_sets[] = {
 #if QL_BUILDS_AVX512VNNI
     {"avx512vnni", ql_cpu_has_avx512vnni, ql_fill_avx512vnni},
 #endif
+#if QL_BUILDS_AMX
+    {"amx", ql_cpu_has_amx, ql_fill_amx},
+#endif
 };
 
 enum { SET_COUNT = sizeof instruction_sets / sizeof instruction_sets[0] };

@@ -100,10 +100,11 @@ ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride,
                           int is_signed, const int32_t *zero_points) {
     /* An operand may be a view that repeats one byte, and so be larger than any memory. Below, the
      * sizes are less than this product. Without columns there is nothing to pack, whatever k is. */
-    if (n > 0 && (k > PTRDIFF_MAX / 64 || n + QL_STRIP > PTRDIFF_MAX / (k + 64)))
+    if (n > 0 && (k > PTRDIFF_MAX / 64 || n + QL_STRIP > PTRDIFF_MAX / (k + 128)))
         return NULL;
     const ql_kernels *kernels = ql_current_kernels();
-    const int64_t groups = n > 0 ? ql_ceil_div(k, kernels->dot) : 0;
+    const int64_t step = (int64_t)kernels->dot * kernels->group_step;
+    const int64_t groups = n > 0 ? ql_ceil_div(k, step) * kernels->group_step : 0;
     const int64_t strips = ql_ceil_div(n, QL_STRIP);
     /* One line more than the codes take: strips a power of two apart would share cache sets. */
     const int64_t strip_stride = groups * kernels->dot * QL_STRIP + QL_ALIGNMENT;

@@ -143,6 +143,15 @@ static int wide_tile(const product *p, int64_t first, int64_t in_block, int64_t 
     return QL_OK;
 }
 
+/* How many of the rows that are left the next tile takes. The last two share them evenly: 13 are
+ * 7 + 6, not 12 + 1, where a tile may have 12. */
+static int64_t rows_of_tile(const ql_kernels *kernels, int64_t left) {
+    const int64_t most = kernels->tile_rows, step = kernels->row_step;
+    if (left <= most)
+        return left;
+    return left < 2 * most ? ql_ceil_div(left, 2 * step) * step : most;
+}
+
 /* All tiles of one pair of strips down a block. `a` is the block's first row. */
 static int multiply_strips(const product *p, int64_t first, int64_t count, int64_t column,
                            const char *a, int64_t a_stride) {
@@ -154,9 +163,7 @@ static int multiply_strips(const product *p, int64_t first, int64_t count, int64
     const int correcting = b->has_zero_point || p->rows->zero_point_step;
     int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS];
     for (int64_t i = 0; i < count;) {
-        /* Remainders are shared between the last two tiles: 13 rows are 7 + 6, not 12 + 1. */
-        const int64_t left = count - i, most = p->kernels->tile_rows;
-        const int64_t rows = left <= most ? left : left < 2 * most ? (left + 1) / 2 : most;
+        const int64_t rows = rows_of_tile(p->kernels, count - i);
         const char *tile_a = a + i * a_stride;
         if (p->wide) {
             const int status =
@@ -195,7 +202,7 @@ static int multiply_block(const product *p, int64_t first, int64_t count, int in
 static int readable_in_place(const product *p) {
     const ql_rows *rows = p->rows;
     return rows->bytes != NULL && rows->flip == 0 && p->kernels->element_size == 1 &&
-           p->b->k % p->kernels->dot == 0 && !p->b->has_zero_point &&
+           p->b->k == p->b->groups * p->kernels->dot && !p->b->has_zero_point &&
            (rows->stride % 2048 != 0 || rows->count < 8);
 }
 
@@ -231,6 +238,8 @@ int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output,
     for (int64_t first = 0; first < rows->count && status == QL_OK; first += p.block_rows)
         status = multiply_block(&p, first, ql_min(p.block_rows, rows->count - first), in_place);
     ql_release(scratch);
+    if (p.kernels->release != NULL)
+        p.kernels->release();
     return status;
 }
 

@@ -35,7 +35,8 @@ def available_isas() -> list[str]:
     Returns
     -------
     list of str
-        Slowest first: ``"portable"`` (plain C, everywhere), ``"avx2"``, ``"avx512vnni"``.
+        Slowest first: ``"portable"`` (plain C, everywhere), ``"avx2"``, ``"avx512vnni"``,
+        ``"amx"``.
 
     Examples
     --------

@@ -13,5 +13,8 @@ void ql_fill_avx2(ql_kernels *kernels);
 #if QL_BUILDS_AVX512VNNI
 void ql_fill_avx512vnni(ql_kernels *kernels);
 #endif
+#if QL_BUILDS_AMX
+void ql_fill_amx(ql_kernels *kernels);
+#endif
 
 #endif

@@ -8,7 +8,7 @@
 #define TILE(rows) {ql_avx512vnni_tile_##rows##x1, ql_avx512vnni_tile_##rows##x2}
 
 void ql_fill_avx512vnni(ql_kernels *kernels) {
-    static ql_tile *const tiles[QL_TILE_ROWS][QL_TILE_STRIPS] = {
+    static ql_tile *const tiles[12][QL_TILE_STRIPS] = {
         TILE(1), TILE(2), TILE(3), TILE(4),  TILE(5),  TILE(6),
         TILE(7), TILE(8), TILE(9), TILE(10), TILE(11), TILE(12),
     };

@@ -25,9 +25,11 @@ void ql_fill_portable(ql_kernels *kernels) {
         .min_max = {ql_portable_min_max_float, ql_portable_min_max_double},
 
         .dot = 2,
+        .group_step = 1,
         .element_size = 2,
         .tile_rows = 4,
         .tile_strips = 1,
+        .row_step = 1,
         .tile = {{ql_portable_tile_1},
                  {ql_portable_tile_2},
                  {ql_portable_tile_3},
