@@ -6,7 +6,7 @@
  * rows. A tap outside the image has the code of the zero point, whose products are 0.
  *
  * Groups are separate products on slices of the channels. Depthwise convolutions (one input and
- * one output channel a group) run on vectors of channels instead, tap by tap. */
+ * one output channel a group) run on vectors of channels instead, one output pixel at a time. */
 #include "core.h"
 
 struct ql_filter {
@@ -146,12 +146,28 @@ static int inside(int64_t coordinate, int64_t extent) {
 /* Fills `count` elements with the zero point. */
 static char *pad(const ql_kernels *kernels, const ql_rows *rows, char *to, int64_t count) {
     const uint8_t number = ((const patches *)rows->source)->zero ^ rows->flip;
+    if (count == 0)
+        return to;
     if (kernels->element_size == 1)
         memset(to, number, (size_t)count);
     else
         for (int64_t i = 0; i < count; i++)
             ((int16_t *)to)[i] = number;
     return to + count * kernels->element_size;
+}
+
+/* Loads a run; a short one, such as a pixel of three channels, without a call. */
+static inline void load_run(const ql_kernels *kernels, char *to, const uint8_t *from, int64_t count,
+                            uint8_t flip) {
+    enum { SHORT = 16 };
+    if (count >= SHORT)
+        kernels->load(to, from, count, flip);
+    else if (kernels->element_size == 1)
+        for (int64_t k = 0; k < count; k++)
+            ((uint8_t *)to)[k] = from[k] ^ flip;
+    else
+        for (int64_t k = 0; k < count; k++)
+            ((int16_t *)to)[k] = from[k] ^ flip;
 }
 
 /* One row of the kernel: kernel[2] taps from (image, d, h, w) on. */
@@ -165,8 +181,8 @@ static char *gather_taps(const ql_rows *rows, const ql_kernels *kernels, const u
         const int64_t end = ql_max(begin, ql_min(taps, width - w));
         to = pad(kernels, rows, to, begin * s->channels);
         if (end > begin)
-            kernels->load(to, line + (w + begin) * s->channels, (end - begin) * s->channels,
-                          rows->flip);
+            load_run(kernels, to, line + (w + begin) * s->channels, (end - begin) * s->channels,
+                     rows->flip);
         to += (end - begin) * s->channels * kernels->element_size;
         return pad(kernels, rows, to, (taps - end) * s->channels);
     }
@@ -175,7 +191,8 @@ static char *gather_taps(const ql_rows *rows, const ql_kernels *kernels, const u
             to = pad(kernels, rows, to, from->channels);
             continue;
         }
-        kernels->load(to, line + w * s->channels + from->first_channel, from->channels, rows->flip);
+        load_run(kernels, to, line + w * s->channels + from->first_channel, from->channels,
+                 rows->flip);
         to += from->channels * kernels->element_size;
     }
     return to;
@@ -254,24 +271,27 @@ static int conv_groups(const ql_filter *filter, const ql_rows *common, const pat
     return QL_OK;
 }
 
-/* Adds the taps of one output pixel that lie inside the image. */
-static void add_taps(const ql_filter *filter, const ql_rows *rows, const position *at,
-                     int32_t *sums) {
-    const patches *from = rows->source;
+/* The taps of one output pixel that lie inside the image: where their codes and weights begin. */
+static int64_t taps_inside(const ql_filter *filter, const patches *from, const position *at,
+                           const uint8_t **x, const int16_t **w) {
     const ql_conv_shape *s = from->shape;
-    const int16_t *w = filter->depthwise;
+    const int16_t *weights = filter->depthwise;
+    int64_t count = 0;
     for (int64_t td = 0; td < s->kernel[0]; td++)
-        for (int64_t th = 0; th < s->kernel[1]; th++)
-            for (int64_t tw = 0; tw < s->kernel[2]; tw++, w += s->channels) {
-                const int64_t d = at->corner[0] + td * s->dilation[0];
-                const int64_t h = at->corner[1] + th * s->dilation[1];
+        for (int64_t th = 0; th < s->kernel[1]; th++) {
+            const int64_t d = at->corner[0] + td * s->dilation[0];
+            const int64_t h = at->corner[1] + th * s->dilation[1];
+            const int inside_line = inside(d, s->in[0]) && inside(h, s->in[1]);
+            const int64_t line = ((at->image * s->in[0] + d) * s->in[1] + h) * s->in[2];
+            for (int64_t tw = 0; tw < s->kernel[2]; tw++, weights += s->channels) {
                 const int64_t v = at->corner[2] + tw * s->dilation[2];
-                if (!inside(d, s->in[0]) || !inside(h, s->in[1]) || !inside(v, s->in[2]))
+                if (!inside_line || !inside(v, s->in[2]))
                     continue;
-                const int64_t pixel = ((at->image * s->in[0] + d) * s->in[1] + h) * s->in[2] + v;
-                filter->kernels->depthwise_tap(sums, from->x + pixel * s->channels, rows->flip,
-                                               rows->zero_point[0], w, s->channels);
+                x[count] = from->x + (line + v) * s->channels;
+                w[count++] = weights;
             }
+        }
+    return count;
 }
 
 /* Adds the bias; QL_OVERFLOW if a sum does not fit. */
@@ -287,21 +307,24 @@ static int add_bias(int32_t *sums, const int32_t *bias, int64_t channels) {
 
 static int conv_depthwise(const ql_filter *filter, const ql_rows *rows, const ql_conv_shape *shape,
                           const ql_output *output, void *y) {
-    const int64_t channels = shape->channels;
-    int32_t *sums = ql_allocate((size_t)channels * sizeof *sums);
-    if (sums == NULL)
+    const int64_t channels = shape->channels, taps = taps_of(shape);
+    char *scratch = ql_allocate((size_t)(taps * 2 * (int64_t)sizeof(void *) + channels * 4));
+    if (scratch == NULL)
         return QL_NO_MEMORY;
+    const uint8_t **x = (const uint8_t **)scratch;
+    const int16_t **w = (const int16_t **)scratch + taps;
+    int32_t *sums = (int32_t *)(w + taps);
     int status = QL_OK;
     position at = position_of(shape, 0);
     for (int64_t pixel = 0; pixel < rows->count; pixel++, advance(shape, &at)) {
-        memset(sums, 0, (size_t)channels * sizeof *sums);
-        add_taps(filter, rows, &at, sums);
+        const int64_t count = taps_inside(filter, rows->source, &at, x, w);
+        filter->kernels->depthwise(sums, channels, count, x, rows->flip, rows->zero_point[0], w);
         status = add_bias(sums, output->bias, channels);
         if (status != QL_OK)
             break;
         ql_finish(filter->kernels, output, sums, channels, pixel, 1, 0, channels, y, channels);
     }
-    ql_release(sums);
+    ql_release(scratch);
     return status;
 }
 

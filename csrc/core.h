@@ -60,10 +60,10 @@ typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t r
                              int64_t columns, const float *multiplier, int64_t multiplier_stride,
                              float lower, float upper, float *y, int64_t y_stride);
 
-/* sums[c] += (x[c] - zero_point) * w[c] over `count` channels; x as bytes, flipped as in ql_load,
- * and the zero point likewise. */
-typedef void ql_depthwise_tap(int32_t *sums, const uint8_t *x, uint8_t flip, int32_t zero_point,
-                              const int16_t *w, int64_t count);
+/* sums[c] = sum over taps of (x[tap][c] - zero_point) * w[tap][c] for `count` channels; x as bytes,
+ * flipped as in ql_load, and the zero point likewise. */
+typedef void ql_depthwise(int32_t *sums, int64_t count, int64_t taps, const uint8_t *const *x,
+                          uint8_t flip, int32_t zero_point, const int16_t *const *w);
 
 /* An instruction set: its kernels and the sizes they want. Filled from portable first, so that a
  * set that overrides only some kernels is whole. */
@@ -85,7 +85,7 @@ typedef struct ql_kernels {
     ql_pack_groups *pack_groups;
     ql_requantize_tile *requantize;
     ql_rescale_tile *rescale;
-    ql_depthwise_tap *depthwise_tap;
+    ql_depthwise *depthwise;
 } ql_kernels;
 
 /* The table in use (dispatch.c). */

@@ -27,7 +27,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->pack_groups = ql_avx2_pack_groups;
     kernels->requantize = ql_avx2_requantize;
     kernels->rescale = ql_avx2_rescale;
-    kernels->depthwise_tap = ql_avx2_depthwise_tap;
+    kernels->depthwise = ql_avx2_depthwise;
 }
 
 #endif

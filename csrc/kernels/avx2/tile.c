@@ -79,25 +79,6 @@ void ql_avx2_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t flip)
         row[k] = (int16_t)(bytes[k] ^ flip);
 }
 
-/* Both factors fit int16. With w widened by zeros, the upper half of each 32-bit lane adds nothing,
- * so vpmaddwd forms the one product that is wanted, faster than vpmulld. */
-void ql_avx2_depthwise_tap(int32_t *sums, const uint8_t *x, uint8_t flip, int32_t zero_point,
-                           const int16_t *w, int64_t count) {
-    const __m128i flip_u8x16 = _mm_set1_epi8((char)flip);
-    const __m256i zero_point_i32x8 = _mm256_set1_epi32(zero_point);
-    int64_t c = 0;
-    for (; c + 8 <= count; c += 8) {
-        const __m128i x_u8x8 = _mm_xor_si128(_mm_loadl_epi64((const __m128i *)(x + c)), flip_u8x16);
-        const __m256i x_i32x8 = _mm256_sub_epi32(_mm256_cvtepu8_epi32(x_u8x8), zero_point_i32x8);
-        const __m256i w_i16x16 = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(w + c)));
-        __m256i sum_i32x8 = _mm256_loadu_si256((const __m256i *)(sums + c));
-        sum_i32x8 = _mm256_add_epi32(sum_i32x8, _mm256_madd_epi16(x_i32x8, w_i16x16));
-        _mm256_storeu_si256((__m256i *)(sums + c), sum_i32x8);
-    }
-    for (; c < count; c++)
-        sums[c] += ((int32_t)(x[c] ^ flip) - zero_point) * w[c];
-}
-
 QL_TARGET_END
 
 #endif

@@ -11,15 +11,13 @@
 
 QL_TARGET_BEGIN_AVX512VNNI
 
+#include "lanes.h"
+
 /* Parameters of sixteen elements: scale, zero point, and how far the codes reach from it. */
 typedef struct {
     __m512 scale_f32x16, low_f32x16, high_f32x16;
     __m512i zero_i32x16;
 } parameters;
-
-QL_INLINE __mmask16 first(int64_t count) {
-    return (__mmask16)(count >= 16 ? 0xFFFF : 0xFFFF >> (16 - count));
-}
 
 QL_INLINE parameters with_reach(__m512 scale_f32x16, __m512i zero_i32x16, int32_t qmin,
                                 int32_t qmax) {

@@ -8,9 +8,7 @@
 
 QL_TARGET_BEGIN_AVX512VNNI
 
-QL_INLINE __mmask16 first(int64_t count) {
-    return (__mmask16)(count >= 16 ? 0xFFFF : 0xFFFF >> (16 - count));
-}
+#include "lanes.h"
 
 void ql_avx512vnni_requantize(const int32_t *sums, int64_t sums_stride, int64_t rows,
                               int64_t columns, const float *multiplier, int64_t multiplier_stride,

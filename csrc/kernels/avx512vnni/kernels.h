@@ -21,6 +21,6 @@ ql_load ql_avx512vnni_load;
 ql_pack_groups ql_avx512vnni_pack_groups;
 ql_requantize_tile ql_avx512vnni_requantize;
 ql_rescale_tile ql_avx512vnni_rescale;
-ql_depthwise_tap ql_avx512vnni_depthwise_tap;
+ql_depthwise ql_avx512vnni_depthwise;
 
 #endif

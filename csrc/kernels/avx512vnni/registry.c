@@ -28,7 +28,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->pack_groups = ql_avx512vnni_pack_groups;
     kernels->requantize = ql_avx512vnni_requantize;
     kernels->rescale = ql_avx512vnni_rescale;
-    kernels->depthwise_tap = ql_avx512vnni_depthwise_tap;
+    kernels->depthwise = ql_avx512vnni_depthwise;
 }
 
 #endif

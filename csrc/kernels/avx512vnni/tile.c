@@ -87,23 +87,6 @@ void ql_avx512vnni_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t
     }
 }
 
-/* As in kernels/avx2/tile.c, 16 channels at a time. */
-void ql_avx512vnni_depthwise_tap(int32_t *sums, const uint8_t *x, uint8_t flip, int32_t zero_point,
-                                 const int16_t *w, int64_t count) {
-    const __m128i flip_u8x16 = _mm_set1_epi8((char)flip);
-    const __m512i zero_point_i32x16 = _mm512_set1_epi32(zero_point);
-    for (int64_t c = 0; c < count; c += 16) {
-        const int64_t left = ql_min(count - c, 16);
-        const __mmask16 mask = (__mmask16)(0xFFFF >> (16 - left));
-        const __m128i x_u8x16 = _mm_xor_si128(_mm_maskz_loadu_epi8(mask, x + c), flip_u8x16);
-        const __m512i x_i32x16 = _mm512_sub_epi32(_mm512_cvtepu8_epi32(x_u8x16), zero_point_i32x16);
-        const __m512i w_i16x32 = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, w + c));
-        __m512i sum_i32x16 = _mm512_maskz_loadu_epi32(mask, sums + c);
-        sum_i32x16 = _mm512_add_epi32(sum_i32x16, _mm512_madd_epi16(x_i32x16, w_i16x32));
-        _mm512_mask_storeu_epi32(sums + c, mask, sum_i32x16);
-    }
-}
-
 QL_TARGET_END
 
 #endif

@@ -23,6 +23,6 @@ ql_load ql_portable_load;
 ql_pack_groups ql_portable_pack_groups;
 ql_requantize_tile ql_portable_requantize;
 ql_rescale_tile ql_portable_rescale;
-ql_depthwise_tap ql_portable_depthwise_tap;
+ql_depthwise ql_portable_depthwise;
 
 #endif

@@ -38,6 +38,6 @@ void ql_fill_portable(ql_kernels *kernels) {
         .pack_groups = ql_portable_pack_groups,
         .requantize = ql_portable_requantize,
         .rescale = ql_portable_rescale,
-        .depthwise_tap = ql_portable_depthwise_tap,
+        .depthwise = ql_portable_depthwise,
     };
 }

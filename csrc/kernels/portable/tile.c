@@ -41,9 +41,3 @@ void ql_portable_load(void *row_, const uint8_t *restrict bytes, int64_t count, 
     for (int64_t k = 0; k < count; k++)
         row[k] = (int16_t)(bytes[k] ^ flip);
 }
-
-void ql_portable_depthwise_tap(int32_t *restrict sums, const uint8_t *restrict x, uint8_t flip,
-                               int32_t zero_point, const int16_t *restrict w, int64_t count) {
-    for (int64_t c = 0; c < count; c++)
-        sums[c] += ((int32_t)(x[c] ^ flip) - zero_point) * w[c];
-}
