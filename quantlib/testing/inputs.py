@@ -112,7 +112,8 @@ def memory_layouts(array: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
     swapped (8, 4) [[1.0, 2.0], [3.0, 4.0]]
     """
     values = np.array(array, order="C")
-    backwards = (slice(None, None, -1),) * values.ndim
+    # The dots keep a scalar an array.
+    backwards: tuple[Any, ...] = (*(slice(None, None, -1),) * values.ndim, ...)
     read_only = values.copy()
     read_only.setflags(write=False)
     return {
@@ -127,13 +128,12 @@ def memory_layouts(array: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
 
 
 def _strided(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """`values` with gaps of two along every axis, which hold other bits."""
-    room = np.empty(
-        [2 * extent for extent in values.shape[:1]] + [3 * extent for extent in values.shape[1:]],
-        values.dtype,
-    )
-    room.view(np.uint8).fill(0x5A)
-    view = room[tuple(slice(None, None, 2 if axis == 0 else 3) for axis in range(values.ndim))]
+    """`values` with gaps along every axis, which hold other bits."""
+    gaps = [2 if axis == 0 else 3 for axis in range(values.ndim)]
+    extents = [extent * gap for extent, gap in zip(values.shape, gaps, strict=True)]
+    memory = np.full(int(np.prod(extents)) * values.itemsize, 0x5A, np.uint8)
+    steps: tuple[Any, ...] = (*(slice(None, None, gap) for gap in gaps), ...)
+    view: npt.NDArray[Any] = memory.view(values.dtype).reshape(extents)[steps]
     view[...] = values
     return view
 
