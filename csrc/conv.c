@@ -305,27 +305,56 @@ static int add_bias(int32_t *sums, const int32_t *bias, int64_t channels) {
     return QL_OK;
 }
 
+/* A depthwise convolution cut into chunks of output pixels for the threads. */
+typedef struct {
+    const ql_filter *filter;
+    const ql_rows *rows;
+    const ql_conv_shape *shape;
+    const ql_output *output;
+    void *y;
+    int64_t chunk_pixels;
+    ql_status status;
+} depthwise;
+
+static int convolve_pixels(const depthwise *c, int64_t first, int64_t last, const uint8_t **x,
+                           const int16_t **w, int32_t *sums) {
+    const ql_kernels *kernels = c->filter->kernels;
+    const int64_t channels = c->shape->channels;
+    position at = position_of(c->shape, first);
+    for (int64_t pixel = first; pixel < last; pixel++, advance(c->shape, &at)) {
+        const int64_t taps = taps_inside(c->filter, c->rows->source, &at, x, w);
+        kernels->depthwise(sums, channels, taps, x, c->rows->flip, c->rows->zero_point[0], w);
+        const int status = add_bias(sums, c->output->bias, channels);
+        if (status != QL_OK)
+            return status;
+        ql_finish(kernels, c->output, sums, channels, pixel, 1, 0, channels, c->y, channels);
+    }
+    return QL_OK;
+}
+
+static void convolve_chunk(void *context, long chunk) {
+    depthwise *c = context;
+    const int64_t taps = taps_of(c->shape), first = chunk * c->chunk_pixels;
+    const int64_t pointers = taps * 2 * (int64_t)sizeof(void *);
+    char *scratch = ql_allocate((size_t)(pointers + c->shape->channels * 4));
+    if (scratch == NULL) {
+        ql_report(&c->status, QL_NO_MEMORY);
+        return;
+    }
+    ql_report(&c->status,
+              convolve_pixels(c, first, ql_min(c->rows->count, first + c->chunk_pixels),
+                              (const uint8_t **)scratch, (const int16_t **)scratch + taps,
+                              (int32_t *)(scratch + pointers)));
+    ql_release(scratch);
+}
+
 static int conv_depthwise(const ql_filter *filter, const ql_rows *rows, const ql_conv_shape *shape,
                           const ql_output *output, void *y) {
-    const int64_t channels = shape->channels, taps = taps_of(shape);
-    char *scratch = ql_allocate((size_t)(taps * 2 * (int64_t)sizeof(void *) + channels * 4));
-    if (scratch == NULL)
-        return QL_NO_MEMORY;
-    const uint8_t **x = (const uint8_t **)scratch;
-    const int16_t **w = (const int16_t **)scratch + taps;
-    int32_t *sums = (int32_t *)(w + taps);
-    int status = QL_OK;
-    position at = position_of(shape, 0);
-    for (int64_t pixel = 0; pixel < rows->count; pixel++, advance(shape, &at)) {
-        const int64_t count = taps_inside(filter, rows->source, &at, x, w);
-        filter->kernels->depthwise(sums, channels, count, x, rows->flip, rows->zero_point[0], w);
-        status = add_bias(sums, output->bias, channels);
-        if (status != QL_OK)
-            break;
-        ql_finish(filter->kernels, output, sums, channels, pixel, 1, 0, channels, y, channels);
-    }
-    ql_release(scratch);
-    return status;
+    enum { CHUNK = 256 * 1024 }; /* products that are worth a chunk of their own */
+    depthwise c = {filter, rows, shape, output, y, 0, {QL_OK}};
+    c.chunk_pixels = CHUNK / (taps_of(shape) * shape->channels) + 1;
+    ql_run_chunks((long)ql_ceil_div(rows->count, c.chunk_pixels), convolve_chunk, &c);
+    return ql_reported(&c.status);
 }
 
 int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero_point,

@@ -3,6 +3,7 @@
 #define QL_CORE_H
 
 #include <float.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -80,6 +81,7 @@ typedef struct ql_kernels {
     int tile_strips;
     int row_step; /* a last tile but one is cut to a multiple of this */
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
+    int64_t small;         /* products that are too few to share among threads */
     void (*release)(void); /* gives up what tiles leave in the processor, or NULL */
     ql_load *load;
     ql_pack_groups *pack_groups;
@@ -96,6 +98,36 @@ const ql_kernels *ql_current_kernels(void);
 int ql_cpu_has_avx2(void);
 int ql_cpu_has_avx512vnni(void);
 int ql_cpu_has_amx(void);
+
+/* --- threads (threads.c) -------------------------------------------------------------------- */
+
+#if defined(__unix__) || defined(__APPLE__)
+#define QL_THREADS 1
+#else
+#define QL_THREADS 0
+#endif
+
+/* One piece of a job; `chunk` counts from 0. */
+typedef void ql_chunk(void *context, long chunk);
+
+/* Runs all chunks on the caller's thread and on those of the pool that are free, in any order, and
+ * returns when all are done. */
+void ql_run_chunks(long chunks, ql_chunk *run, void *context);
+
+/* What the chunks of a job came to: QL_OK, or what the first one that failed reported. */
+typedef struct {
+    _Atomic int first;
+} ql_status;
+
+static inline void ql_report(ql_status *status, int outcome) {
+    int fine = QL_OK;
+    if (outcome != QL_OK)
+        atomic_compare_exchange_strong(&status->first, &fine, outcome);
+}
+
+static inline int ql_reported(ql_status *status) {
+    return atomic_load(&status->first);
+}
 
 /* --- memory (memory.c) ---------------------------------------------------------------------- */
 

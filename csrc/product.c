@@ -36,6 +36,7 @@ typedef struct {
     int64_t *row_sums; /* of the block; only if b has zero points */
     int32_t *init;     /* what the sums of each column start from */
     int wide;          /* whether sums need 64 bits */
+    int in_place;      /* whether tiles read the rows where they are */
 } product;
 
 int ql_fits_int32(int64_t depth, int64_t left, int64_t right, const int32_t *bias,
@@ -183,18 +184,23 @@ static int multiply_strips(const product *p, int64_t first, int64_t count, int64
     return QL_OK;
 }
 
-static int multiply_block(const product *p, int64_t first, int64_t count, int in_place) {
-    const char *a = in_place ? (const char *)p->rows->bytes + first * p->rows->stride : p->panel;
-    const int64_t a_stride = in_place ? p->rows->stride : p->panel_stride;
-    if (!in_place)
-        load_block(p, first, count);
+/* Rows `first` to `last`, columns `column` to `last_column`, block by block. */
+static int multiply_part(const product *p, int64_t first, int64_t last, int64_t column,
+                         int64_t last_column) {
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
-    for (int64_t column = 0; column < p->b->n; column += width) {
-        const int status = multiply_strips(p, first, count, column, a, a_stride);
-        if (status != QL_OK)
-            return status;
+    int status = QL_OK;
+    for (; first < last && status == QL_OK; first += p->block_rows) {
+        const int64_t count = ql_min(p->block_rows, last - first);
+        const char *a = p->panel;
+        if (p->in_place)
+            a = (const char *)p->rows->bytes + first * p->rows->stride;
+        else
+            load_block(p, first, count);
+        const int64_t stride = p->in_place ? p->rows->stride : p->panel_stride;
+        for (int64_t at = column; at < last_column && status == QL_OK; at += width)
+            status = multiply_strips(p, first, count, at, a, stride);
     }
-    return QL_OK;
+    return status;
 }
 
 /* Whether tiles may read the rows where they are: as numbers 0 to 255 already, without a rest of
@@ -206,41 +212,90 @@ static int readable_in_place(const product *p) {
            (rows->stride % 2048 != 0 || rows->count < 8);
 }
 
+/* A product cut into chunks of rows and columns for the threads. */
+typedef struct {
+    product whole;
+    int64_t chunk_rows, chunk_columns, across; /* chunks side by side */
+    ql_status status;
+} chunked;
+
+static void multiply_chunk(void *context, long chunk) {
+    chunked *c = context;
+    product p = c->whole;
+    const int64_t first = chunk / c->across * c->chunk_rows;
+    const int64_t column = chunk % c->across * c->chunk_columns;
+    const int64_t last = ql_min(p.rows->count, first + c->chunk_rows);
+    const int64_t last_column = ql_min(p.b->n, column + c->chunk_columns);
+    p.block_rows = ql_min(p.block_rows, last - first);
+    const int64_t panel_size = p.in_place ? 0 : p.block_rows * p.panel_stride;
+    p.panel = ql_allocate((size_t)(panel_size + p.block_rows * 8));
+    if (p.panel == NULL) {
+        ql_report(&c->status, QL_NO_MEMORY);
+        return;
+    }
+    p.row_sums = (int64_t *)(p.panel + panel_size);
+    ql_report(&c->status, multiply_part(&p, first, last, column, last_column));
+    ql_release(p.panel);
+    if (p.kernels->release != NULL)
+        p.kernels->release();
+}
+
+/* Whether a product takes longer than waking a thread: by its arithmetic, or by the bytes of b that
+ * it reads, which is what bounds products of few rows. */
+static int worth_sharing(const product *p) {
+    const double bytes_worth = 512 * 1024;
+    const double bytes = (double)p->b->k * (double)p->b->n;
+    return bytes * (double)p->rows->count / (double)p->kernels->small + bytes / bytes_worth >= 1;
+}
+
+/* Chunks for the threads, or one for the caller where a product is too small to share. Rows are cut
+ * first: a cut of the columns loads the rows once more. */
+static long cut(chunked *c) {
+    enum { CHUNKS_PER_THREAD = 4, LEAST_COLUMNS = 128 };
+    const product *p = &c->whole;
+    const int64_t rows = p->rows->count, columns = p->b->n, tile = p->kernels->tile_rows;
+    const int64_t threads = ql_threads();
+    c->chunk_rows = rows;
+    c->chunk_columns = columns;
+    c->across = 1;
+    if (threads == 1 || !worth_sharing(p))
+        return 1;
+    const int64_t wanted = threads * CHUNKS_PER_THREAD;
+    c->chunk_rows = ql_max(ql_ceil_div(ql_ceil_div(rows, wanted), tile) * tile, 2 * tile);
+    const int64_t down = ql_ceil_div(rows, c->chunk_rows);
+    const int64_t across = ql_max(1, ql_min(ql_ceil_div(wanted, down), columns / LEAST_COLUMNS));
+    const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
+    c->chunk_columns = ql_ceil_div(ql_ceil_div(columns, across), width) * width;
+    c->across = ql_ceil_div(columns, c->chunk_columns);
+    return (long)(down * c->across);
+}
+
 int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output, void *y,
                int64_t y_stride) {
     if (rows->count == 0 || b->n == 0)
         return QL_OK;
-    product p = {.b = b,
-                 .kernels = b->kernels,
-                 .rows = rows,
-                 .output = output,
-                 .y = y,
-                 .y_stride = y_stride};
-    const int64_t row_size = b->groups * p.kernels->dot * p.kernels->element_size;
+    chunked c = {.whole = {.b = b,
+                           .kernels = b->kernels,
+                           .rows = rows,
+                           .output = output,
+                           .y = y,
+                           .y_stride = y_stride}};
+    product *p = &c.whole;
+    const int64_t row_size = b->groups * p->kernels->dot * p->kernels->element_size;
     const int64_t columns = ql_ceil_div(b->n, QL_STRIP) * QL_STRIP + QL_STRIP;
-    const int in_place = readable_in_place(&p);
-    p.panel_stride = ((row_size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT) + ROW_PADDING;
-    p.block_rows = ql_max(BLOCK_BYTES / p.panel_stride, 1);
-    p.block_rows = ql_max(p.block_rows - p.block_rows % p.kernels->tile_rows, p.kernels->tile_rows);
-    p.block_rows = ql_min(p.block_rows, rows->count);
-    p.wide = !ql_fits_int32(b->k, reach_of_rows(rows), b->reach, output->bias, b->n);
-    const int64_t panel_size = in_place ? 0 : p.block_rows * p.panel_stride;
-    const int64_t sums_size = p.block_rows * 8;
-    char *scratch = ql_allocate((size_t)(panel_size + sums_size + columns * 4));
-    if (scratch == NULL)
+    const int64_t tile = p->kernels->tile_rows;
+    p->in_place = readable_in_place(p);
+    p->panel_stride = ((row_size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT) + ROW_PADDING;
+    p->block_rows = ql_max(BLOCK_BYTES / p->panel_stride / tile, 1) * tile;
+    p->wide = !ql_fits_int32(b->k, reach_of_rows(rows), b->reach, output->bias, b->n);
+    p->init = ql_allocate((size_t)columns * 4);
+    if (p->init == NULL)
         return QL_NO_MEMORY;
-    p.panel = scratch;
-    p.row_sums = (int64_t *)(scratch + panel_size);
-    p.init = (int32_t *)(scratch + panel_size + sums_size);
-    memset(p.init + columns - QL_STRIP, 0, QL_STRIP * 4);
-    set_init(&p);
-    int status = QL_OK;
-    for (int64_t first = 0; first < rows->count && status == QL_OK; first += p.block_rows)
-        status = multiply_block(&p, first, ql_min(p.block_rows, rows->count - first), in_place);
-    ql_release(scratch);
-    if (p.kernels->release != NULL)
-        p.kernels->release();
-    return status;
+    memset(p->init + columns - QL_STRIP, 0, QL_STRIP * 4);
+    set_init(p);
+    ql_run_chunks(cut(&c), multiply_chunk, &c);
+    ql_release(p->init);
+    return ql_reported(&c.status);
 }
 
 /* --- outputs -------------------------------------------------------------------------------- */

@@ -27,6 +27,12 @@ int ql_isa_available(int index);
 int ql_isa_current(void);
 void ql_isa_select(int index);
 
+/* --- threads (threads.c) ------------------------------------------------------------------- */
+
+/* How many threads a call may use, its own included. */
+int ql_threads(void);
+void ql_set_threads(int threads);
+
 /* --- reals and codes (affine.c) ----------------------------------------------------------- */
 
 /* codes = saturate(rint(x / scale) + zero_point); x and scale have the type `real_type`. */

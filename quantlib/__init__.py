@@ -2,6 +2,7 @@
 
 from quantlib import _documentation, cpu, reference
 from quantlib.calibration import calibrate
+from quantlib.cpu import get_num_threads, set_num_threads
 from quantlib.ops import (
     MatMulInteger,
     QLinearConv,
@@ -36,6 +37,7 @@ __all__ = [
     "dequantize_linear",
     "dynamic_quantize_linear",
     "fake_quantize",
+    "get_num_threads",
     "matmul_integer",
     "min_max",
     "qlinear_conv",
@@ -44,6 +46,7 @@ __all__ = [
     "quantize_linear",
     "reference",
     "requantize",
+    "set_num_threads",
 ]
 
 _documentation.share_documentation()

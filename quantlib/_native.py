@@ -101,6 +101,37 @@ if os.environ.get("QUANTLIB_ISA"):
     select_isa(os.environ["QUANTLIB_ISA"])
 
 
+# --- threads ------------------------------------------------------------------------------------
+
+MOST_THREADS = 256
+
+
+def num_threads() -> int:
+    """How many threads a call may use."""
+    return lib.ql_threads()
+
+
+def select_num_threads(count: int, name: str) -> None:
+    """Let a call use `count` threads from now on."""
+    if not 1 <= count <= MOST_THREADS:
+        raise ValueError(f"{name} is {count}; it must be 1 to {MOST_THREADS}")
+    lib.ql_set_threads(count)
+
+
+def _initial_num_threads() -> int:
+    """What QUANTLIB_NUM_THREADS says, or the processors that this process may run on."""
+    wanted = os.environ.get("QUANTLIB_NUM_THREADS", "")
+    if not wanted:
+        usable = getattr(os, "sched_getaffinity", None)
+        return min(len(usable(0)) if usable else os.cpu_count() or 1, MOST_THREADS)
+    if not wanted.strip().isdecimal():
+        raise ValueError(f"QUANTLIB_NUM_THREADS is {wanted!r}; it must be a whole number")
+    return int(wanted)
+
+
+select_num_threads(_initial_num_threads(), "QUANTLIB_NUM_THREADS")
+
+
 # --- reals and codes ----------------------------------------------------------------------------
 
 

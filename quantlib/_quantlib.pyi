@@ -23,6 +23,8 @@ class _Lib(Protocol):
     ql_isa_available: Callable[[int], int]
     ql_isa_current: Callable[[], int]
     ql_isa_select: Callable[[int], None]
+    ql_threads: Callable[[], int]
+    ql_set_threads: Callable[[int], None]
     ql_quantize: Callable[..., int]
     ql_dequantize: Callable[..., int]
     ql_fake_quantize: Callable[..., int]

@@ -3,13 +3,18 @@
 The fastest one that the processor and its operating system support is chosen when quantlib is
 imported. The environment variable ``QUANTLIB_ISA`` names another one; results are the same bits
 with each.
+
+Large products and convolutions are shared among threads, as many as the process has processors;
+the environment variable ``QUANTLIB_NUM_THREADS`` and `set_num_threads` change that. Small ones stay
+on the caller's thread, and so does a call that finds the threads busy with another's.
 """
 
 from __future__ import annotations
 
 from quantlib import _native
+from quantlib.params import as_index
 
-__all__ = ["available_isas", "isa"]
+__all__ = ["available_isas", "get_num_threads", "isa", "set_num_threads"]
 
 
 def isa() -> str:
@@ -45,3 +50,47 @@ def available_isas() -> list[str]:
     'portable'
     """
     return _native.isa_names(available=True)
+
+
+def get_num_threads() -> int:
+    """How many threads one call may use, the caller's included.
+
+    Returns
+    -------
+    int
+        1 or more.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> ql.get_num_threads() >= 1
+    True
+    """
+    return _native.num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Let one call use up to `n` threads, the caller's included. Results do not depend on it.
+
+    Parameters
+    ----------
+    n : int
+        1 to 256.
+
+    Raises
+    ------
+    TypeError
+        If `n` is not an integer.
+    ValueError
+        If `n` is out of range.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> before = ql.get_num_threads()
+    >>> ql.set_num_threads(1)
+    >>> ql.get_num_threads()
+    1
+    >>> ql.set_num_threads(before)
+    """
+    _native.select_num_threads(as_index(n, "n"), "n")

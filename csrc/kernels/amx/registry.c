@@ -15,6 +15,7 @@ void ql_fill_amx(ql_kernels *kernels) {
         TILE(27), TILE(28), TILE(29), TILE(30), TILE(31), TILE(32),
     };
     kernels->group_step = 16;
+    kernels->small = 64 << 20;
     kernels->tile_rows = 32;
     kernels->row_step = 16;
     memcpy(kernels->tile + 12, tiles, sizeof tiles);

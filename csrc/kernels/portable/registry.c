@@ -27,6 +27,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .dot = 2,
         .group_step = 1,
         .element_size = 2,
+        .small = 1 << 20,
         .tile_rows = 4,
         .tile_strips = 1,
         .row_step = 1,
