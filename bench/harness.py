@@ -1,0 +1,121 @@
+"""The stopwatch: contenders take turns, and are compared within a turn.
+
+A machine that others use as well runs faster and slower from second to second, and a figure taken
+now says little about one taken a minute ago. So all the contenders of a case run in one process,
+each once a round, for many rounds; and who is faster is decided round by round, from two samples
+that lie milliseconds apart, before the median over the rounds is taken.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something to time: a name and a call without arguments, whose result is for checking."""
+
+    name: str
+    call: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure."""
+
+    rounds: int = 25
+    sample_seconds: float = 2e-3
+    """The least that one sample lasts: a faster call is repeated within it."""
+    warmup_seconds: float = 10e-3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per call, one entry a round; entry i of every contender is from the same round."""
+
+    seconds: tuple[float, ...]
+    repetitions: int
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    @property
+    def quartiles(self) -> tuple[float, float]:
+        """The first and the third: half of the samples lie between them."""
+        if len(self.seconds) == 1:
+            return self.seconds[0], self.seconds[0]
+        first, _, third = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return first, third
+
+
+def measure(
+    contenders: Sequence[Contender], plan: Plan, clock: Clock = time.perf_counter
+) -> dict[str, Timing]:
+    """The timing of each contender, by name."""
+    names = [contender.name for contender in contenders]
+    if len(set(names)) < len(names):
+        raise ValueError(f"contenders must have different names, not {names}")
+    with _no_garbage_collection():
+        counts = [_warm_up(contender, plan, clock) for contender in contenders]
+        seconds: list[list[float]] = [[] for _ in contenders]
+        for turn in range(plan.rounds):
+            for index in rotated(len(contenders), turn):
+                seconds[index].append(_sample(contenders[index], counts[index], clock))
+    return {
+        name: Timing(tuple(mine), count)
+        for name, mine, count in zip(names, seconds, counts, strict=True)
+    }
+
+
+def speedup(of: Timing, over: Timing) -> float:
+    """How many times as fast `of` is as `over`: the median of the rounds' quotients."""
+    return statistics.median(
+        theirs / mine for mine, theirs in zip(of.seconds, over.seconds, strict=True)
+    )
+
+
+def rotated(count: int, turn: int) -> Iterator[int]:
+    """0 to `count` - 1, beginning one further each turn: nobody always runs first."""
+    return ((turn + place) % count for place in range(count))
+
+
+def _warm_up(contender: Contender, plan: Plan, clock: Clock) -> int:
+    """Runs a contender until it is warm, and says how many calls one sample takes."""
+    begin, count = clock(), 1
+    while True:
+        seconds = _sample(contender, count, clock)
+        long_enough = seconds * count >= plan.sample_seconds
+        if long_enough and clock() - begin >= plan.warmup_seconds:
+            return count
+        if not long_enough:
+            count *= 2
+
+
+def _sample(contender: Contender, repetitions: int, clock: Clock) -> float:
+    """Seconds per call."""
+    call = contender.call
+    begin = clock()
+    for _ in range(repetitions):
+        call()
+    return (clock() - begin) / repetitions
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,201 @@
+"""The other engines, each only if it is installed.
+
+All write into arrays that exist beforehand where they can, as quantlib and NumPy do here, so that
+arithmetic is measured and not the allocator. Weights are constants of the model, as an engine
+wants them that prepares once.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[], Any]
+
+
+def installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) is not None for module in modules)
+
+
+# --- ONNX Runtime ---------------------------------------------------------------------------------
+
+IR_VERSION = 8
+OPSET = 17
+MICROSOFT_OPSET = 1
+
+
+@dataclass(frozen=True)
+class Input:
+    """An operand of a node: fed with each call, or a constant of the model."""
+
+    value: Any
+    constant: bool = True
+
+
+def onnx_call(
+    node: str,
+    inputs: Sequence[Input],
+    output: Any,
+    *,
+    threads: int,
+    domain: str = "",
+    **attributes: Any,
+) -> Call:
+    """A call that runs a model of one node from its fed inputs into `output`."""
+    return _onnx_session([(node, domain, attributes)], inputs, [output], threads)
+
+
+def onnx_min_max_call(x: Any, *, threads: int) -> Call:
+    """A call that runs ReduceMin and ReduceMax on `x`."""
+    outputs = [np.empty((), np.float32), np.empty((), np.float32)]
+    nodes = [(name, "", {"keepdims": 0}) for name in ("ReduceMin", "ReduceMax")]
+    return _onnx_session(nodes, [Input(x, constant=False)], outputs, threads)
+
+
+def _onnx_session(
+    nodes: Sequence[tuple[str, str, dict[str, Any]]],
+    inputs: Sequence[Input],
+    outputs: Sequence[Any],
+    threads: int,
+) -> Call:
+    """A call that runs `nodes`, each from all the inputs to its own output."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    model = _onnx_model(nodes, inputs, outputs)
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    binding = session.io_binding()
+    kept = [np.ascontiguousarray(each.value) for each in inputs]
+    for index, (each, array) in enumerate(zip(inputs, kept, strict=True)):
+        if not each.constant:
+            binding.bind_input(f"x{index}", "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+    for index, array in enumerate(outputs):
+        binding.bind_output(f"y{index}", "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+    result = outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+    def call(_kept: Any = kept) -> Any:
+        session.run_with_iobinding(binding)
+        return result
+
+    return call
+
+
+def _onnx_model(
+    nodes: Sequence[tuple[str, str, dict[str, Any]]],
+    inputs: Sequence[Input],
+    outputs: Sequence[Any],
+) -> bytes:
+    from onnx import helper, numpy_helper
+
+    def described(name: str, array: Any) -> Any:
+        array = np.asarray(array)
+        kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+        return helper.make_tensor_value_info(name, kind, array.shape)
+
+    names = [f"x{index}" for index in range(len(inputs))]
+    graph = helper.make_graph(
+        [
+            helper.make_node(node, names, [f"y{index}"], domain=domain, **attributes)
+            for index, (node, domain, attributes) in enumerate(nodes)
+        ],
+        "bench",
+        [
+            described(name, each.value)
+            for name, each in zip(names, inputs, strict=True)
+            if not each.constant
+        ],
+        [described(f"y{index}", array) for index, array in enumerate(outputs)],
+        [
+            numpy_helper.from_array(np.asarray(each.value), name)
+            for name, each in zip(names, inputs, strict=True)
+            if each.constant
+        ],
+    )
+    opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", MICROSOFT_OPSET)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+    return bytes(model.SerializeToString())
+
+
+# --- torch ----------------------------------------------------------------------------------------
+
+
+def _torch(threads: int) -> Any:
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    return torch
+
+
+def torch_matmul_call(a: Any, b: Any, *, threads: int) -> Call:
+    """A float32 product."""
+    torch = _torch(threads)
+    left, right = torch.from_numpy(a), torch.from_numpy(b)
+    y = torch.empty(a.shape[0], b.shape[1])
+    shown = y.numpy()
+
+    def call() -> Any:
+        torch.mm(left, right, out=y)
+        return shown
+
+    return call
+
+
+def torch_int_mm_call(a: Any, b: Any, *, threads: int) -> Call:
+    """int8 by int8 to int32; torch has no prepared form of it."""
+    torch = _torch(threads)
+    left, right = torch.from_numpy(a), torch.from_numpy(b)
+    y = torch.empty(a.shape[0], b.shape[1], dtype=torch.int32)
+    shown = y.numpy()
+
+    def call() -> Any:
+        torch._int_mm(left, right, out=y)
+        return shown
+
+    return call
+
+
+def torch_conv_call(x: Any, w: Any, shape: Any, *, threads: int) -> Call:
+    """A float32 convolution of NCHW arrays; torch has no form of it that writes into an array."""
+    torch = _torch(threads)
+    image, weights = torch.from_numpy(x), torch.from_numpy(w)
+
+    def call() -> Any:
+        return torch.nn.functional.conv2d(
+            image, weights, None, shape.stride, shape.pad, 1, shape.group
+        )
+
+    return call
+
+
+def torch_min_max_call(x: Any, *, threads: int) -> Call:
+    torch = _torch(threads)
+    data = torch.from_numpy(x)
+
+    def call() -> Any:
+        ends = torch.aminmax(data)
+        return ends.min, ends.max
+
+    return call
+
+
+def torch_quantize_call(x: Any, scale: float, zero_point: int, *, threads: int) -> Call:
+    torch = _torch(threads)
+    data = torch.from_numpy(x)
+
+    def call() -> Any:
+        return torch.quantize_per_tensor(data, scale, zero_point, torch.qint8).int_repr()
+
+    return call
+
+
+def torch_dequantize_call(codes: Any, scale: float, zero_point: int, *, threads: int) -> Call:
+    torch = _torch(threads)
+    quantized = torch._make_per_tensor_quantized_tensor(torch.from_numpy(codes), scale, zero_point)
+    return lambda: quantized.dequantize()
