@@ -227,7 +227,7 @@ class Stage:
 
     def __init__(self, output: Output | None, bias: Array | None, columns: int) -> None:
         self.dtype: np.dtype[Any] = np.dtype(np.int32) if output is None else output.dtype
-        self._kept: list[Array] = []
+        self.kept: list[Array] = []
         self.struct = struct = ffi.new("ql_output *")
         struct.type = _TYPES[self.dtype]
         struct.bias = ffi.NULL if bias is None else self._keep(bias, np.int32, _INT32S)
@@ -249,7 +249,7 @@ class Stage:
 
     def _keep(self, array: Array, dtype: Any, ctype: Any) -> Any:
         kept = ready(array, dtype)
-        self._kept.append(kept)
+        self.kept.append(kept)
         return ffi.from_buffer(ctype, kept)
 
 

@@ -287,13 +287,17 @@ def test_out_that_overlaps(isa: str, agree: Any, rng: np.random.Generator, dtype
 
 
 @BOTH
-def test_out_that_overlaps_the_scales(layer: Any) -> None:
+@pytest.mark.parametrize("channels", [3, 5000])
+def test_out_that_overlaps_the_scales(layer: Any, channels: int) -> None:
     """The first row of the result takes the place of the scales that the second row needs."""
-    memory = np.zeros((2, 3), np.float32)
-    memory[0] = [0.5, 2.0, 3.0]
-    x = np.int8([[10, 10, 10], [10, 10, 10]])
+    memory = np.full((2, channels), 0.5, np.float32)
+    x = np.full((2, channels), 10, np.int8)
     result = layer.dequantize_linear(x, memory[0], out=memory)
-    assert result.tolist() == [[5, 20, 30], [5, 20, 30]]
+    assert_bit_exact(result, np.full((2, channels), 5, np.float32))
+    scale = np.full(channels, 0.5, np.float32)
+    codes = scale.view(np.uint8).reshape(4, channels)
+    result = layer.quantize_linear(np.ones((4, channels), np.float32), scale, out=codes)
+    assert_bit_exact(result, np.full((4, channels), 2, np.uint8))
 
 
 # ---- exact fractions ----------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def _in_working_precision(call: AffineArguments) -> tuple[Array, Array, Array]:
 def _to_codes(call: AffineArguments, out: Array | None) -> Array:
     data, scale, zero_point = _in_working_precision(call)
     if call.storage == call.qtype.dtype:
-        codes = room(out, data.shape, call.storage, data)
+        codes = room(out, data.shape, call.storage, data, scale, zero_point)
         _native.quantize(data, codes, scale, zero_point, call.qtype, call.granularity)
         return settle(codes, out)
     codes = np.empty(data.shape, call.qtype.dtype)
@@ -142,7 +142,7 @@ def _to_reals(call: AffineArguments, out: Array | None) -> Array:
     scale = _native.ready(call.scale, call.working)
     zero_point = _native.ready(call.zero_point, np.int32)
     if call.result == call.working:
-        reals = room(out, data.shape, call.result, data)
+        reals = room(out, data.shape, call.result, data, scale, zero_point)
         _native.dequantize(data, reals, scale, zero_point, call.granularity)
         return settle(reals, out)
     reals = np.empty(data.shape, call.working)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -138,8 +139,8 @@ class QLinearConv:
             "strides": _kept(strides, "strides"),
             "layout": layout,
         }
-        self._scales = x_scale, w_scale, y_scale, y_zero_point, b, activation
-        self._x_zero_point = x_zero_point
+        self._scales = deepcopy((x_scale, w_scale, y_scale, y_zero_point, b, activation))
+        self._x_zero_point = deepcopy(x_zero_point)
         self._stages: dict[Any, tuple[Array, _native.Stage]] = {}
         self._shapes: dict[tuple[int, ...], tuple[ConvShape, Any]] = {}
         example = no_images(weights, x_zero_point, dilations, group, layout)
@@ -209,7 +210,7 @@ def _convolve(
     out: Any,
 ) -> Array:
     data = _native.ready(x, x.dtype)
-    y = room(out, shape.out_shape, stage.dtype, x)
+    y = room(out, shape.out_shape, stage.dtype, x, *stage.kept)
     if shape.layout == "NHWC":
         filter_.convolve(data, int(zero_point), extents, stage, y)
         return settle(y, out)

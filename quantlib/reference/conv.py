@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -238,17 +239,18 @@ class QLinearConv:
         strides: Sequence[int] | None = None,
         layout: str = "NCHW",
     ) -> None:
-        weights = as_bytes(w, "w").copy()
-        self._definition = partial(
+        weights = as_bytes(w, "w")
+        definition = partial(
             qlinear_conv,
+            w=weights,
             x_scale=x_scale,
             x_zero_point=x_zero_point,
-            w=weights,
             w_scale=w_scale,
             w_zero_point=w_zero_point,
             y_scale=y_scale,
             y_zero_point=y_zero_point,
             b=b,
+            activation=activation,
             auto_pad=auto_pad,
             dilations=dilations,
             group=group,
@@ -256,8 +258,8 @@ class QLinearConv:
             pads=pads,
             strides=strides,
             layout=layout,
-            activation=activation,
         )
+        self._definition = deepcopy(definition)  # arrays that change later change nothing here
         self(no_images(weights, x_zero_point, dilations, group, layout))  # checks the arguments
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
