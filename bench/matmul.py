@@ -124,13 +124,14 @@ def _integer_races(
     signed = ql.reference.matmul_integer(data.signed, data.right)
     unsigned = ql.reference.matmul_integer(data.unsigned, data.right, A_ZERO_POINT)
     prepared = ql.MatMulInteger(data.right)
-    y = data.result(np.int32)
 
     def once(left: Any, zero_point: Any, name: str, expected: Any) -> Contender:
+        y = data.result(np.int32)
         return admission.required(name, lambda: prepared(left, zero_point, out=y), expected)
 
     constant = (*_integer_peers(data, threads, admission, signed, unsigned, True), *float_peers)
     fed = (*_integer_peers(data, threads, admission, signed, unsigned, False), *float_peers)
+    y = data.result(np.int32)
     yield Race(once(data.signed, None, "MatMulInteger int8", signed), constant)
     yield Race(once(data.unsigned, A_ZERO_POINT, "MatMulInteger uint8", unsigned), constant)
     yield Race(
