@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -105,8 +106,8 @@ class QLinearMatMul:
         right = as_bytes(b, "b")
         example = no_rows(right, a_zero_point)
         _, zb = matmul_zero_points(example, right, a_zero_point, b_zero_point)
-        self._a_zero_point = a_zero_point
-        self._scales = a_scale, b_scale, y_scale, y_zero_point, bias, activation
+        self._a_zero_point = deepcopy(a_zero_point)
+        self._scales = deepcopy((a_scale, b_scale, y_scale, y_zero_point, bias, activation))
         self._stages: dict[Any, tuple[Array, _Finish]] = {}
         self._right = _Right(right, zb)
         self._stage(example)
@@ -135,6 +136,7 @@ class _Finish:
         self.output = output
         self.dtype = INT32 if output is None else output.dtype
         self.bias = None if bias is None else np.broadcast_to(bias, (columns,))
+        self.reads = () if self.bias is None else (self.bias,)  # while C writes the result
         self.columns = columns
         by_row = output is not None and max(output.multiplier.ndim, output.zero_point.ndim) >= 2
         self._same = None if by_row else _native.Stage(output, self.bias, columns)
@@ -177,16 +179,17 @@ class _Right:
         if self.batch:
             batch = np.broadcast_shapes(batch, self.batch)
         shape = batch + rows.shape[-2:-1] * (a.ndim > 1) + (self.n,) * (self.ndim > 1)
-        y = room(out, shape, finish.dtype, a)
+        y = room(out, shape, finish.dtype, a, *finish.reads)
         if self._shared is not None:
-            self._multiply_shared(rows, za, finish, y)
+            self._multiply_shared(rows, (*batch, rows.shape[-2]), za, finish, y)
         else:
             self._multiply_batch(rows, batch, za, finish, y)
         return settle(y, out)
 
-    def _multiply_shared(self, a: Array, za: Array, finish: _Finish, y: Array) -> None:
-        """One matrix for all rows: the batch dimensions of `a` are more rows."""
-        leading = a.shape[:-1]
+    def _multiply_shared(
+        self, a: Array, leading: tuple[int, ...], za: Array, finish: _Finish, y: Array
+    ) -> None:
+        """One matrix for all rows, which are those of `a`: batch dimensions are more rows."""
         stage = finish.stage(leading)
         if a.ndim != 2:
             count = math.prod(leading)

@@ -6,6 +6,7 @@ most ``K * 255 * 255``, so that holds for every K below 1.3e11.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -157,8 +158,13 @@ def qlinear_matmul(
     output, offset = qlinear_matmul_output(
         left, right.shape, a_scale, b_scale, y_scale, y_zero_point, bias, activation
     )
-    acc = exact_int32(_sums(left, right, za, zb) + offset, "an accumulator of the product")
-    return deliver(finish(acc, output), out)
+    # A vector is a matrix of one row, or of one column, that the result leaves out again.
+    matrix = left if left.ndim > 1 else left[np.newaxis]
+    columns = right if right.ndim > 1 else right[:, np.newaxis]
+    acc = exact_int32(_sums(matrix, columns, za, zb) + offset, "an accumulator of the product")
+    result = finish(acc, output)
+    result = result if left.ndim > 1 else result[..., 0, :]
+    return deliver(result if right.ndim > 1 else result[..., 0], out)
 
 
 class MatMulInteger:
@@ -174,7 +180,7 @@ class MatMulInteger:
     """
 
     def __init__(self, b: npt.ArrayLike, b_zero_point: npt.ArrayLike | None = None) -> None:
-        self._right = as_bytes(b, "b").copy(), b_zero_point
+        self._right = as_bytes(b, "b").copy(), deepcopy(b_zero_point)
         self(no_rows(self._right[0], None))  # checks the arguments
 
     def __call__(
@@ -214,12 +220,12 @@ class QLinearMatMul:
         bias: npt.ArrayLike | None = None,
         activation: Activation = None,
     ) -> None:
-        right = as_bytes(b, "b").copy()
-        self._definition = partial(
+        right = as_bytes(b, "b")
+        definition = partial(
             qlinear_matmul,
+            b=right,
             a_scale=a_scale,
             a_zero_point=a_zero_point,
-            b=right,
             b_scale=b_scale,
             b_zero_point=b_zero_point,
             y_scale=y_scale,
@@ -227,6 +233,7 @@ class QLinearMatMul:
             bias=bias,
             activation=activation,
         )
+        self._definition = deepcopy(definition)  # arrays that change later change nothing here
         self(no_rows(right, a_zero_point))  # checks the arguments
 
     def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:

@@ -295,6 +295,19 @@ def _product_shapes(
     return (m, k), (k, n)
 
 
+def _parameter_shapes(
+    a_shape: tuple[int, ...], b_shape: tuple[int, ...]
+) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    """The shapes that a parameter of the rows, and one of the columns, may have."""
+    rows: list[tuple[int, ...]] = [()]
+    columns: list[tuple[int, ...]] = [()]
+    if len(a_shape) > 1:
+        rows += [(a_shape[-2],), (*a_shape[:-1], 1)]
+    if len(b_shape) > 1:
+        columns += [(b_shape[-1],), (*b_shape[:-2], 1, b_shape[-1])]
+    return rows, columns
+
+
 @st.composite
 def matmul_calls(draw: st.DrawFn, *, max_side: int = 40, vectors: bool = True) -> Call:
     """Calls of `quantlib.matmul_integer`: every mixture of types, zero points, batches, views.
@@ -319,12 +332,7 @@ def matmul_calls(draw: st.DrawFn, *, max_side: int = 40, vectors: bool = True) -
     """
     a_shape, b_shape = draw(_product_shapes(max_side, vectors))
     a_type, b_type = draw(_byte_dtypes), draw(_byte_dtypes)
-    rows: list[tuple[int, ...]] = [()]
-    columns: list[tuple[int, ...]] = [()]
-    if len(a_shape) > 1:
-        rows += [(a_shape[-2],), (*a_shape[:-1], 1)]
-    if len(b_shape) > 1:
-        columns += [(b_shape[-1],), (*b_shape[:-2], 1, b_shape[-1])]
+    rows, columns = _parameter_shapes(a_shape, b_shape)
     return {
         "a": draw(array_views(draw(codes(a_shape, a_type)))),
         "b": draw(array_views(draw(codes(b_shape, b_type)))),
@@ -334,13 +342,15 @@ def matmul_calls(draw: st.DrawFn, *, max_side: int = 40, vectors: bool = True) -
 
 
 @st.composite
-def qlinear_matmul_calls(draw: st.DrawFn, *, max_side: int = 40) -> Call:
+def qlinear_matmul_calls(draw: st.DrawFn, *, max_side: int = 40, vectors: bool = True) -> Call:
     """Calls of `quantlib.qlinear_matmul`, with a ``y_scale`` that keeps most results unsaturated.
 
     Parameters
     ----------
     max_side : int
         The largest M, K or N; all may be 0.
+    vectors : bool
+        Whether operands may be 1-D.
 
     Examples
     --------
@@ -351,13 +361,13 @@ def qlinear_matmul_calls(draw: st.DrawFn, *, max_side: int = 40) -> Call:
     >>> ql.qlinear_matmul(**call).dtype
     dtype('float32')
     """
-    call = draw(matmul_calls(max_side=max_side, vectors=False))
-    m, n = call["a"].shape[-2], call["b"].shape[-1]
+    call = draw(matmul_calls(max_side=max_side, vectors=vectors))
     acc = reference.matmul_integer(**call)
-    call["a_scale"] = draw(_positive([(), (m,), (*call["a"].shape[:-1], 1)]))
-    call["b_scale"] = draw(_positive([(), (n,), (*call["b"].shape[:-2], 1, n)]))
-    call["bias"] = draw(_bias(n))
-    call |= draw(_output(acc, call["a_scale"], call["b_scale"], [(), (m,)]))
+    rows, columns = _parameter_shapes(call["a"].shape, call["b"].shape)
+    call["a_scale"] = draw(_positive(rows))
+    call["b_scale"] = draw(_positive(columns))
+    call["bias"] = draw(_bias(call["b"].shape[-1] if call["b"].ndim > 1 else 1))
+    call |= draw(_output(acc, call["a_scale"], call["b_scale"], rows))
     return call
 
 
@@ -391,10 +401,11 @@ def _output(
     divisor = draw(hnp.arrays(np.float32, shape, elements=st.integers(60, 120).map(float)))
     dtype = draw(_byte_dtypes)
     midpoint = QType(dtype.name).midpoint
-    zero_point = draw(st.integers(midpoint - 20, midpoint + 20))
+    near = st.integers(midpoint - 20, midpoint + 20)
+    zero_point = draw(hnp.arrays(dtype, draw(st.sampled_from(scale_shapes)), elements=near))
     return {
         "y_scale": np.asarray(np.float32(largest * worth) / divisor, np.float32),
-        "y_zero_point": np.asarray(zero_point, dtype),
+        "y_zero_point": zero_point,
         "activation": activation,
     }
 
