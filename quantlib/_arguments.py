@@ -21,6 +21,7 @@ Activation = str | tuple[float, float] | None
 
 INT32 = np.iinfo(np.int32)
 LARGEST_EXTENT = 2**31 - 1  # of a padded axis, a stride, a dilation or a group
+LAYOUTS = ("NCHW", "NHWC")
 LARGEST_RESULT = 2**60 - 1  # elements of 8 bytes that NumPy can count
 BYTE_TYPES = (np.dtype(np.int8), np.dtype(np.uint8))
 CODE_TYPES = (*BYTE_TYPES, np.dtype(np.int16), np.dtype(np.uint16))
@@ -181,7 +182,7 @@ def granularity_of(
             f"{name} has shape {scale.shape}; it must be a scalar (per-tensor) or 1-D "
             "(per-channel) unless block_size is given"
         )
-    granularity = split_axis(shape, axis, block or None)
+    granularity = split_axis(shape, as_index(axis, "axis"), block or None)
     check_parameter_shape(shape, scale, granularity, name)
     return granularity
 
@@ -419,10 +420,10 @@ def as_activation(activation: Any) -> tuple[float, float]:
         return named[activation]
     try:
         lower, upper = (float(bound) for bound in activation)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, NotImplementedError):
         raise TypeError(
             "activation must be 'relu', 'relu6', a pair (lower, upper) of reals or None, "
-            f"not {activation!r}"
+            f"not {type(activation).__name__}"
         ) from None
     if not lower <= upper:
         raise ValueError(f"activation is ({lower}, {upper}); lower must not exceed upper")
@@ -601,6 +602,13 @@ def matmul_zero_points(a: Array, b: Array, za: Any, zb: Any) -> tuple[Array, Arr
     )
 
 
+def check_scalars(**parameters: Any) -> None:
+    """Raise unless each of the parameters of a prepared product is a scalar or None."""
+    for name, value in parameters.items():
+        if value is not None:
+            per_tensor(as_array(value, name), name)
+
+
 def no_rows(b: Array, a_zero_point: Any) -> Array:
     """An operand of no rows for `b`: a product with it checks all the other arguments."""
     if b.ndim == 0:
@@ -700,7 +708,7 @@ def conv_shape(
     layout: Any = "NCHW",
 ) -> ConvShape:
     """The extents of a convolution by the rules of ONNX's Conv; ValueError names what is wrong."""
-    layout = _one_of(layout, "layout", "NCHW", "NHWC")
+    layout = _one_of(layout, "layout", *LAYOUTS)
     rank = len(w_shape) - 2
     if rank < 1:
         raise ValueError(
@@ -780,16 +788,17 @@ def _extents(value: Any, name: str, rank: int) -> tuple[int, ...]:
     return extents
 
 
-def as_sequence(value: Any, name: str) -> tuple[Any, ...]:
+def _as_sequence(value: Any, name: str) -> tuple[Any, ...]:
     """The entries of a sequence or a 1-D array."""
-    is_sequence = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    text_or_bytes = (str, bytes, bytearray, memoryview)
+    is_sequence = isinstance(value, Sequence) and not isinstance(value, text_or_bytes)
     if not is_sequence and not (isinstance(value, np.ndarray) and value.ndim == 1):
         raise TypeError(f"{name} must be a sequence of integers, not {type(value).__name__}")
     return tuple(value)
 
 
 def _integers(value: Any, name: str, count: int) -> tuple[int, ...]:
-    integers = tuple(as_index(entry, name) for entry in as_sequence(value, name))
+    integers = tuple(as_index(entry, name) for entry in _as_sequence(value, name))
     if len(integers) != count:
         raise ValueError(f"{name} has {len(integers)} entries; it must have {count}")
     return integers
@@ -848,6 +857,7 @@ def no_images(w: Array, x_zero_point: Any, dilations: Any, group: Any, layout: A
         raise ValueError(
             f"w has shape {w.shape}; weights are (M, C / group, k1, ...), 3 dimensions or more"
         )
+    layout = _one_of(layout, "layout", *LAYOUTS)
     dilation = _extents(dilations, "dilations", rank)
     spatial = tuple((k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation, strict=True))
     channels = w.shape[1] * _as_group(group)

@@ -18,7 +18,6 @@ from quantlib._arguments import (
     Output,
     as_byte_zero_point,
     as_bytes,
-    as_sequence,
     conv_shape,
     conv_zero_points,
     no_images,
@@ -132,11 +131,11 @@ class QLinearConv:
         self._w_shape = weights.shape
         self._geometry: dict[str, Any] = {
             "auto_pad": auto_pad,
-            "dilations": _kept(dilations, "dilations"),
+            "dilations": deepcopy(dilations),
             "group": group,
-            "kernel_shape": _kept(kernel_shape, "kernel_shape"),
-            "pads": _kept(pads, "pads"),
-            "strides": _kept(strides, "strides"),
+            "kernel_shape": deepcopy(kernel_shape),
+            "pads": deepcopy(pads),
+            "strides": deepcopy(strides),
             "layout": layout,
         }
         self._scales = deepcopy((x_scale, w_scale, y_scale, y_zero_point, b, activation))
@@ -173,11 +172,6 @@ class QLinearConv:
         entry = zx, _stage(output, bias, shape.out_channels)
         self._stages[x.dtype] = entry
         return entry
-
-
-def _kept(extents: Sequence[int] | None, name: str) -> tuple[int, ...] | None:
-    """A copy that the caller cannot change."""
-    return None if extents is None else as_sequence(extents, name)
 
 
 def _stage(output: Output, bias: Array, columns: int) -> _native.Stage:
