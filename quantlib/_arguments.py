@@ -14,7 +14,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from quantlib.params import QType, QuantParams, as_array, as_index, as_scale, as_zero_point
+from quantlib.params import (
+    QType,
+    QuantParams,
+    as_array,
+    as_index,
+    as_scale,
+    as_zero_point,
+    has_dtype,
+)
 
 Array = npt.NDArray[Any]
 Activation = str | tuple[float, float] | None
@@ -317,7 +325,7 @@ def _dtype(value: Any, name: str) -> np.dtype[Any]:
 
 def _own_dtype(value: Any, name: str) -> np.dtype[Any] | None:
     """The dtype that `value` brings along; None for Python numbers and sequences of them."""
-    return as_array(value, name).dtype if hasattr(value, "dtype") else None
+    return as_array(value, name).dtype if has_dtype(value) else None
 
 
 def _as_zeros(zero_point: Any, name: str) -> Array:
@@ -495,7 +503,7 @@ def as_bias(bias: Any, name: str, columns: int) -> npt.NDArray[np.int32] | None:
         return None
     array = as_array(bias, name)
     if array.dtype != np.int32:
-        if hasattr(bias, "dtype") or array.dtype.kind not in "iu":
+        if has_dtype(bias) or array.dtype.kind not in "iu":
             raise TypeError(f"{name} must be int32, not {array.dtype}")
         if array.size and not (INT32.min <= array.min() and array.max() <= INT32.max):
             raise ValueError(
@@ -622,7 +630,7 @@ def _byte_type(zero_point: Any, name: str) -> np.dtype[Any]:
     if zero_point is None:
         return np.dtype(np.int8)
     array = as_array(zero_point, name)
-    if hasattr(zero_point, "dtype"):
+    if has_dtype(zero_point):
         return array.dtype if array.dtype in BYTE_TYPES else np.dtype(np.int8)
     large = array.dtype.kind in "iu" and array.size and array.max() > 127
     return np.dtype(np.uint8 if large else np.int8)
@@ -905,4 +913,4 @@ def qlinear_conv_output(
 
 def _with_dtype_of(given: Any, shaped: Array) -> Any:
     """`shaped`, or its list where `given` had no dtype, so that the difference is kept."""
-    return shaped if hasattr(given, "dtype") else shaped.tolist()
+    return shaped if has_dtype(given) else shaped.tolist()

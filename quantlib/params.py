@@ -373,10 +373,15 @@ def as_array(value: Any, name: str) -> npt.NDArray[Any]:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def has_dtype(value: Any) -> bool:
+    """Whether `value` brings a type along, as Python numbers and sequences of them do not."""
+    return hasattr(value, "dtype") or hasattr(value, "__dlpack__")
+
+
 def as_scale(scale: Any, name: str) -> npt.NDArray[Any]:
     """`scale` as an array of float16, float32 or float64, every entry finite and positive."""
     array = as_array(scale, name)
-    if array.dtype.kind in "iu" or (array.dtype.kind == "f" and not hasattr(scale, "dtype")):
+    if array.dtype.kind in "iu" or (array.dtype.kind == "f" and not has_dtype(scale)):
         with np.errstate(over="ignore"):  # an infinite scale is refused below
             array = array.astype(np.float32)
     if array.dtype not in (np.float16, np.float32, np.float64):
