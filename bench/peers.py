@@ -8,7 +8,9 @@ wants them that prepares once.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -192,10 +194,22 @@ def torch_quantize_call(x: Any, scale: float, zero_point: int, *, threads: int) 
     def call() -> Any:
         return torch.quantize_per_tensor(data, scale, zero_point, torch.qint8).int_repr()
 
+    with _quantized_tensors():
+        call()
     return call
 
 
 def torch_dequantize_call(codes: Any, scale: float, zero_point: int, *, threads: int) -> Call:
     torch = _torch(threads)
-    quantized = torch._make_per_tensor_quantized_tensor(torch.from_numpy(codes), scale, zero_point)
+    data = torch.from_numpy(codes)
+    with _quantized_tensors():
+        quantized = torch._make_per_tensor_quantized_tensor(data, scale, zero_point)
     return lambda: quantized.dequantize()
+
+
+@contextmanager
+def _quantized_tensors() -> Iterator[None]:
+    """torch says once that its quantized types will go; they are what there is to compare with."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
+        yield
