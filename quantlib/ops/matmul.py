@@ -18,6 +18,7 @@ from quantlib._arguments import (
     as_byte_zero_point,
     as_bytes,
     check_product,
+    check_scalars,
     matmul_zero_points,
     no_rows,
     per_row,
@@ -104,6 +105,12 @@ class QLinearMatMul:
         activation: Activation = None,
     ) -> None:
         right = as_bytes(b, "b")
+        check_scalars(
+            a_scale=a_scale,
+            a_zero_point=a_zero_point,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+        )
         example = no_rows(right, a_zero_point)
         _, zb = matmul_zero_points(example, right, a_zero_point, b_zero_point)
         self._a_zero_point = deepcopy(a_zero_point)

@@ -16,6 +16,7 @@ from quantlib._arguments import (
     Activation,
     Array,
     as_bytes,
+    check_scalars,
     deliver,
     matmul_zero_points,
     no_rows,
@@ -221,6 +222,12 @@ class QLinearMatMul:
         activation: Activation = None,
     ) -> None:
         right = as_bytes(b, "b")
+        check_scalars(
+            a_scale=a_scale,
+            a_zero_point=a_zero_point,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+        )
         definition = partial(
             qlinear_matmul,
             b=right,
