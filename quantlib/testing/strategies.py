@@ -217,8 +217,9 @@ def codes(draw: st.DrawFn, shape: tuple[int, ...] = (), qtype: Any = "int8") -> 
     --------
     >>> from hypothesis import find
     >>> from quantlib.testing.strategies import codes
-    >>> find(codes((2,), "uint8"), lambda q: q.min() > 6)
-    array([7, 7], dtype=uint8)
+    >>> q = find(codes((2, 3), "int4"), lambda q: q.min() == -8)
+    >>> q.shape, q.dtype
+    ((2, 3), dtype('int8'))
     """
     target = QType.of(qtype)
     fill = draw(st.sampled_from(["any", "any", "any", "lowest", "highest", "alternating"]))
