@@ -294,16 +294,19 @@ static int64_t taps_inside(const ql_filter *filter, const patches *from, const p
     return count;
 }
 
-/* Adds the bias; QL_OVERFLOW if a sum does not fit. */
-static int add_bias(int32_t *sums, const int32_t *bias, int64_t channels) {
+/* Adds the bias to the sums of one pixel; QL_OVERFLOW if one does not fit: then the sum has another
+ * sign than both of its terms. Looked at all together, so that the loop vectorizes. */
+static int add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels) {
+    uint32_t overflow = 0;
     for (int64_t c = 0; bias != NULL && c < channels; c++) {
-        const int64_t sum = (int64_t)sums[c] + bias[c];
-        if (sum < INT32_MIN || sum > INT32_MAX)
-            return QL_OVERFLOW;
+        const uint32_t sum = (uint32_t)sums[c] + (uint32_t)bias[c];
+        overflow |= ((uint32_t)sums[c] ^ sum) & ((uint32_t)bias[c] ^ sum);
         sums[c] = (int32_t)sum;
     }
-    return QL_OK;
+    return overflow >> 31 ? QL_OVERFLOW : QL_OK;
 }
+
+enum { PIXELS = 8 }; /* that a depthwise kernel is given at once */
 
 /* A depthwise convolution cut into chunks of output pixels for the threads. */
 typedef struct {
@@ -316,18 +319,35 @@ typedef struct {
     ql_status status;
 } depthwise;
 
-static int convolve_pixels(const depthwise *c, int64_t first, int64_t last, const uint8_t **x,
+/* How many output pixels from this one on, in its line, have all their taps inside the line: they
+ * read what this one reads, a stride further each. 1 at the borders. */
+static int64_t alike(const ql_conv_shape *s, const position *at) {
+    const int64_t last = s->in[2] - 1 - (s->kernel[2] - 1) * s->dilation[2];
+    if (at->corner[2] < 0 || at->corner[2] > last)
+        return 1;
+    const int64_t column = (at->corner[2] + s->pad[2]) / s->stride[2];
+    return ql_min((last - at->corner[2]) / s->stride[2] + 1, s->out[2] - column);
+}
+
+static int convolve_pixels(const depthwise *d, int64_t first, int64_t last, const uint8_t **x,
                            const int16_t **w, int32_t *sums) {
-    const ql_kernels *kernels = c->filter->kernels;
-    const int64_t channels = c->shape->channels;
-    position at = position_of(c->shape, first);
-    for (int64_t pixel = first; pixel < last; pixel++, advance(c->shape, &at)) {
-        const int64_t taps = taps_inside(c->filter, c->rows->source, &at, x, w);
-        kernels->depthwise(sums, channels, taps, x, c->rows->flip, c->rows->zero_point[0], w);
-        const int status = add_bias(sums, c->output->bias, channels);
-        if (status != QL_OK)
-            return status;
-        ql_finish(kernels, c->output, sums, channels, pixel, 1, 0, channels, c->y, channels);
+    const ql_kernels *kernels = d->filter->kernels;
+    const ql_conv_shape *s = d->shape;
+    position at = position_of(s, first);
+    for (int64_t pixel = first; pixel < last;) {
+        const int64_t taps = taps_inside(d->filter, d->rows->source, &at, x, w);
+        const int64_t pixels = ql_min(ql_min(alike(s, &at), PIXELS), last - pixel);
+        kernels->depthwise(sums, s->channels, pixels, taps, x, s->stride[2] * s->channels,
+                           d->rows->flip, d->rows->zero_point[0], w);
+        for (int64_t p = 0; p < pixels; p++) {
+            const int status = add_bias(sums + p * s->channels, d->output->bias, s->channels);
+            if (status != QL_OK)
+                return status;
+            advance(s, &at);
+        }
+        ql_finish(kernels, d->output, sums, s->channels, pixel, pixels, 0, s->channels, d->y,
+                  s->channels);
+        pixel += pixels;
     }
     return QL_OK;
 }
@@ -336,7 +356,7 @@ static void convolve_chunk(void *context, long chunk) {
     depthwise *c = context;
     const int64_t taps = taps_of(c->shape), first = chunk * c->chunk_pixels;
     const int64_t pointers = taps * 2 * (int64_t)sizeof(void *);
-    char *scratch = ql_allocate((size_t)(pointers + c->shape->channels * 4));
+    char *scratch = ql_allocate((size_t)(pointers + c->shape->channels * 4 * PIXELS));
     if (scratch == NULL) {
         ql_report(&c->status, QL_NO_MEMORY);
         return;

@@ -61,10 +61,12 @@ typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t r
                              int64_t columns, const float *multiplier, int64_t multiplier_stride,
                              float lower, float upper, float *y, int64_t y_stride);
 
-/* sums[c] = sum over taps of (x[tap][c] - zero_point) * w[tap][c] for `count` channels; x as bytes,
- * flipped as in ql_load, and the zero point likewise. */
-typedef void ql_depthwise(int32_t *sums, int64_t count, int64_t taps, const uint8_t *const *x,
-                          uint8_t flip, int32_t zero_point, const int16_t *const *w);
+/* sums[p][c] = sum over taps of (x[tap][p * x_step + c] - zero_point) * w[tap][c] for `pixels`
+ * output pixels and `count` channels; x as bytes, flipped as in ql_load, and the zero point
+ * likewise. */
+typedef void ql_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t taps,
+                          const uint8_t *const *x, int64_t x_step, uint8_t flip, int32_t zero_point,
+                          const int16_t *const *w);
 
 /* An instruction set: its kernels and the sizes they want. Filled from portable first, so that a
  * set that overrides only some kernels is whole. */
