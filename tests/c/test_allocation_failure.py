@@ -1,0 +1,117 @@
+"""Every allocation of the C core fails once; each time there is a MemoryError and nothing is lost.
+
+A preloaded malloc (failing_malloc.c) fails the N-th call that comes from the compiled module, for
+N = 1, 2, ... until the operation succeeds. ``python test_allocation_failure.py avx2 1`` is one
+process of the test: an instruction set and a number of threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import quantlib as ql
+from quantlib import _native
+
+SOURCE = Path(__file__).with_name("failing_malloc.c")
+COMPILER = shutil.which("gcc") or shutil.which("cc")
+
+
+@pytest.fixture(scope="module")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("a library is preloaded in this way on Linux only")
+    if COMPILER is None:
+        pytest.skip("there is no C compiler to build the failing malloc with")
+    library = tmp_path_factory.mktemp("malloc") / "failing_malloc.so"
+    command = [COMPILER, "-O1", "-fPIC", "-shared", str(SOURCE), "-o", str(library), "-ldl"]
+    subprocess.run(command, check=True, capture_output=True)
+    return library
+
+
+@pytest.mark.parametrize("threads", ["1", "3"])
+@pytest.mark.parametrize("isa", ql.cpu.available_isas())
+def test_every_allocation_may_fail(isa: str, threads: str, preloaded: Path) -> None:
+    if "LD_PRELOAD" in os.environ:
+        pytest.skip("another library is preloaded, a sanitizer's for instance")
+    run = subprocess.run(
+        [sys.executable, __file__, isa, threads],
+        env=os.environ | {"LD_PRELOAD": str(preloaded)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-500:] + run.stderr[-3000:]
+    failures = int(run.stdout.splitlines()[-1])
+    assert failures >= 15  # with fewer, the module's calls are not seen
+
+
+def _calls() -> dict[str, Callable[[], Any]]:
+    """A call for every path that allocates."""
+    random = np.random.default_rng(3)
+
+    def codes(shape: tuple[int, ...], dtype: Any) -> Any:
+        limits = np.iinfo(dtype)
+        return random.integers(limits.min, limits.max + 1, shape).astype(dtype)
+
+    a, b = codes((300, 70), np.uint8), codes((70, 300), np.int8)
+    x, w = codes((1, 40, 40, 32), np.uint8), codes((32, 16, 3, 3), np.int8)
+    reals, channels = random.normal(size=(50, 3, 2)), np.float64([0.5, 1.0, 2.0])
+    rows = codes((300,), np.uint8)
+    pointwise, depthwise = codes((8, 32, 1, 1), np.int8), codes((32, 1, 3, 3), np.int8)
+    prepared = ql.MatMulInteger(b)
+    layer = ql.QLinearConv(w, 1.0, x_scale=0.5, y_scale=99.0, group=2, layout="NHWC")
+    return {
+        "product": lambda: ql.matmul_integer(a, b),
+        "batched product": lambda: ql.matmul_integer(np.stack([a, a]), np.stack([b, b])),
+        "zero points of rows": lambda: prepared(a, rows),
+        "convolution": lambda: ql.conv_integer(x, w, group=2, layout="NHWC"),
+        "prepared convolution": lambda: layer(x),
+        "channels first": lambda: ql.conv_integer(x.transpose(0, 3, 1, 2), w, group=2),
+        "pointwise": lambda: ql.conv_integer(x, pointwise, layout="NHWC"),
+        "depthwise": lambda: ql.conv_integer(x, depthwise, group=32, layout="NHWC"),
+        "channels": lambda: ql.quantize_linear(reals, channels),
+    }
+
+
+def main(isa: str, threads: int) -> None:
+    shim = ctypes.CDLL(os.environ["LD_PRELOAD"])
+    _native.select_isa(isa)
+    ql.set_num_threads(threads)
+    total = 0
+    for name, call in _calls().items():
+        wanted, live = call().tobytes(), shim.live_mallocs()
+        call_number = 0
+        while True:
+            call_number += 1
+            shim.fail_malloc_at(call_number)
+            try:
+                assert call().tobytes() == wanted, name
+                raised = False
+            except MemoryError:
+                raised = True
+            failed = shim.failed_mallocs()
+            shim.fail_malloc_at(0)
+            if not failed:
+                break
+            total += 1
+            # With threads a call may do without what it did not get, alone or with less scratch.
+            assert raised or threads > 1, f"{name}: malloc {call_number} failed unnoticed"
+            if threads == 1:
+                assert shim.live_mallocs() == live, f"{name}: malloc {call_number} leaked"
+            assert call().tobytes() == wanted, name
+    print(total)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
