@@ -57,6 +57,8 @@ typedef void ql_requantize_tile(const int32_t *sums, int64_t sums_stride, int64_
                                 int64_t columns, const float *multiplier, int64_t multiplier_stride,
                                 int32_t zero_point, int32_t lower, int32_t upper, uint8_t *y,
                                 int64_t y_stride);
+typedef void ql_copy_tile(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                          int32_t *y, int64_t y_stride);
 typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
                              int64_t columns, const float *multiplier, int64_t multiplier_stride,
                              float lower, float upper, float *y, int64_t y_stride);
@@ -67,6 +69,9 @@ typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t r
 typedef void ql_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t taps,
                           const uint8_t *const *x, int64_t x_step, uint8_t flip, int32_t zero_point,
                           const int16_t *const *w);
+
+/* y[j][i] = x[i][j] for 16 rows of 16 bytes. */
+typedef void ql_transpose_bytes(const uint8_t *x, int64_t x_stride, uint8_t *y, int64_t y_stride);
 
 /* An instruction set: its kernels and the sizes they want. Filled from portable first, so that a
  * set that overrides only some kernels is whole. */
@@ -89,6 +94,8 @@ typedef struct ql_kernels {
     ql_pack_groups *pack_groups;
     ql_requantize_tile *requantize;
     ql_rescale_tile *rescale;
+    ql_copy_tile *copy;
+    ql_transpose_bytes *transpose_bytes;
     ql_depthwise *depthwise;
 } ql_kernels;
 

@@ -313,8 +313,7 @@ void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t
                void *y, int64_t y_stride) {
     const int64_t at = row * y_stride + column;
     if (output->type == QL_INT32) {
-        for (int64_t i = 0; i < rows; i++)
-            memcpy((int32_t *)y + at + i * y_stride, sums + i * sums_stride, (size_t)columns * 4);
+        kernels->copy(sums, sums_stride, rows, columns, (int32_t *)y + at, y_stride);
         return;
     }
     const float *multiplier = output->multiplier + column + row * output->multiplier_step;

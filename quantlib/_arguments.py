@@ -33,6 +33,7 @@ LAYOUTS = ("NCHW", "NHWC")
 LARGEST_RESULT = 2**60 - 1  # elements of 8 bytes that NumPy can count
 BYTE_TYPES = (np.dtype(np.int8), np.dtype(np.uint8))
 CODE_TYPES = (*BYTE_TYPES, np.dtype(np.int16), np.dtype(np.uint16))
+WHOLE = {dtype: QType(dtype.name) for dtype in CODE_TYPES}
 FLOAT32: np.dtype[Any] = np.dtype(np.float32)
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 REAL_TYPES = (np.dtype(np.float16), FLOAT32, FLOAT64)
@@ -78,11 +79,13 @@ def as_codes(value: Any, name: str, *, also_int32: bool = False) -> tuple[Array,
             f"{name} must be {allowed} or a small integer type of ml_dtypes, not {array.dtype} "
             "(floating-point codes such as float8 are not supported)"
         )
-    return array, QType(array.dtype.name)
+    return array, WHOLE[array.dtype]
 
 
 def _small_type(dtype: np.dtype[Any]) -> QType | None:
     """The type that an ml_dtypes integer of 2 or 4 bits stores."""
+    if dtype in WHOLE:  # asking a dtype for its name takes a microsecond
+        return None
     return QType(dtype.name) if dtype.name in ("int2", "uint2", "int4", "uint4") else None
 
 
@@ -469,7 +472,7 @@ def output_of(
     dtype = np.dtype(getattr(y_zero_point, "dtype", default))
     if dtype not in BYTE_TYPES:
         raise TypeError(f"y_zero_point must be int8 or uint8, not {dtype}")
-    qtype = QType(dtype.name)
+    qtype = WHOLE[dtype]
     zero_point = np.zeros((), np.int32)
     if y_zero_point is not None:
         zero_point = as_zero_point(y_zero_point, "y_zero_point", qtype).astype(np.int32)
@@ -596,7 +599,7 @@ def as_byte_zero_point(zero_point: Any, name: str, dtype: np.dtype[Any], owner: 
     given = _own_dtype(zero_point, name)
     if given is not None and given != dtype:
         raise TypeError(f"{name} is {given}; it must have the type of {owner}, {dtype}")
-    return as_zero_point(zero_point, name, QType(dtype.name)).astype(np.int32)
+    return as_zero_point(zero_point, name, WHOLE[dtype]).astype(np.int32)
 
 
 def matmul_zero_points(a: Array, b: Array, za: Any, zb: Any) -> tuple[Array, Array]:

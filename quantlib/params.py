@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -109,28 +110,42 @@ class QType:
 
     @property
     def bits(self) -> int:
-        return int(self.name[self.name.index("t") + 1 :])
+        return _facts(self)[0]
 
     @property
     def signed(self) -> bool:
-        return not self.name.startswith("u")
+        return _facts(self)[1]
 
     @property
     def qmin(self) -> int:
-        return (-(1 << (self.bits - 1)) if self.signed else 0) + int(self.narrow)
+        return _facts(self)[2]
 
     @property
     def qmax(self) -> int:
-        return (1 << (self.bits - int(self.signed))) - 1
+        return _facts(self)[3]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        return np.dtype(f"{'' if self.signed else 'u'}int{8 if self.bits <= 8 else 16}")
+        return _facts(self)[4]
 
     @property
     def midpoint(self) -> int:
         """The zero point of symmetric quantization: 0 when signed, ``2**(bits-1)`` when not."""
         return 0 if self.signed else 1 << (self.bits - 1)
+
+
+@cache  # there are 62 types
+def _facts(qtype: QType) -> tuple[int, bool, int, int, np.dtype[Any]]:
+    """What the name of a type says: bits, signed, qmin, qmax, dtype."""
+    signed = not qtype.name.startswith("u")
+    bits = int(qtype.name[qtype.name.index("t") + 1 :])
+    qmin = (-(1 << (bits - 1)) if signed else 0) + int(qtype.narrow)
+    qmax = (1 << (bits - int(signed))) - 1
+    dtype: np.dtype[Any] = np.dtype(f"{'' if signed else 'u'}int{8 if bits <= 8 else 16}")
+    return bits, signed, qmin, qmax, dtype
+
+
+WHOLE_TYPES = frozenset(QType(name) for name in ("int8", "uint8", "int16", "uint16"))
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -395,6 +410,8 @@ def as_scale(scale: Any, name: str) -> npt.NDArray[Any]:
 def as_zero_point(zero_point: Any, name: str, qtype: QType) -> npt.NDArray[Any]:
     """`zero_point` as an array of ``qtype.dtype``, every entry a code of `qtype`."""
     array = as_array(zero_point, name)
+    if array.dtype == qtype.dtype and qtype in WHOLE_TYPES:
+        return array.copy()  # every stored number is a code
     if array.dtype.name in ("int2", "uint2", "int4", "uint4"):  # ml_dtypes
         array = array.astype(np.int8)
     if array.size == 0:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from quantlib._arguments import Array, check_out
+
+ALIGNMENT = 64  # a cache line, and the widest store: one that straddles two lines costs two
+SMALL = 16 * 1024  # bytes, below which NumPy's own alignment does
+
+
+def _empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """A new array; one that takes a while to fill begins at a cache line."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < SMALL:
+        return np.empty(shape, dtype)
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    first = -memory.ctypes.data % ALIGNMENT
+    aligned: Array = memory[first : first + size].view(dtype).reshape(shape)
+    return aligned
 
 
 def room(out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Array) -> Array:
@@ -15,13 +31,13 @@ def room(out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Array) -> Array:
     `settle` brings a new one to `out`.
     """
     if out is None:
-        return np.empty(shape, dtype)
+        return _empty(shape, dtype)
     check_out(out, shape, dtype)
     flags = out.flags
     if not (flags.c_contiguous and flags.aligned and out.dtype.isnative) or any(
         np.may_share_memory(out, array) for array in inputs
     ):
-        return np.empty(shape, dtype)
+        return _empty(shape, dtype)
     return out  # type: ignore[no-any-return]
 
 

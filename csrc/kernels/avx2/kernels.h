@@ -15,6 +15,7 @@ ql_load ql_avx2_load;
 ql_pack_groups ql_avx2_pack_groups;
 ql_requantize_tile ql_avx2_requantize;
 ql_rescale_tile ql_avx2_rescale;
+ql_transpose_bytes ql_avx2_transpose_bytes;
 ql_depthwise ql_avx2_depthwise;
 
 #endif

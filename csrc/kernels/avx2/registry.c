@@ -28,6 +28,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->pack_groups = ql_avx2_pack_groups;
     kernels->requantize = ql_avx2_requantize;
     kernels->rescale = ql_avx2_rescale;
+    kernels->transpose_bytes = ql_avx2_transpose_bytes;
     kernels->depthwise = ql_avx2_depthwise;
 }
 

@@ -21,6 +21,7 @@ ql_load ql_avx512vnni_load;
 ql_pack_groups ql_avx512vnni_pack_groups;
 ql_requantize_tile ql_avx512vnni_requantize;
 ql_rescale_tile ql_avx512vnni_rescale;
+ql_copy_tile ql_avx512vnni_copy;
 ql_depthwise ql_avx512vnni_depthwise;
 
 #endif

@@ -29,6 +29,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->pack_groups = ql_avx512vnni_pack_groups;
     kernels->requantize = ql_avx512vnni_requantize;
     kernels->rescale = ql_avx512vnni_rescale;
+    kernels->copy = ql_avx512vnni_copy;
     kernels->depthwise = ql_avx512vnni_depthwise;
 }
 

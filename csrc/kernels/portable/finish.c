@@ -35,3 +35,9 @@ void ql_portable_rescale(const int32_t *sums, int64_t sums_stride, int64_t rows,
         }
     }
 }
+
+void ql_portable_copy(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                      int32_t *y, int64_t y_stride) {
+    for (int64_t i = 0; i < rows; i++)
+        memcpy(y + i * y_stride, sums + i * sums_stride, (size_t)columns * sizeof *y);
+}

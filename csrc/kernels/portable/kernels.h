@@ -23,6 +23,8 @@ ql_load ql_portable_load;
 ql_pack_groups ql_portable_pack_groups;
 ql_requantize_tile ql_portable_requantize;
 ql_rescale_tile ql_portable_rescale;
+ql_copy_tile ql_portable_copy;
+ql_transpose_bytes ql_portable_transpose_bytes;
 ql_depthwise ql_portable_depthwise;
 
 #endif

@@ -39,6 +39,8 @@ void ql_fill_portable(ql_kernels *kernels) {
         .pack_groups = ql_portable_pack_groups,
         .requantize = ql_portable_requantize,
         .rescale = ql_portable_rescale,
+        .copy = ql_portable_copy,
+        .transpose_bytes = ql_portable_transpose_bytes,
         .depthwise = ql_portable_depthwise,
     };
 }
