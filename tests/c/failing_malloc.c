@@ -26,7 +26,8 @@ long live_mallocs(void) {
 
 static int is_ours(const void *address) {
     Dl_info where;
-    return dladdr(address, &where) && where.dli_fname && strstr(where.dli_fname, "_quantlib") != NULL;
+    return dladdr(address, &where) && where.dli_fname &&
+           strstr(where.dli_fname, "_quantlib") != NULL;
 }
 
 void *malloc(size_t size) {
