@@ -172,14 +172,16 @@ static void fill_real(char *to, int real_type, int64_t count, double value) {
             ((double *)to)[i] = value;
 }
 
-/* Turns -0 into +0, so that the order of the data does not show. */
-static void add_zero(char *to, int real_type, int64_t count) {
-    if (real_type == QL_FLOAT32)
-        for (int64_t i = 0; i < count; i++)
-            ((float *)to)[i] += 0.0f;
-    else
-        for (int64_t i = 0; i < count; i++)
-            ((double *)to)[i] += 0.0;
+/* Turns -0 into +0 and every NaN into one, so that the order of the data does not show. */
+static void unify(char *to, int real_type, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        if (real_type == QL_FLOAT32) {
+            float *end = (float *)to + i;
+            *end = *end != *end ? NAN : *end + 0.0f;
+        } else {
+            double *end = (double *)to + i;
+            *end = *end != *end ? (double)NAN : *end + 0.0;
+        }
 }
 
 int ql_min_max(const void *x_, int real_type, void *lo_, void *hi_, int kind, int64_t outer,
@@ -209,8 +211,8 @@ int ql_min_max(const void *x_, int real_type, void *lo_, void *hi_, int kind, in
                 run(row, inner, lo + group * size, hi + group * size, each);
             }
         }
-    add_zero(lo, real_type, groups);
-    add_zero(hi, real_type, groups);
+    unify(lo, real_type, groups);
+    unify(hi, real_type, groups);
     return QL_OK;
 }
 

@@ -196,8 +196,8 @@ def min_max(
     -------
     lo, hi : numpy.ndarray
         Of the type of `x`, shaped as the scales would be: ``()``, ``(C,)``, or the shape of `x`
-        with ``ceil(D / block_size)`` along `axis`. A group that holds NaN gives NaN; a zero
-        is +0.0.
+        with ``ceil(D / block_size)`` along `axis`. A group that holds NaN gives ``numpy.nan``;
+        a zero is +0.0.
 
     Raises
     ------
@@ -416,8 +416,10 @@ def _to_reals(call: AffineArguments) -> Array:
 
 
 def _ends(data: Array, axes: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Minimum and maximum over `axes`; adding 0 turns -0.0 into +0.0, whichever came first."""
-    zero = data.dtype.type(0)
+    """Minimum and maximum over `axes`; adding 0 turns -0.0 into +0.0, whichever came first, and
+    any NaN becomes the one that ``numpy.nan`` is."""
+    zero, nan = data.dtype.type(0), data.dtype.type(np.nan)
     with np.errstate(invalid="ignore"):
         lo, hi = np.min(data, axis=axes) + zero, np.max(data, axis=axes) + zero
-    return np.asarray(lo).reshape(shape), np.asarray(hi).reshape(shape)
+    lo, hi = np.where(np.isnan(lo), nan, lo), np.where(np.isnan(hi), nan, hi)
+    return lo.reshape(shape), hi.reshape(shape)
