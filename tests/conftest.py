@@ -13,6 +13,10 @@ import pytest
 from quantlib import ops, reference
 from quantlib.testing import assert_bit_exact, isas, memory_layouts, use_isa
 
+# Interpreters that tests start import the installed package, not the source folder that they may be
+# started in, which has no compiled module.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 # `isa` has the scope of a function, but stays the same for all examples of one.
 SUPPRESSED = [hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow]
 
