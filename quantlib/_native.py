@@ -259,8 +259,6 @@ class Matrix:
     def __init__(self, b: Array, zero_point: Array) -> None:
         self.k, self.n = b.shape
         zero_points = ready(np.broadcast_to(zero_point.reshape(-1), (self.n,)), np.int32)
-        if any(stride < 0 for stride in b.strides):
-            b = np.ascontiguousarray(b)
         packed = lib.ql_matrix_pack(
             ffi.cast("void *", b.ctypes.data),
             self.k,

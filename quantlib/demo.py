@@ -345,6 +345,7 @@ class DemoReport:
 
     version: str
     isa: str
+    threads: int
     test_images: int
     calibration_images: int
     float32_accuracy: float
@@ -405,6 +406,7 @@ def run_demo(
     return DemoReport(
         version=metadata.version("quantlib-int8"),
         isa=ql.cpu.isa(),
+        threads=ql.get_num_threads(),
         test_images=len(images),
         calibration_images=len(digits.calibration_images),
         float32_accuracy=_accuracy(float_logits, digits.test_labels),
@@ -597,7 +599,7 @@ def _facts(report: DemoReport) -> list[tuple[str, str]]:
             f"{1e3 * report.int8_seconds:.2f} ms in int8",
         ),
         ("speed", f"int8 is {pace} as float32"),
-        ("ran on", report.isa),
+        ("ran on", f"{report.isa}, up to {report.threads} thread{'s' * (report.threads > 1)}"),
     ]
 
 

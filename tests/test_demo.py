@@ -216,6 +216,7 @@ def test_report_counts_the_bytes(report: demo.DemoReport) -> None:
 
 def test_report_describes_the_run(report: demo.DemoReport, digits: demo.Digits) -> None:
     assert report.isa == ql.cpu.isa()
+    assert report.threads == ql.get_num_threads()
     assert report.test_images == len(digits.test_images)
     assert report.calibration_images == len(digits.calibration_images)
     assert [result.method for result in report.int8] == list(demo.CALIBRATORS)
