@@ -11,7 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from quantlib._arguments import Array, ConvShape, Granularity, Output
+from quantlib._arguments.affine import Granularity
+from quantlib._arguments.arrays import Array
+from quantlib._arguments.conv import ConvShape
+from quantlib._arguments.output import Output
 
 try:
     from quantlib._quantlib import ffi, lib

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from quantlib._arguments import Array, check_out
+from quantlib._arguments.arrays import Array, check_out
 
 ALIGNMENT = 64  # a cache line, and the widest store: one that straddles two lines costs two
 SMALL = 16 * 1024  # bytes, below which NumPy's own alignment does

@@ -6,14 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib import _native
-from quantlib._arguments import (
-    FLOAT32,
+from quantlib._arguments.affine import (
     AffineArguments,
-    Array,
     Granularity,
-    as_real,
     clip_arguments,
-    deliver,
     dequantize_arguments,
     dequantize_linear_arguments,
     dynamic_range,
@@ -23,6 +19,7 @@ from quantlib._arguments import (
     require_nonempty,
     split_axis,
 )
+from quantlib._arguments.arrays import FLOAT32, Array, as_real, deliver
 from quantlib.ops._results import room, settle
 from quantlib.params import QType, QuantParams
 

@@ -11,19 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib import _native
-from quantlib._arguments import (
-    Activation,
-    Array,
+from quantlib._arguments.arrays import Array, as_byte_zero_point, as_bytes, per_tensor
+from quantlib._arguments.conv import (
     ConvShape,
-    Output,
-    as_byte_zero_point,
-    as_bytes,
     conv_shape,
     conv_zero_points,
     no_images,
-    per_tensor,
     qlinear_conv_output,
 )
+from quantlib._arguments.output import Activation, Output
 from quantlib.ops._results import room, settle
 
 MOST_SHAPES = 64  # that a prepared convolution remembers

@@ -11,12 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib import _native
-from quantlib._arguments import (
-    Activation,
-    Array,
-    Output,
-    as_byte_zero_point,
-    as_bytes,
+from quantlib._arguments.arrays import Array, as_byte_zero_point, as_bytes
+from quantlib._arguments.matmul import (
     check_product,
     check_scalars,
     matmul_zero_points,
@@ -24,6 +20,7 @@ from quantlib._arguments import (
     per_row,
     qlinear_matmul_output,
 )
+from quantlib._arguments.output import Activation, Output
 from quantlib.ops._results import room, settle
 
 INT32: np.dtype[Any] = np.dtype(np.int32)

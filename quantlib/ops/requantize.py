@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib import _native
-from quantlib._arguments import Array, requantize_arguments
+from quantlib._arguments.arrays import Array
+from quantlib._arguments.output import requantize_arguments
 from quantlib.ops._results import room, settle
 
 

@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments import (
+from quantlib._arguments.affine import (
     AffineArguments,
-    Array,
-    as_real,
     clip_arguments,
-    deliver,
     dequantize_arguments,
     dequantize_linear_arguments,
     dynamic_range,
@@ -22,6 +19,7 @@ from quantlib._arguments import (
     require_nonempty,
     split_axis,
 )
+from quantlib._arguments.arrays import Array, as_real, deliver
 from quantlib.params import QuantParams
 
 

@@ -9,17 +9,15 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments import (
-    Activation,
-    Array,
+from quantlib._arguments.arrays import Array, as_bytes, deliver
+from quantlib._arguments.conv import (
     ConvShape,
-    as_bytes,
     conv_shape,
     conv_zero_points,
-    deliver,
     no_images,
     qlinear_conv_output,
 )
+from quantlib._arguments.output import Activation
 from quantlib.reference.requantize import exact_int32, finish
 
 

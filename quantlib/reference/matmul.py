@@ -12,16 +12,14 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments import (
-    Activation,
-    Array,
-    as_bytes,
+from quantlib._arguments.arrays import Array, as_bytes, deliver
+from quantlib._arguments.matmul import (
     check_scalars,
-    deliver,
     matmul_zero_points,
     no_rows,
     qlinear_matmul_output,
 )
+from quantlib._arguments.output import Activation
 from quantlib.reference.requantize import exact_int32, finish
 
 

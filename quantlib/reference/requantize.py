@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments import Array, Output, deliver, requantize_arguments
+from quantlib._arguments.arrays import Array, deliver
+from quantlib._arguments.output import Output, requantize_arguments
 
 
 def requantize(

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib import reference
-from quantlib._arguments import split_axis
+from quantlib._arguments.affine import split_axis
 from quantlib.params import QType, QuantParams
 from quantlib.testing.inputs import extreme_codes, memory_layouts
 
