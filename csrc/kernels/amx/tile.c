@@ -1,4 +1,4 @@
-/* A tile of a product for AMX: 13 to 32 rows by two strips of 16 columns.
+/* A tile of a product for AMX: 3 to 32 rows by two strips of 16 columns.
  *
  *     c[i][j] = init[j] + sum over groups g of sum over d = 0..3 of a[4g+d] * b[4g+d][j]
  *
@@ -80,6 +80,16 @@ QL_INLINE void tile(const configuration *shape, const int lower, const int strip
     DEFINE_TILE(all, upper, lower, 1)                                                              \
     DEFINE_TILE(all, upper, lower, 2)
 
+DEFINE_TILES(3, 3, 0)
+DEFINE_TILES(4, 4, 0)
+DEFINE_TILES(5, 5, 0)
+DEFINE_TILES(6, 6, 0)
+DEFINE_TILES(7, 7, 0)
+DEFINE_TILES(8, 8, 0)
+DEFINE_TILES(9, 9, 0)
+DEFINE_TILES(10, 10, 0)
+DEFINE_TILES(11, 11, 0)
+DEFINE_TILES(12, 12, 0)
 DEFINE_TILES(13, 13, 0)
 DEFINE_TILES(14, 14, 0)
 DEFINE_TILES(15, 15, 0)
