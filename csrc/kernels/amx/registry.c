@@ -1,5 +1,5 @@
-/* The AMX table, on top of AVX-512 VNNI, whose tiles of one and two rows it keeps: packed strips are
- * the same, and for so few rows they are read no faster into tiles than into vectors. */
+/* The AMX table, on top of AVX-512 VNNI, whose tiles of one and two rows it keeps: packed strips
+ * are the same, and for so few rows they are read no faster into tiles than into vectors. */
 #include "../registry.h"
 
 #if QL_BUILDS_AMX

@@ -51,14 +51,16 @@ void ql_avx512vnni_rescale(const int32_t *sums, int64_t sums_stride, int64_t row
     }
 }
 
+/* Row by row: in an array that does not begin at a cache line, a vector ends in the line in which
+ * the next one begins, and the two halves of that line had better be written together. */
 void ql_avx512vnni_copy(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
                         int32_t *y, int64_t y_stride) {
-    for (int64_t j = 0; j < columns; j += 16) {
-        const __mmask16 mask = first(columns - j);
-        for (int64_t i = 0; i < rows; i++)
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < columns; j += 16) {
+            const __mmask16 mask = first(columns - j);
             _mm512_mask_storeu_epi32(y + i * y_stride + j, mask,
                                      _mm512_maskz_loadu_epi32(mask, sums + i * sums_stride + j));
-    }
+        }
 }
 
 QL_TARGET_END
