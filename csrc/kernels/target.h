@@ -30,25 +30,19 @@
 #endif
 
 /* Regions: all functions between QL_TARGET_BEGIN_... and QL_TARGET_END may use the instructions. */
+#define QL_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
-#define QL_TARGET_BEGIN_AVX2                                                                       \
-    _Pragma("clang attribute push(__attribute__((target(\"avx2\"))), apply_to = function)")
-#define QL_TARGET_BEGIN_AVX512VNNI                                                                 \
-    _Pragma("clang attribute push(__attribute__((target("                                          \
-            "\"avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni\"))), apply_to = function)")
-#define QL_TARGET_BEGIN_AMX                                                                        \
-    _Pragma("clang attribute push(__attribute__((target("                                          \
-            "\"avx2,avx512f,amx-tile,amx-int8\"))), apply_to = function)")
+#define QL_TARGET(features)                                                                        \
+    QL_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define QL_TARGET_END _Pragma("clang attribute pop")
 #elif defined(__GNUC__)
-#define QL_TARGET_BEGIN_AVX2 _Pragma("GCC push_options") _Pragma("GCC target(\"avx2\")")
-#define QL_TARGET_BEGIN_AVX512VNNI                                                                 \
-    _Pragma("GCC push_options")                                                                    \
-        _Pragma("GCC target(\"avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni\")")
-#define QL_TARGET_BEGIN_AMX                                                                        \
-    _Pragma("GCC push_options") _Pragma("GCC target(\"avx2,avx512f,amx-tile,amx-int8\")")
-#define QL_TARGET_END _Pragma("GCC pop_options")
+#define QL_TARGET(features) _Pragma("GCC push_options") QL_PRAGMA(GCC target(features))
+#define QL_TARGET_END       _Pragma("GCC pop_options")
 #endif
+
+#define QL_TARGET_BEGIN_AVX2       QL_TARGET("avx2")
+#define QL_TARGET_BEGIN_AVX512VNNI QL_TARGET("avx2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#define QL_TARGET_BEGIN_AMX        QL_TARGET("avx2,avx512f,amx-tile,amx-int8")
 
 #define QL_INLINE static inline __attribute__((always_inline))
 
