@@ -79,6 +79,17 @@ def test_every_function_says_what_goes_in_and_out(name: str) -> None:
         assert parameter in described, f"{name} does not describe {parameter}"
 
 
+@pytest.mark.parametrize("name", ["MatMulInteger", "QLinearConv", "QLinearMatMul"])
+@pytest.mark.parametrize("layer", [quantlib, quantlib.reference], ids=["fast", "reference"])
+def test_prepared_classes_say_what_goes_in_and_out(layer: Any, name: str) -> None:
+    text = inspect.getdoc(getattr(layer, name)) or ""
+    for section in ("Parameters", "Raises", "Notes", "Examples"):
+        assert f"\n{section}\n{'-' * len(section)}\n" in text, f"{name} lacks {section}"
+    described = text.split("Parameters\n----------\n")[-1].split("\n\nRaises")[0]
+    for parameter in inspect.signature(getattr(layer, name)).parameters:
+        assert parameter in described, f"{name} does not describe {parameter}"
+
+
 @pytest.mark.parametrize("name", exact.__all__)
 def test_witnesses_have_examples(name: str) -> None:
     assert ">>> " in (inspect.getdoc(getattr(exact, name)) or "")

@@ -208,6 +208,38 @@ def qlinear_conv(
 class QLinearConv:
     """`qlinear_conv` with everything but `x` fixed.
 
+    The fast class packs `w` once, for the instruction set in use; later changes of the arguments do
+    not show. With `layout` "NHWC" nothing has to be transposed.
+
+    Parameters
+    ----------
+    w : array_like of int8 or uint8, shape (M, C / group, k1, ...)
+        Codes of the weights, in this order for both layouts.
+    w_scale, w_zero_point : array_like
+        A scalar or ``(M,)``; the zero point in the type of `w`, None is 0.
+    x_scale, x_zero_point : array_like
+        Scalars, the zero point in the type that ``x`` will have; None is 0.
+    y_scale, y_zero_point : array_like, optional
+        Scalars. Without `y_scale` results are float32; otherwise they have the type of
+        `y_zero_point`, or that of ``x`` if it brings none.
+    b : array_like of int32, optional
+        A scalar or ``(M,)``, in units of ``x_scale * w_scale``.
+    activation : {"relu", "relu6"} or (float, float), optional
+        Keep the real result between two bounds.
+    auto_pad, dilations, group, kernel_shape, pads, strides, layout
+        As in `conv_integer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `qlinear_conv`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``x`` of int8 or uint8, shape ``(N, C, D1, ...)`` or ``(N, D1, ..., C)``, and
+    ``out``, and returns what `qlinear_conv` defines, with its errors. It may be made from several
+    threads. Source: https://onnx.ai/onnx/operators/onnx__QLinearConv.html.
+
     Examples
     --------
     >>> import numpy as np

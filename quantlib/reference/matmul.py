@@ -169,6 +169,27 @@ def qlinear_matmul(
 class MatMulInteger:
     """`matmul_integer` with its right operand fixed: ``MatMulInteger(b, zb)(a, za)``.
 
+    The fast class packs `b` once, for the instruction set in use; later changes of `b` do not show.
+
+    Parameters
+    ----------
+    b : array_like of int8 or uint8, shape (..., K, N)
+        Right operand.
+    b_zero_point : array_like of int, optional
+        In the type of `b`: a scalar, one entry a column ``(N,)``, or ``(..., 1, N)``. None is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `matmul_integer`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``a`` of int8 or uint8, shape ``(..., M, K)``, its zero point and ``out``, and
+    returns ``(a - a_zero_point) @ (b - b_zero_point)`` as int32 of shape ``(..., M, N)``, with the
+    errors of `matmul_integer`. It may be made from several threads. Source:
+    https://onnx.ai/onnx/operators/onnx__MatMulInteger.html.
+
     Examples
     --------
     >>> import numpy as np
@@ -194,8 +215,37 @@ class MatMulInteger:
 
 
 class QLinearMatMul:
-    """`qlinear_matmul` with everything but `a` fixed; `a_scale`, `a_zero_point`, `y_scale` and
-    `y_zero_point` are scalars.
+    """`qlinear_matmul` with everything but `a` fixed.
+
+    The fast class packs `b` once, for the instruction set in use; later changes of the arguments do
+    not show.
+
+    Parameters
+    ----------
+    b : array_like of int8 or uint8, shape (..., K, N)
+        Codes of the right operand.
+    b_scale, b_zero_point : array_like
+        A scalar, ``(N,)`` or ``(..., 1, N)``; the zero point in the type of `b`, None is 0.
+    a_scale, a_zero_point : array_like
+        Scalars, the zero point in the type that ``a`` will have; None is 0.
+    y_scale, y_zero_point : array_like, optional
+        Scalars. Without `y_scale` results are float32; otherwise they have the type of
+        `y_zero_point`, or that of ``a`` if it brings none.
+    bias : array_like of int32, optional
+        A scalar or ``(N,)``, in units of ``a_scale * b_scale``.
+    activation : {"relu", "relu6"} or (float, float), optional
+        Keep the real result between two bounds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `qlinear_matmul`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``a`` of int8 or uint8, shape ``(..., M, K)``, and ``out``, and returns what
+    `qlinear_matmul` defines, of shape ``(..., M, N)``, with its errors. It may be made from
+    several threads. Source: https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html.
 
     Examples
     --------
