@@ -224,7 +224,7 @@ int ql_requantize(const int32_t *acc, void *y_, const float *multiplier, int32_t
     ql_requantize_tile *const run = ql_current_kernels()->requantize;
     uint8_t *y = y_;
     if (kind == QL_PER_CHANNEL && inner == 1) {
-        run(acc, length, outer, length, multiplier, 0, zero_point, lower, upper, y, length);
+        run(acc, length, outer, length, multiplier, zero_point, lower, upper, y, length);
         return QL_OK;
     }
     enum { WIDTH = 256 }; /* stretches that share a multiplier are taken as rows of this width */
@@ -236,9 +236,9 @@ int ql_requantize(const int32_t *acc, void *y_, const float *multiplier, int32_t
         for (int i = 0; i < WIDTH; i++)
             same[i] = factor;
         const int64_t start = s * stretch, rows = stretch / WIDTH, rest = stretch % WIDTH;
-        run(acc + start, WIDTH, rows, WIDTH, same, 0, zero_point, lower, upper, y + start, WIDTH);
+        run(acc + start, WIDTH, rows, WIDTH, same, zero_point, lower, upper, y + start, WIDTH);
         const int64_t last = start + rows * WIDTH;
-        run(acc + last, rest, 1, rest, same, 0, zero_point, lower, upper, y + last, rest);
+        run(acc + last, rest, 1, rest, same, zero_point, lower, upper, y + last, rest);
     }
     return QL_OK;
 }

@@ -242,6 +242,8 @@ static ql_output of_group(const ql_output *output, int64_t column) {
         mine.bias += column;
     if (mine.multiplier != NULL)
         mine.multiplier += column;
+    if (mine.bias_real != NULL)
+        mine.bias_real += column;
     return mine;
 }
 

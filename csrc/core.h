@@ -51,17 +51,18 @@ typedef void ql_load(void *row, const uint8_t *bytes, int64_t count, uint8_t fli
 typedef void ql_pack_groups(const uint8_t *rows, int64_t stride, int64_t groups, int64_t strips,
                             uint8_t flip, int8_t *to, int64_t strip_stride, int32_t *sums);
 
-/* Finishes int32 sums of `rows` times `columns`; the multipliers of two rows are
- * `multiplier_stride` apart. */
+/* Finishes int32 sums of `rows` times `columns`, with a multiplier for each column; of rescaled
+ * ones each row has a factor besides, `row_step` (0 or 1) after that of the row before, and each
+ * column a bias, which may be NULL. */
 typedef void ql_requantize_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
-                                int64_t columns, const float *multiplier, int64_t multiplier_stride,
-                                int32_t zero_point, int32_t lower, int32_t upper, uint8_t *y,
-                                int64_t y_stride);
+                                int64_t columns, const float *multiplier, int32_t zero_point,
+                                int32_t lower, int32_t upper, uint8_t *y, int64_t y_stride);
 typedef void ql_copy_tile(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
                           int32_t *y, int64_t y_stride);
 typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
-                             int64_t columns, const float *multiplier, int64_t multiplier_stride,
-                             float lower, float upper, float *y, int64_t y_stride);
+                             int64_t columns, const float *multiplier, const float *row_factor,
+                             int64_t row_step, const float *bias, float lower, float upper,
+                             float *y, int64_t y_stride);
 
 /* sums[p][c] = sum over taps of (x[tap][p * x_step + c] - zero_point) * w[tap][c] for `pixels`
  * output pixels and `count` channels; x as bytes, flipped as in ql_load, and the zero point

@@ -300,37 +300,56 @@ int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output,
 
 /* --- outputs -------------------------------------------------------------------------------- */
 
-static void finish_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
-                        int64_t sums_stride, int64_t row, int64_t rows, const float *multiplier,
-                        int64_t multiplier_stride, int64_t columns, uint8_t *y, int64_t y_stride) {
+static void requantize_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
+                            int64_t sums_stride, int64_t row, int64_t rows, const float *multiplier,
+                            int64_t columns, uint8_t *y, int64_t y_stride) {
     const int64_t code = row * o->code_step;
-    kernels->requantize(sums, sums_stride, rows, columns, multiplier, multiplier_stride,
-                        o->zero_point[code], o->lower[code], o->upper[code], y, y_stride);
+    kernels->requantize(sums, sums_stride, rows, columns, multiplier, o->zero_point[code],
+                        o->lower[code], o->upper[code], y, y_stride);
+}
+
+/* A row that has multipliers of its own, which are written out for a few columns at a time. */
+static void requantize_row(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
+                           int64_t row, int64_t column, int64_t columns, uint8_t *y) {
+    const float factor = o->row_factor == NULL ? 1 : o->row_factor[row * o->row_step];
+    const float divisor = o->row_divisor == NULL ? 1 : o->row_divisor[row * o->row_step];
+    float multiplier[QL_TILE_COLUMNS];
+    for (int64_t first = 0; first < columns; first += QL_TILE_COLUMNS) {
+        const int64_t count = ql_min(QL_TILE_COLUMNS, columns - first);
+        for (int64_t j = 0; j < count; j++)
+            multiplier[j] = factor * o->multiplier[column + first + j] / divisor;
+        requantize_rows(kernels, o, sums + first, 0, row, 1, multiplier, count, y + first, 0);
+    }
+}
+
+static void rescale_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
+                         int64_t sums_stride, int64_t row, int64_t rows, int64_t column,
+                         int64_t columns, float *y, int64_t y_stride) {
+    static const float one = 1;
+    const float *factor = &one;
+    const int64_t step = o->row_factor == NULL ? 0 : o->row_step;
+    if (o->row_factor != NULL)
+        factor = o->row_factor + row * step;
+    const float *bias = o->bias_real == NULL ? NULL : o->bias_real + column;
+    kernels->rescale(sums, sums_stride, rows, columns, o->multiplier + column, factor, step, bias,
+                     o->lower_real, o->upper_real, y, y_stride);
 }
 
 void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t *sums,
                int64_t sums_stride, int64_t row, int64_t rows, int64_t column, int64_t columns,
                void *y, int64_t y_stride) {
     const int64_t at = row * y_stride + column;
-    if (output->type == QL_INT32) {
-        kernels->copy(sums, sums_stride, rows, columns, (int32_t *)y + at, y_stride);
-        return;
-    }
-    const float *multiplier = output->multiplier + column + row * output->multiplier_step;
-    const int64_t multiplier_stride = output->multiplier_step;
-    if (output->type == QL_FLOAT32) {
-        kernels->rescale(sums, sums_stride, rows, columns, multiplier, multiplier_stride,
-                         output->lower_real, output->upper_real, (float *)y + at, y_stride);
-        return;
-    }
     uint8_t *codes = (uint8_t *)y + at;
-    if (!output->code_step) {
-        finish_rows(kernels, output, sums, sums_stride, row, rows, multiplier, multiplier_stride,
-                    columns, codes, y_stride);
-        return;
-    }
-    for (int64_t i = 0; i < rows; i++)
-        finish_rows(kernels, output, sums + i * sums_stride, sums_stride, row + i, 1,
-                    multiplier + i * multiplier_stride, multiplier_stride, columns,
-                    codes + i * y_stride, y_stride);
+    if (output->type == QL_INT32)
+        kernels->copy(sums, sums_stride, rows, columns, (int32_t *)y + at, y_stride);
+    else if (output->type == QL_FLOAT32)
+        rescale_rows(kernels, output, sums, sums_stride, row, rows, column, columns,
+                     (float *)y + at, y_stride);
+    else if (!output->code_step && output->row_factor == NULL && output->row_divisor == NULL)
+        requantize_rows(kernels, output, sums, sums_stride, row, rows, output->multiplier + column,
+                        columns, codes, y_stride);
+    else
+        for (int64_t i = 0; i < rows; i++)
+            requantize_row(kernels, output, sums + i * sums_stride, row + i, column, columns,
+                           codes + i * y_stride);
 }

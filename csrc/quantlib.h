@@ -72,17 +72,23 @@ void ql_matrix_free(ql_matrix *matrix);
 int64_t ql_matrix_size(const ql_matrix *matrix);
 
 /* What becomes of an accumulator. Rows and columns are those of the product. A `step` of 0 means
- * one entry for all rows, 1 one for each. */
+ * one entry for all rows, 1 one for each. The multiplier of entry (i, j) is, in float32,
+ *
+ *     row_factor[i] * multiplier[j] / row_divisor[i]
+ */
 typedef struct ql_output {
     int type;                  /* QL_INT32, QL_FLOAT32, QL_INT8 or QL_UINT8 */
-    const int32_t *bias;       /* per column, or NULL */
+    const int32_t *bias;       /* per column, added to accumulators, or NULL */
     const float *multiplier;   /* per column */
-    int64_t multiplier_step;   /* 0, or the distance between the multipliers of two rows */
+    const float *row_factor;   /* or NULL for 1 */
+    const float *row_divisor;  /* of 8-bit results, or NULL for 1 */
+    int64_t row_step;          /* of row_factor and row_divisor */
     const int32_t *zero_point; /* of 8-bit results */
     const int32_t *lower;      /* the codes between which 8-bit results are kept */
     const int32_t *upper;
-    int64_t code_step; /* of zero_point, lower and upper */
-    float lower_real;  /* the reals between which float32 results are kept */
+    int64_t code_step;      /* of zero_point, lower and upper */
+    const float *bias_real; /* per column, added to float32 results, or NULL */
+    float lower_real;       /* the reals between which float32 results are kept */
     float upper_real;
 } ql_output;
 

@@ -71,6 +71,11 @@ def ready(array: Array, dtype: Any) -> Array:
         return np.array(array, dtype=dtype, order="C")
 
 
+def own(array: Array, dtype: Any) -> Array:
+    """A contiguous copy that nobody else writes to."""
+    return np.array(array, dtype=dtype, order="C")
+
+
 # --- instruction sets ---------------------------------------------------------------------------
 
 
@@ -223,10 +228,8 @@ def requantize(acc: Array, y: Array, output: Output, groups: Granularity) -> Non
 
 
 class Stage:
-    """The output stage of a product in C's terms, and the arrays that it points to.
-
-    `columns` is N; `rows` is the number of rows when a parameter differs from row to row.
-    """
+    """The output stage of a product of `columns` columns in C's terms, and private copies of the
+    parameters, which are scalars or have an entry for each row or column."""
 
     def __init__(self, output: Output | None, bias: Array | None, columns: int) -> None:
         self.dtype: np.dtype[Any] = np.dtype(np.int32) if output is None else output.dtype
@@ -236,22 +239,34 @@ class Stage:
         struct.bias = ffi.NULL if bias is None else self._keep(bias, np.int32, _INT32S)
         if output is None:
             return
-        multiplier = output.multiplier
-        if multiplier.ndim < 2:
-            multiplier = np.broadcast_to(multiplier, (columns,))
-        else:
-            struct.multiplier_step = columns
-        struct.multiplier = self._keep(multiplier, np.float32, _FLOATS)
+        multiplier = self._keep_multiplier(output)
+        struct.multiplier = self._keep(np.broadcast_to(multiplier, (columns,)), np.float32, _FLOATS)
         if self.dtype == np.float32:
             struct.lower_real, struct.upper_real = float(output.lower), float(output.upper)
+            if output.bias is not None:
+                bias = np.broadcast_to(output.bias, (columns,))
+                struct.bias_real = self._keep(bias, np.float32, _FLOATS)
             return
         codes = np.broadcast_arrays(output.zero_point, output.lower, output.upper)
         struct.code_step = int(codes[0].ndim > 0)
         for name, code in zip(("zero_point", "lower", "upper"), codes, strict=True):
             setattr(struct, name, self._keep(code.reshape(-1), np.int32, _INT32S))
 
+    def _keep_multiplier(self, output: Output) -> Array:
+        """The multipliers of the columns; what rows multiply and divide them by is kept."""
+        factor, divisor = output.row_factor, output.divisor
+        if factor.ndim == 0 and (divisor is None or divisor.ndim == 0):
+            return output.multiplier
+        struct = self.struct
+        if divisor is not None:
+            factor, divisor = np.broadcast_arrays(factor, divisor)
+            struct.row_divisor = self._keep(divisor, np.float32, _FLOATS)
+        struct.row_factor = self._keep(factor, np.float32, _FLOATS)
+        struct.row_step = 1
+        return output.column_factor
+
     def _keep(self, array: Array, dtype: Any, ctype: Any) -> Any:
-        kept = ready(array, dtype)
+        kept = own(array, dtype)
         self.kept.append(kept)
         return ffi.from_buffer(ctype, kept)
 

@@ -86,6 +86,18 @@ def test_qlinear_conv_by_hand(layer: Any) -> None:
 
 
 @BOTH
+def test_real_bias_by_hand(layer: Any) -> None:
+    """acc = [0, -4, -4], worth 0.5 each; the bias is added after that, the bounds come last."""
+    args = np.uint8([[[3, 5, 7]]]), 1.0, 3, np.int8([[[2, -2]]]), 0.5, 0, None, None
+    y = layer.qlinear_conv(*args, [2.25], pads=(1, 0))
+    assert y.tolist() == [[[2.25, 0.25, 0.25]]]
+    y = layer.qlinear_conv(*args, [1.75], pads=(1, 0), activation="relu")
+    assert y.tolist() == [[[1.75, 0, 0]]]
+    with pytest.raises(TypeError, match="b must be int32 where results are quantized"):
+        layer.qlinear_conv(*args[:6], 1.0, None, [0.5])
+
+
+@BOTH
 def test_attributes_by_hand(layer: Any) -> None:
     """Stride, dilation, asymmetric padding and groups, on a line."""
     x, w = np.int8([[[1, 2, 3, 4, 5]]]), np.int8([[[1, 10]]])
@@ -280,7 +292,8 @@ def test_quantized(isa: str, agree: Any, rng: np.random.Generator, layout: str, 
                     **settings,
                 )  # fmt: skip
         for activation in (None, "relu6"):
-            agree("qlinear_conv", *args, None, None, bias, activation=activation, **settings)
+            for kind in (bias, rng.normal(0, 99, out).astype(np.float32), np.float32(0.3), None):
+                agree("qlinear_conv", *args, None, None, kind, activation=activation, **settings)
 
 
 def test_prepared(isa: str, agree: Any, rng: np.random.Generator) -> None:

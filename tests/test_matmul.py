@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,29 @@ def test_output_stage_by_hand(layer: Any) -> None:
     relu = layer.qlinear_matmul(*args, None, None, activation="relu")
     assert relu.tolist() == [[2, 0, 30]]
     assert not np.signbit(relu).any()
+
+
+@BOTH
+def test_real_bias_by_hand(layer: Any) -> None:
+    """acc = [4, -4, 60], worth 0.5 each; the bias is added after that, the bounds come last."""
+    args = np.int8([[2]]), 1.0, 0, np.int8([[2, -2, 30]]), 0.5, 0, None, None
+    for bias in ([0.25, 3.0, -31.0], np.float32([0.25, 3, -31]), np.float64([0.25, 3, -31])):
+        assert layer.qlinear_matmul(*args, bias=bias).tolist() == [[2.25, 1, -1]]
+        relu = layer.qlinear_matmul(*args, bias=bias, activation="relu")
+        assert relu.tolist() == [[2.25, 1, 0]]
+    assert layer.qlinear_matmul(*args, bias=0.5).tolist() == [[2.5, -1.5, 30.5]]
+    vector = args[0], 1.0, 0, np.int8([30]), 0.5, 0, None, None
+    assert layer.qlinear_matmul(*vector, bias=[0.5]).tolist() == [30.5]
+
+
+@BOTH
+def test_the_kind_of_a_bias_goes_with_the_results(layer: Any) -> None:
+    a, b = np.int8([[2]]), np.int8([[2]])
+    with pytest.raises(TypeError, match="bias must be int32 where results are quantized"):
+        layer.qlinear_matmul(a, 1.0, 0, b, 0.5, 0, 1.0, None, bias=[0.5])
+    for bias in (np.nan, [np.inf], 1e39):
+        with pytest.raises(ValueError, match="bias must be finite"):
+            layer.qlinear_matmul(a, 1.0, 0, b, 0.5, 0, None, None, bias=bias)
 
 
 @BOTH
@@ -228,10 +252,12 @@ def test_quantized(
                 bias=bias, activation=activation,
             )  # fmt: skip
     for activation in (None, "relu", "relu6", (-3.0, 40.0)):
-        agree(
-            "qlinear_matmul", a, rows, za, b, columns, zb, None, None,
-            bias=bias, activation=activation,
-        )  # fmt: skip
+        for row_scale in (0.1, rows):
+            for kind in (bias, rng.normal(0, 100, n).astype(np.float32), None):
+                agree(
+                    "qlinear_matmul", a, row_scale, za, b, columns, zb, None, None,
+                    bias=kind, activation=activation,
+                )  # fmt: skip
 
 
 def test_prepared(isa: str, agree: Any, rng: np.random.Generator) -> None:
@@ -347,6 +373,18 @@ def test_out_that_overlaps_the_right_operand(layer: Any, rng: np.random.Generato
 
 
 @BOTH
+def test_out_that_overlaps_parameters(layer: Any, rng: np.random.Generator) -> None:
+    """A float32 bias and scales, in the place of the first rows of the result."""
+    memory = rng.uniform(0.1, 0.3, (24, 24)).astype(np.float32)
+    a, b = random_codes(rng, (24, 24), np.int8), random_codes(rng, (24, 24), np.int8)
+    args = a, memory[:, 2].copy(), 0, b, memory[1].copy(), 0, None, None
+    expected = layer.qlinear_matmul(*args, bias=memory[0].copy())
+    args = a, memory[:, 2], 0, b, memory[1], 0, None, None
+    layer.qlinear_matmul(*args, bias=memory[0], out=memory)
+    assert_bit_exact(memory, expected)
+
+
+@BOTH
 @pytest.mark.parametrize("highest", [1000, INT32.max])
 def test_out_that_overlaps_the_bias(layer: Any, rng: np.random.Generator, highest: int) -> None:
     """The first row of the result takes the place of the bias that the second row needs. With a
@@ -394,6 +432,41 @@ def test_products_are_those_of_python_integers(layer: Any, data: st.DataObject) 
     worth = exact.round_to(exact.Fraction(float(np.float32(0.3))) * exact.Fraction(scale), "f4")
     m_ = float(exact.round_to(worth / exact.Fraction(float(np.float32(0.7))), "f4"))
     assert y.tolist() == [[exact.requantize(acc, m_, -5) for acc in row] for row in witness]
+
+
+def test_every_step_of_a_real_result_is_rounded(isa: str, rng: np.random.Generator) -> None:
+    """float32 for the scales' product, the accumulator, their product and the sum: a fused
+    multiply-add, or any other order, would show."""
+    m, k, n = 9, 40, 37
+    a, b = random_codes(rng, (m, k), np.uint8), random_codes(rng, (k, n), np.int8)
+    rows, columns = (rng.uniform(0.01, 0.1, size).astype(np.float32) for size in (m, n))
+    bias = rng.normal(0, 100, n).astype(np.float32)
+    y = ql.qlinear_matmul(a, rows, 3, b, columns, 5, None, None, bias=bias)
+    acc = exact.matmul(a.tolist(), b.tolist(), 3, 5)
+    fused = 0
+    for i, j in np.ndindex(m, n):
+        worth = exact.round_to(
+            exact.Fraction(float(rows[i])) * exact.Fraction(float(columns[j])), "f4"
+        )
+        product = exact.round_to(acc[i][j], "f4") * worth
+        shift = exact.Fraction(float(bias[j]))
+        assert float(y[i, j]) == float(exact.round_to(exact.round_to(product, "f4") + shift, "f4"))
+        fused += float(y[i, j]) != float(exact.round_to(product + shift, "f4"))
+    assert fused > 10
+
+
+def test_row_scales_make_no_matrix_of_multipliers(rng: np.random.Generator) -> None:
+    """Scales that differ by row cost memory in proportion to the rows."""
+    m, n = 400, 500
+    a, b = random_codes(rng, (m, 8), np.uint8), random_codes(rng, (8, n), np.int8)
+    rows, columns = (rng.uniform(0.01, 0.1, size).astype(np.float32) for size in (m, n))
+    for y_scale in (None, 1.0, rows):
+        out = np.empty((m, n), np.float32 if y_scale is None else np.uint8)
+        tracemalloc.start()
+        ql.qlinear_matmul(a, rows, 3, b, columns, 5, y_scale, None, out=out)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < m * n
 
 
 LIMITS = [

@@ -17,7 +17,7 @@ from quantlib._arguments.arrays import (
     per_tensor,
     with_dtype_of,
 )
-from quantlib._arguments.output import Output, as_bias, as_product_scale, output_of
+from quantlib._arguments.output import Output, as_bias, output_of
 from quantlib.params import as_array, as_index, as_scale
 
 LARGEST_EXTENT = 2**31 - 1  # of a padded axis, a stride, a dilation or a group
@@ -227,12 +227,20 @@ def qlinear_conv_output(
     against the result in its layout."""
     left = per_tensor(as_scale(x_scale, "x_scale"), "x_scale")
     right = per_out_channel(as_scale(w_scale, "w_scale"), "w_scale", shape)
-    worth = shape.per_channel(as_product_scale(left, right, "x_scale * w_scale"))
     if y_scale is not None:
-        y_scale = per_tensor(as_scale(y_scale, "y_scale"), "y_scale").astype(np.float32)
+        y_scale = per_tensor(as_scale(y_scale, "y_scale"), "y_scale")
         if y_zero_point is not None:
             shaped = per_tensor(as_array(y_zero_point, "y_zero_point"), "y_zero_point")
             y_zero_point = with_dtype_of(y_zero_point, shaped)
-    output = output_of(worth, y_scale, y_zero_point, activation, x.dtype, "x_scale * w_scale")
-    offset = as_bias(bias, "b", shape.out_channels)
+    offset, real = as_bias(bias, "b", shape.out_channels, to_real=y_scale is None)
+    output = output_of(
+        left,
+        shape.per_channel(right),
+        y_scale,
+        y_zero_point,
+        activation,
+        None if real is None else shape.per_channel(real),
+        x.dtype,
+        "x_scale * w_scale",
+    )
     return output, np.zeros((), np.int32) if offset is None else shape.per_channel(offset)

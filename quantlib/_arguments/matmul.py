@@ -13,7 +13,7 @@ from quantlib._arguments.arrays import (
     per_tensor,
     with_dtype_of,
 )
-from quantlib._arguments.output import Output, as_bias, as_product_scale, output_of
+from quantlib._arguments.output import Output, as_bias, output_of
 from quantlib.params import as_array, as_scale
 
 
@@ -101,15 +101,14 @@ def qlinear_matmul_output(
     product_shape = (*a.shape[:-1], 1) if a.ndim > 1 else a.shape
     rows = per_row(as_scale(a_scale, "a_scale"), "a_scale", product_shape)
     columns = per_column(as_scale(b_scale, "b_scale"), "b_scale", b_shape)
-    worth = as_product_scale(rows, columns, "a_scale * b_scale")
     if y_scale is not None:
         y_scale = per_row(as_scale(y_scale, "y_scale"), "y_scale", product_shape)
-        y_scale = y_scale.astype(np.float32)
         if y_zero_point is not None:
             shaped = per_row(as_array(y_zero_point, "y_zero_point"), "y_zero_point", product_shape)
             y_zero_point = with_dtype_of(y_zero_point, shaped)
-    output = output_of(worth, y_scale, y_zero_point, activation, a.dtype, "a_scale * b_scale")
-    offset = as_bias(bias, "bias", b_shape[-1] if len(b_shape) > 1 else 1)
-    if offset is None:
-        offset = np.zeros((), np.int32)
-    return output, offset if len(b_shape) > 1 else offset.reshape(())
+    n = b_shape[-1] if len(b_shape) > 1 else 1
+    offset, real = as_bias(bias, "bias", n, to_real=y_scale is None)
+    output = output_of(
+        rows, columns, y_scale, y_zero_point, activation, real, a.dtype, "a_scale * b_scale"
+    )
+    return output, np.zeros((), np.int32) if offset is None else offset

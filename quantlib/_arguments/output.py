@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib._arguments.affine import Granularity, granularity_of
-from quantlib._arguments.arrays import BYTE_TYPES, WHOLE, Array, per_tensor
+from quantlib._arguments.arrays import BYTE_TYPES, FLOAT32, WHOLE, Array, per_tensor
 from quantlib.params import as_array, as_scale, as_zero_point, has_dtype
 
 Activation = str | tuple[float, float] | None
 INT32 = np.iinfo(np.int32)
+Reals = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +23,25 @@ class Output:
     """What becomes of an exact accumulator.
 
     With a `dtype` of int8 or uint8, ``saturate(rint(f32(acc) * multiplier) + zero_point)``, kept
-    between the codes `lower` and `upper`; with float32, ``f32(acc) * multiplier``, kept between
-    the reals `lower` and `upper`.
+    between the codes `lower` and `upper`; with float32, ``f32(acc) * multiplier + bias``, kept
+    between the reals `lower` and `upper`. All broadcast against the accumulator.
     """
 
     dtype: np.dtype[Any]
-    multiplier: npt.NDArray[np.float32]  # broadcasts against the accumulator
-    zero_point: npt.NDArray[np.int32]  # likewise
+    row_factor: Reals  # the scale of the left operand
+    column_factor: Reals  # that of the right one
+    divisor: Reals | None  # that of the result, if it has one
+    zero_point: npt.NDArray[np.int32]
     lower: npt.NDArray[Any]
     upper: npt.NDArray[Any]
+    bias: Reals | None = None
+
+    @property
+    def multiplier(self) -> Reals:
+        """``f32(f32(row_factor * column_factor) / divisor)``."""
+        with np.errstate(over="ignore", under="ignore"):
+            worth: Reals = self.row_factor * self.column_factor
+            return worth if self.divisor is None else worth / self.divisor
 
 
 def as_activation(activation: Any) -> tuple[float, float]:
@@ -57,33 +68,31 @@ def as_activation(activation: Any) -> tuple[float, float]:
 
 
 def output_of(
-    product_scale: npt.NDArray[np.float32],
-    y_scale: Any,
+    row_scale: Array,
+    column_scale: Array,
+    y_scale: Array | None,
     y_zero_point: Any,
     activation: Any,
+    bias: Reals | None,
     default: np.dtype[Any],
     names: str,
 ) -> Output:
-    """The `Output` for accumulators worth `product_scale` each.
+    """The `Output` for accumulators worth ``row_scale * column_scale`` each, called `names`.
 
-    `y_scale` and `y_zero_point` have been brought into a shape that broadcasts against the
-    accumulator; a zero point without a dtype takes `default`.
+    Scales and `y_zero_point` have been brought into shapes that broadcast against the accumulator;
+    a zero point without a dtype takes `default`.
     """
     lower, upper = as_activation(activation)
-    if y_scale is None:
+    with np.errstate(over="ignore", under="ignore"):
+        rows, columns = row_scale.astype(np.float32), column_scale.astype(np.float32)
+        divisor = None if y_scale is None else y_scale.astype(np.float32)
+    _check_multiplier(rows, columns, divisor, names)
+    if divisor is None:
         if y_zero_point is not None:
             raise ValueError("y_zero_point is given without y_scale; float32 output has neither")
-        bounds = np.float32(lower), np.float32(upper)
+        bounds = np.asarray(np.float32(lower)), np.asarray(np.float32(upper))
         zero = np.zeros((), np.int32)
-        return Output(
-            np.dtype(np.float32),
-            _finite(product_scale, names),
-            zero,
-            np.asarray(bounds[0]),
-            np.asarray(bounds[1]),
-        )
-    with np.errstate(over="ignore", under="ignore"):
-        multiplier = _finite(product_scale / y_scale, f"{names} / y_scale")
+        return Output(FLOAT32, rows, columns, None, zero, *bounds, bias)
     dtype = np.dtype(getattr(y_zero_point, "dtype", default))
     if dtype not in BYTE_TYPES:
         raise TypeError(f"y_zero_point must be int8 or uint8, not {dtype}")
@@ -94,45 +103,67 @@ def output_of(
     with np.errstate(over="ignore"):
         codes = [
             np.clip(
-                np.rint(np.clip(np.float32(bound) / y_scale, -(2.0**20), 2.0**20)) + zero_point,
+                np.rint(np.clip(np.float32(bound) / divisor, -(2.0**20), 2.0**20)) + zero_point,
                 qtype.qmin,
                 qtype.qmax,
             ).astype(np.int32)
             for bound in (lower, upper)
         ]
-    return Output(dtype, multiplier, zero_point, *codes)
+    return Output(dtype, rows, columns, divisor, zero_point, *codes)
 
 
-def _finite(multiplier: Array, names: str) -> Array:
-    if not np.all(np.isfinite(multiplier)):
-        raise ValueError(f"{names} overflows float32")
-    return multiplier
-
-
-def as_product_scale(left: Array, right: Array, names: str) -> npt.NDArray[np.float32]:
-    """``f32(left * right)``, the real worth of one unit of an accumulator."""
+def _check_multiplier(rows: Reals, columns: Reals, divisor: Reals | None, names: str) -> None:
+    """Raise if a multiplier overflows. The largest column of each row shows it: multipliers of
+    all rows and columns would be a matrix as large as the result."""
+    largest = columns.max(axis=-1, keepdims=True, initial=0) if columns.ndim else columns
     with np.errstate(over="ignore", under="ignore"):
-        return _finite(left.astype(np.float32) * right.astype(np.float32), names)
+        worth = _finite(rows * largest, names)
+        if divisor is not None:
+            _finite(worth / divisor, f"{names} / y_scale")
 
 
-def as_bias(bias: Any, name: str, columns: int) -> npt.NDArray[np.int32] | None:
-    """`bias` as int32 of shape ``(columns,)``; a scalar is used for every column."""
+def _finite(values: Array, names: str) -> Array:
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"{names} overflows float32")
+    return values
+
+
+def as_bias(
+    bias: Any, name: str, columns: int, *, to_real: bool
+) -> tuple[npt.NDArray[np.int32] | None, Reals | None]:
+    """`bias` of shape ``(columns,)``, a scalar being used for every column: int32 to be added to
+    accumulators, or float32 to be added to results, which must then be real (`to_real`)."""
     if bias is None:
-        return None
+        return None, None
     array = as_array(bias, name)
-    if array.dtype != np.int32:
-        if has_dtype(bias) or array.dtype.kind not in "iu":
-            raise TypeError(f"{name} must be int32, not {array.dtype}")
-        if array.size and not (INT32.min <= array.min() and array.max() <= INT32.max):
-            raise ValueError(
-                f"{name} must fit int32; it holds {array.flat[np.abs(array).argmax()]}"
-            )
-        array = array.astype(np.int32)
-    if array.ndim == 0:
-        return np.full(columns, array, np.int32)
-    if array.shape != (columns,):
+    if array.shape not in ((), (columns,)):
         raise ValueError(f"{name} has shape {array.shape}; it must be a scalar or ({columns},)")
-    return array
+    if array.dtype.kind == "f":
+        return None, np.broadcast_to(_as_real_bias(array, name, to_real), (columns,))
+    return np.broadcast_to(_as_int32_bias(bias, array, name), (columns,)), None
+
+
+def _as_int32_bias(bias: Any, array: Array, name: str) -> npt.NDArray[np.int32]:
+    if array.dtype == np.int32:
+        return array
+    if has_dtype(bias) or array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be int32 or float32, not {array.dtype}")
+    if array.size and not (INT32.min <= array.min() and array.max() <= INT32.max):
+        raise ValueError(f"{name} must fit int32; it holds {array.flat[np.abs(array).argmax()]}")
+    return array.astype(np.int32)
+
+
+def _as_real_bias(array: Array, name: str, to_real: bool) -> Reals:
+    if not to_real:
+        raise TypeError(
+            f"{name} must be int32 where results are quantized, not {array.dtype}: a float32 bias "
+            "is added to float32 results, which a y_scale of None gives"
+        )
+    with np.errstate(over="ignore"):
+        real: Reals = array.astype(np.float32)
+    if not np.all(np.isfinite(real)):
+        raise ValueError(f"{name} must be finite; it holds {real[~np.isfinite(real)].flat[0]}")
+    return real
 
 
 def requantize_arguments(
@@ -152,7 +183,9 @@ def requantize_arguments(
     limits = np.iinfo(given.dtype)
     output = Output(
         given.dtype,
+        np.ones((), np.float32),
         granularity.spread(factor, data.shape),
+        None,
         per_tensor(given, "zero_point").astype(np.int32),
         np.asarray(limits.min, np.int32),
         np.asarray(limits.max, np.int32),

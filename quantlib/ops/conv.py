@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -172,12 +173,10 @@ class QLinearConv:
 
 def _stage(output: Output, bias: Array, columns: int) -> _native.Stage:
     """The output stage with channels last, whatever the layout."""
-    flat = Output(
-        output.dtype,
-        output.multiplier.reshape(-1) if output.multiplier.ndim else output.multiplier,
-        output.zero_point,
-        output.lower,
-        output.upper,
+    flat = replace(
+        output,
+        column_factor=output.column_factor.reshape(-1),
+        bias=None if output.bias is None else output.bias.reshape(-1),
     )
     return _native.Stage(flat, np.broadcast_to(bias.reshape(-1), (columns,)), columns)
 
@@ -200,7 +199,7 @@ def _convolve(
     out: Any,
 ) -> Array:
     data = _native.ready(x, x.dtype)
-    y = room(out, shape.out_shape, stage.dtype, x, *stage.kept)
+    y = room(out, shape.out_shape, stage.dtype, x)
     if shape.layout == "NHWC":
         filter_.convolve(data, int(zero_point), extents, stage, y)
         return settle(y, out)

@@ -25,6 +25,8 @@ from quantlib.ops._results import room, settle
 
 INT32: np.dtype[Any] = np.dtype(np.int32)
 NO_ZERO_POINT = np.zeros((), np.int32)
+# The parameters of an Output that may differ by row or, for batches, have more dimensions.
+SHAPED = ("row_factor", "column_factor", "divisor", "zero_point", "lower", "upper")
 
 
 def matmul_integer(
@@ -140,10 +142,11 @@ class _Finish:
         self.output = output
         self.dtype = INT32 if output is None else output.dtype
         self.bias = None if bias is None else np.broadcast_to(bias, (columns,))
-        self.reads = () if self.bias is None else (self.bias,)  # while C writes the result
         self.columns = columns
-        by_row = output is not None and max(output.multiplier.ndim, output.zero_point.ndim) >= 2
-        self._same = None if by_row else _native.Stage(output, self.bias, columns)
+        differs = output is not None and any(
+            getattr(output, name).ndim >= 2 for name in SHAPED if getattr(output, name) is not None
+        )
+        self._same = None if differs else _native.Stage(output, self.bias, columns)
 
     def stage(
         self, leading: tuple[int, ...], batch: tuple[int, ...] = (), index: tuple[int, ...] = ()
@@ -152,9 +155,7 @@ class _Finish:
         if self._same is not None:
             return self._same
         output: Any = self.output
-        if index:
-            output = _slice_output(output, batch, index)
-        return _native.Stage(_by_row(output, leading, self.columns), self.bias, self.columns)
+        return _native.Stage(_flat(output, leading, batch, index), self.bias, self.columns)
 
 
 class _Right:
@@ -183,7 +184,7 @@ class _Right:
         if self.batch:
             batch = np.broadcast_shapes(batch, self.batch)
         shape = batch + rows.shape[-2:-1] * (a.ndim > 1) + (self.n,) * (self.ndim > 1)
-        y = room(out, shape, finish.dtype, a, *finish.reads)
+        y = room(out, shape, finish.dtype, a)
         if self._shared is not None:
             self._multiply_shared(rows, (*batch, rows.shape[-2]), za, finish, y)
         else:
@@ -234,24 +235,18 @@ def _zero_point_rows(zero_point: Array, leading: tuple[int, ...]) -> Array:
     return _native.ready(np.broadcast_to(zero_point, (*leading, 1)).reshape(-1), np.int32)
 
 
-def _slice_output(output: Output, batch: tuple[int, ...], index: tuple[int, ...]) -> Output:
-    return replace(
-        output,
-        multiplier=_of_matrix(output.multiplier, batch, index),
-        zero_point=_of_matrix(output.zero_point, batch, index),
-        lower=_of_matrix(output.lower, batch, index),
-        upper=_of_matrix(output.upper, batch, index),
-    )
-
-
-def _by_row(output: Output, leading: tuple[int, ...], columns: int) -> Output:
-    """`output` with parameters that differ by row written out: multipliers (M, N), codes (M,)."""
-    multiplier = output.multiplier
-    if multiplier.ndim >= 2:
-        multiplier = np.broadcast_to(multiplier, (*leading, columns))
-        multiplier = multiplier.reshape(math.prod(leading), columns)
-    codes = [
-        np.broadcast_to(code, (*leading, 1)).reshape(-1) if code.ndim >= 2 else code
-        for code in (output.zero_point, output.lower, output.upper)
-    ]
-    return Output(output.dtype, multiplier, *codes)
+def _flat(
+    output: Output, leading: tuple[int, ...], batch: tuple[int, ...], index: tuple[int, ...]
+) -> Output:
+    """`output` for rows of the shape `leading`, of one matrix of a batch or of all: parameters
+    have one dimension, or none."""
+    flat = {}
+    for name in SHAPED:
+        value = getattr(output, name)
+        if value is None or value.ndim < 2:
+            continue
+        value = _of_matrix(value, batch, index) if index else value
+        if name != "column_factor":
+            value = np.broadcast_to(value, (*leading, 1))
+        flat[name] = value.reshape(-1)
+    return replace(output, **flat)

@@ -143,8 +143,9 @@ def qlinear_conv(
     y_zero_point : array_like of int or None
         A scalar; its dtype, int8 or uint8, is that of the result. An int without a dtype, or None
         for 0, takes the type of `x`.
-    b : array_like of int32, optional
-        A scalar or ``(M,)``, in units of ``x_scale * w_scale``, added to the accumulators.
+    b : array_like of int32 or float32, optional
+        A scalar or ``(M,)``. int32 is in units of ``x_scale * w_scale`` and added to the
+        accumulators; float32, for float32 results only, is added to them.
     auto_pad, dilations, group, kernel_shape, pads, strides, layout
         As in `conv_integer`.
     activation : {"relu", "relu6"} or (float, float), optional
@@ -159,7 +160,8 @@ def qlinear_conv(
         ``saturate(rint(f32(acc) * m) + y_zero_point)`` with the exact accumulator ``acc`` of
         `conv_integer` plus bias and ``m = f32(f32(x_scale * w_scale) / y_scale)``, kept between
         the codes of the activation's bounds; or, without `y_scale`,
-        ``f32(acc) * f32(x_scale * w_scale)`` kept between the bounds.
+        ``f32(acc) * f32(x_scale * w_scale)``, to which a float32 bias is added, kept between the
+        bounds. Each of these is one float32 operation; none are fused.
 
     Raises
     ------
@@ -222,8 +224,8 @@ class QLinearConv:
     y_scale, y_zero_point : array_like, optional
         Scalars. Without `y_scale` results are float32; otherwise they have the type of
         `y_zero_point`, or that of ``x`` if it brings none.
-    b : array_like of int32, optional
-        A scalar or ``(M,)``, in units of ``x_scale * w_scale``.
+    b : array_like of int32 or float32, optional
+        A scalar or ``(M,)``: int32 in units of ``x_scale * w_scale``, or float32 where results are.
     activation : {"relu", "relu6"} or (float, float), optional
         Keep the real result between two bounds.
     auto_pad, dilations, group, kernel_shape, pads, strides, layout

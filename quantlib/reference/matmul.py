@@ -114,8 +114,9 @@ def qlinear_matmul(
     y_zero_point : array_like of int or None
         In the shapes that `y_scale` may have; its dtype, int8 or uint8, is that of the result. An
         int without a dtype, or None for 0, takes the type of `a`.
-    bias : array_like of int32, optional
-        A scalar or ``(N,)``, in units of ``a_scale * b_scale``, added to the accumulators.
+    bias : array_like of int32 or float32, optional
+        A scalar or ``(N,)``. int32 is in units of ``a_scale * b_scale`` and added to the
+        accumulators; float32, for float32 results only, is added to them.
     activation : {"relu", "relu6"} or (float, float), optional
         Keep the real result between two bounds.
     out : numpy.ndarray, optional
@@ -127,7 +128,8 @@ def qlinear_matmul(
         ``saturate(rint(f32(acc) * m) + y_zero_point)`` with the exact accumulator ``acc`` of
         `matmul_integer` plus bias and ``m = f32(f32(a_scale * b_scale) / y_scale)``, kept between
         the codes of the activation's bounds; or, without `y_scale`,
-        ``f32(acc) * f32(a_scale * b_scale)`` kept between the bounds.
+        ``f32(acc) * f32(a_scale * b_scale)``, to which a float32 bias is added, kept between the
+        bounds. Each of these is one float32 operation; none are fused.
 
     Raises
     ------
@@ -231,8 +233,8 @@ class QLinearMatMul:
     y_scale, y_zero_point : array_like, optional
         Scalars. Without `y_scale` results are float32; otherwise they have the type of
         `y_zero_point`, or that of ``a`` if it brings none.
-    bias : array_like of int32, optional
-        A scalar or ``(N,)``, in units of ``a_scale * b_scale``.
+    bias : array_like of int32 or float32, optional
+        A scalar or ``(N,)``: int32 in units of ``a_scale * b_scale``, or float32 where results are.
     activation : {"relu", "relu6"} or (float, float), optional
         Keep the real result between two bounds.
 

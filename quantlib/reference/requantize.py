@@ -67,6 +67,8 @@ def finish(acc: Array, output: Output) -> Array:
     """Exact accumulators as `output` wants them."""
     with np.errstate(over="ignore", under="ignore"):
         real: Array = acc.astype(np.float32) * output.multiplier
+        if output.bias is not None:
+            real = real + output.bias
     if output.dtype == np.float32:
         # A value that equals a bound becomes the bound, which decides the sign of a zero.
         real = np.where(real > output.lower, real, output.lower)

@@ -367,8 +367,9 @@ def qlinear_matmul_calls(draw: st.DrawFn, *, max_side: int = 40, vectors: bool =
     rows, columns = _parameter_shapes(call["a"].shape, call["b"].shape)
     call["a_scale"] = draw(_positive(rows))
     call["b_scale"] = draw(_positive(columns))
-    call["bias"] = draw(_bias(call["b"].shape[-1] if call["b"].ndim > 1 else 1))
     call |= draw(_output(acc, call["a_scale"], call["b_scale"], rows))
+    n = call["b"].shape[-1] if call["b"].ndim > 1 else 1
+    call["bias"] = draw(_bias(n, to_real=call["y_scale"] is None))
     return call
 
 
@@ -380,8 +381,13 @@ def _positive(shapes: list[tuple[int, ...]]) -> st.SearchStrategy[Array]:
     )
 
 
-def _bias(columns: int) -> st.SearchStrategy[Array | None]:
-    return st.one_of(st.none(), hnp.arrays(np.int32, (columns,), elements=st.integers(-3000, 3000)))
+def _bias(columns: int, *, to_real: bool) -> st.SearchStrategy[Array | None]:
+    """None, int32 or, where results are real, float32."""
+    integers = hnp.arrays(np.int32, (columns,), elements=st.integers(-3000, 3000))
+    if not to_real:
+        return st.one_of(st.none(), integers)
+    real = hnp.arrays(np.float32, (columns,), elements=st.floats(-100, 100, width=32))
+    return st.one_of(st.none(), integers, real)
 
 
 @st.composite
@@ -505,6 +511,6 @@ def qlinear_conv_calls(draw: st.DrawFn, *, ranks: tuple[int, ...] = (1, 2, 3)) -
     columns = call["w"].shape[0]
     call["x_scale"] = draw(_positive([()]))
     call["w_scale"] = draw(_positive([(), (columns,)]))
-    call["b"] = draw(_bias(columns))
     call |= draw(_output(acc, call["x_scale"], call["w_scale"], [()]))
+    call["b"] = draw(_bias(columns, to_real=call["y_scale"] is None))
     return call

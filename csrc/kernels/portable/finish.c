@@ -1,19 +1,16 @@
-/* Sums to results in plain C. The product with the multiplier is one float32 multiplication and
- * never fused with what follows: results are the same bits everywhere. See affine.c for the
- * rounding. */
+/* Sums to results in plain C. Every multiplication and addition is one in float32, never fused with
+ * what follows: results are the same bits everywhere. See affine.c for the rounding. */
 #include "kernels.h"
 
 void ql_portable_requantize(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
-                            const float *restrict multiplier, int64_t multiplier_stride,
-                            int32_t zero_point, int32_t lower, int32_t upper, uint8_t *y,
-                            int64_t y_stride) {
+                            const float *restrict multiplier, int32_t zero_point, int32_t lower,
+                            int32_t upper, uint8_t *y, int64_t y_stride) {
     const float low = (float)(lower - zero_point), high = (float)(upper - zero_point);
     for (int64_t i = 0; i < rows; i++) {
         const int32_t *restrict sum = sums + i * sums_stride;
-        const float *restrict factor = multiplier + i * multiplier_stride;
         uint8_t *restrict code = y + i * y_stride;
         for (int64_t j = 0; j < columns; j++) {
-            float steps = (float)sum[j] * factor[j];
+            float steps = (float)sum[j] * multiplier[j];
             steps = steps > low ? steps : low;
             steps = steps < high ? steps : high;
             code[j] = (uint8_t)((int32_t)((steps + 12582912.0f) - 12582912.0f) + zero_point);
@@ -22,15 +19,19 @@ void ql_portable_requantize(const int32_t *sums, int64_t sums_stride, int64_t ro
 }
 
 void ql_portable_rescale(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
-                         const float *restrict multiplier, int64_t multiplier_stride, float lower,
-                         float upper, float *y, int64_t y_stride) {
+                         const float *restrict multiplier, const float *restrict row_factor,
+                         int64_t row_step, const float *restrict bias, float lower, float upper,
+                         float *y, int64_t y_stride) {
     for (int64_t i = 0; i < rows; i++) {
         const int32_t *restrict sum = sums + i * sums_stride;
-        const float *restrict factor = multiplier + i * multiplier_stride;
         float *restrict real = y + i * y_stride;
+        const float factor = row_factor[i * row_step];
+        for (int64_t j = 0; j < columns; j++)
+            real[j] = (float)sum[j] * (factor * multiplier[j]);
+        for (int64_t j = 0; bias != NULL && j < columns; j++)
+            real[j] += bias[j];
         for (int64_t j = 0; j < columns; j++) {
-            float value = (float)sum[j] * factor[j];
-            value = value > lower ? value : lower;
+            const float value = real[j] > lower ? real[j] : lower;
             real[j] = value < upper ? value : upper;
         }
     }
