@@ -15,6 +15,7 @@ from quantlib._arguments.affine import Granularity
 from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import ConvShape
 from quantlib._arguments.output import Output
+from quantlib._environment import refuse
 
 try:
     from quantlib._quantlib import ffi, lib
@@ -105,8 +106,6 @@ def select_isa(name: str) -> None:
 
 
 lib.ql_isa_current()  # fills the tables while the import lock is held
-if os.environ.get("QUANTLIB_ISA"):
-    select_isa(os.environ["QUANTLIB_ISA"])
 
 
 # --- threads ------------------------------------------------------------------------------------
@@ -137,7 +136,12 @@ def _initial_num_threads() -> int:
     return int(wanted)
 
 
-select_num_threads(_initial_num_threads(), "QUANTLIB_NUM_THREADS")
+try:
+    if os.environ.get("QUANTLIB_ISA"):
+        select_isa(os.environ["QUANTLIB_ISA"])
+    select_num_threads(_initial_num_threads(), "QUANTLIB_NUM_THREADS")
+except ValueError as error:
+    refuse(error)
 
 
 # --- reals and codes ----------------------------------------------------------------------------

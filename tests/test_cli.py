@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import sysconfig
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -81,6 +84,27 @@ def test_errors_are_told_in_one_line(
     monkeypatch.setattr(demo, "run_demo", fail)
     assert cli.main(["demo"]) == 2
     assert capsys.readouterr().err == "quantlib: the disk is full\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("QUANTLIB_ISA", "sse9"), ("QUANTLIB_NUM_THREADS", "many")]
+)
+@pytest.mark.parametrize("started_as", ["module", "script"])
+def test_a_bad_environment_is_told_in_one_line(variable: str, value: str, started_as: str) -> None:
+    script = Path(sysconfig.get_path("scripts"), "quantlib")
+    if started_as == "script" and not script.exists():
+        pytest.skip("the command is not installed in this environment")
+    program = [str(script)] if started_as == "script" else [sys.executable, "-m", "quantlib"]
+    done = subprocess.run(
+        [*program, "--version"],
+        env={**os.environ, variable: value},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"quantlib: {variable} is '{value}'")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_reader_may_stop_reading() -> None:
