@@ -1,6 +1,6 @@
 """int8 for NumPy: exact quantization arithmetic, int8 matrix products and convolutions."""
 
-from quantlib import _documentation, cpu, reference
+from quantlib import _documentation, _threadpoolctl, cpu, reference
 from quantlib.calibration import calibrate
 from quantlib.cpu import get_num_threads, set_num_threads
 from quantlib.ops import (
@@ -50,3 +50,4 @@ __all__ = [
 ]
 
 _documentation.share_documentation()
+_threadpoolctl.register_when_imported()

@@ -5,8 +5,9 @@ imported. The environment variable ``QUANTLIB_ISA`` names another one; results a
 with each.
 
 Large products and convolutions are shared among threads, as many as the process has processors;
-the environment variable ``QUANTLIB_NUM_THREADS`` and `set_num_threads` change that. Small ones stay
-on the caller's thread, and so does a call that finds the threads busy with another's.
+the environment variable ``QUANTLIB_NUM_THREADS`` and `set_num_threads` change that, and so do
+threadpoolctl's ``threadpool_limits``, which know quantlib by the name ``"quantlib"``. Small ones
+stay on the caller's thread, and so does a call that finds the threads busy with another's.
 """
 
 from __future__ import annotations
