@@ -90,7 +90,8 @@ typedef struct ql_kernels {
     int row_step; /* a last tile but one is cut to a multiple of this */
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
     int64_t small;         /* products that are too few to share among threads */
-    void (*release)(void); /* gives up what tiles leave in the processor, or NULL */
+    void (*prepare)(int64_t rows); /* readies the processor for tiles of so many rows, or NULL */
+    void (*release)(void);         /* gives up what tiles leave in the processor, or NULL */
     ql_load *load;
     ql_pack_groups *pack_groups;
     ql_requantize_tile *requantize;

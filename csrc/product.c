@@ -153,18 +153,25 @@ static int64_t rows_of_tile(const ql_kernels *kernels, int64_t left) {
     return left < 2 * most ? ql_ceil_div(left, 2 * step) * step : most;
 }
 
-/* All tiles of one pair of strips down a block. `a` is the block's first row. */
-static int multiply_strips(const product *p, int64_t first, int64_t count, int64_t column,
-                           const char *a, int64_t a_stride) {
+/* How many tiles of one height follow one another from there on. */
+static int64_t tiles_alike(const ql_kernels *kernels, int64_t left) {
+    const int64_t most = kernels->tile_rows;
+    return left < 2 * most ? 1 : left % most == 0 ? left / most : left / most - 1;
+}
+
+/* A column of tiles of one height: rows `in_block` to `last` of a block, one pair of strips. `a` is
+ * the block's first row. */
+static int multiply_strips(const product *p, int64_t first, int64_t in_block, int64_t last,
+                           int64_t rows, int64_t column, const char *a, int64_t a_stride) {
     const ql_matrix *b = p->b;
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
     const int64_t columns = ql_min(width, b->n - column);
     const int strips = columns > QL_STRIP ? 2 : 1;
     const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
     const int correcting = b->has_zero_point || p->rows->zero_point_step;
-    int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS];
-    for (int64_t i = 0; i < count;) {
-        const int64_t rows = rows_of_tile(p->kernels, count - i);
+    ql_tile *tile = p->kernels->tile[rows - 1][strips - 1];
+    int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
+    for (int64_t i = in_block; i < last; i += rows) {
         const char *tile_a = a + i * a_stride;
         if (p->wide) {
             const int status =
@@ -172,22 +179,35 @@ static int multiply_strips(const product *p, int64_t first, int64_t count, int64
             if (status != QL_OK)
                 return status;
         } else {
-            p->kernels->tile[rows - 1][strips - 1](b->groups, tile_a, a_stride, strip,
-                                                   b->strip_stride, p->init + column, sums);
+            tile(b->groups, tile_a, a_stride, strip, b->strip_stride, p->init + column, sums);
             if (correcting)
                 correct(p, first, i, rows, column, columns, sums);
         }
         ql_finish(p->kernels, p->output, sums, QL_TILE_COLUMNS, first + i, rows, column, columns,
                   p->y, p->y_stride);
-        i += rows;
     }
     return QL_OK;
+}
+
+/* One block of rows: the tiles of each height in turn, pair of strips by pair of strips. */
+static int multiply_block(const product *p, int64_t first, int64_t count, int64_t column,
+                          int64_t last_column, const char *a, int64_t a_stride) {
+    const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
+    int status = QL_OK;
+    for (int64_t i = 0, last; i < count && status == QL_OK; i = last) {
+        const int64_t rows = rows_of_tile(p->kernels, count - i);
+        last = i + rows * tiles_alike(p->kernels, count - i);
+        if (p->kernels->prepare != NULL)
+            p->kernels->prepare(rows);
+        for (int64_t at = column; at < last_column && status == QL_OK; at += width)
+            status = multiply_strips(p, first, i, last, rows, at, a, a_stride);
+    }
+    return status;
 }
 
 /* Rows `first` to `last`, columns `column` to `last_column`, block by block. */
 static int multiply_part(const product *p, int64_t first, int64_t last, int64_t column,
                          int64_t last_column) {
-    const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
     int status = QL_OK;
     for (; first < last && status == QL_OK; first += p->block_rows) {
         const int64_t count = ql_min(p->block_rows, last - first);
@@ -197,8 +217,7 @@ static int multiply_part(const product *p, int64_t first, int64_t last, int64_t 
         else
             load_block(p, first, count);
         const int64_t stride = p->in_place ? p->rows->stride : p->panel_stride;
-        for (int64_t at = column; at < last_column && status == QL_OK; at += width)
-            status = multiply_strips(p, first, count, at, a, stride);
+        status = multiply_block(p, first, count, column, last_column, a, stride);
     }
     return status;
 }

@@ -23,20 +23,26 @@ typedef struct {
     uint8_t rows[16];
 } configuration;
 
-/* Registers 0 and 1 sum the upper rows, 2 and 3 the lower ones; 4 and 5 hold a, 6 and 7 b. */
-#define CONFIGURATION(upper, lower)                                                                \
-    {                                                                                              \
-        .palette = 1,                                                                              \
-        .row_bytes = {64, 64, (lower) ? 64 : 0, (lower) ? 64 : 0, 64, (lower) ? 64 : 0, 64, 64},   \
-        .rows = {upper, upper, lower, lower, upper, lower, 16, 16},                                \
-    }
+/* Registers 0 and 1 sum the upper rows, 2 and 3 the lower ones; 4 and 5 hold a, 6 and 7 b. Loading
+ * a configuration costs as much as hundreds of products, so it is done once for many tiles. */
+void ql_amx_prepare(int64_t rows) {
+    const uint8_t upper = (uint8_t)(rows < 16 ? rows : 16), lower = (uint8_t)(rows - upper);
+    const uint16_t lower_bytes = lower ? 64 : 0;
+    const configuration shape = {
+        .palette = 1,
+        .row_bytes = {64, 64, lower_bytes, lower_bytes, 64, lower_bytes, 64, 64},
+        .rows = {upper, upper, lower, lower, upper, lower, 16, 16},
+    };
+    /* GCC's intrinsic says that it reads 8 bytes of the 64: without this, the rest is not written. */
+    __asm__ volatile("" ::"r"(&shape) : "memory");
+    _tile_loadconfig(&shape);
+}
 
-QL_INLINE void tile(const configuration *shape, const int lower, const int strips, int64_t groups,
-                    const char *a, int64_t a_stride, const int8_t *b, int64_t b_stride,
-                    const int32_t *init, int32_t *c) {
+QL_INLINE void tile(const int lower, const int strips, int64_t groups, const char *a,
+                    int64_t a_stride, const int8_t *b, int64_t b_stride, const int32_t *init,
+                    int32_t *c) {
     enum { STRIDE = QL_TILE_COLUMNS * sizeof(int32_t) };
     const char *a_lower = a + 16 * a_stride;
-    _tile_loadconfig(shape);
     /* A stride of 0 reads the one row of init into every row. */
     _tile_loadd(0, init, 0);
     if (strips == 2)
@@ -69,47 +75,17 @@ QL_INLINE void tile(const configuration *shape, const int lower, const int strip
         _tile_stored(3, c + 16 * QL_TILE_COLUMNS + 16, STRIDE);
 }
 
-#define DEFINE_TILE(all, upper, lower, strips)                                                     \
-    void ql_amx_tile_##all##x##strips(int64_t groups, const void *a, int64_t a_stride,             \
-                                      const int8_t *b, int64_t b_stride, const int32_t *init,      \
-                                      int32_t *c) {                                                \
-        static const configuration shape = CONFIGURATION(upper, lower);                            \
-        tile(&shape, lower, strips, groups, a, a_stride, b, b_stride, init, c);                    \
+#define DEFINE_TILE(name, lower, strips)                                                           \
+    void ql_amx_tile_##name##_x##strips(int64_t groups, const void *a, int64_t a_stride,           \
+                                        const int8_t *b, int64_t b_stride, const int32_t *init,    \
+                                        int32_t *c) {                                              \
+        tile(lower, strips, groups, a, a_stride, b, b_stride, init, c);                            \
     }
-#define DEFINE_TILES(all, upper, lower)                                                            \
-    DEFINE_TILE(all, upper, lower, 1)                                                              \
-    DEFINE_TILE(all, upper, lower, 2)
 
-DEFINE_TILES(3, 3, 0)
-DEFINE_TILES(4, 4, 0)
-DEFINE_TILES(5, 5, 0)
-DEFINE_TILES(6, 6, 0)
-DEFINE_TILES(7, 7, 0)
-DEFINE_TILES(8, 8, 0)
-DEFINE_TILES(9, 9, 0)
-DEFINE_TILES(10, 10, 0)
-DEFINE_TILES(11, 11, 0)
-DEFINE_TILES(12, 12, 0)
-DEFINE_TILES(13, 13, 0)
-DEFINE_TILES(14, 14, 0)
-DEFINE_TILES(15, 15, 0)
-DEFINE_TILES(16, 16, 0)
-DEFINE_TILES(17, 16, 1)
-DEFINE_TILES(18, 16, 2)
-DEFINE_TILES(19, 16, 3)
-DEFINE_TILES(20, 16, 4)
-DEFINE_TILES(21, 16, 5)
-DEFINE_TILES(22, 16, 6)
-DEFINE_TILES(23, 16, 7)
-DEFINE_TILES(24, 16, 8)
-DEFINE_TILES(25, 16, 9)
-DEFINE_TILES(26, 16, 10)
-DEFINE_TILES(27, 16, 11)
-DEFINE_TILES(28, 16, 12)
-DEFINE_TILES(29, 16, 13)
-DEFINE_TILES(30, 16, 14)
-DEFINE_TILES(31, 16, 15)
-DEFINE_TILES(32, 16, 16)
+DEFINE_TILE(half, 0, 1)
+DEFINE_TILE(half, 0, 2)
+DEFINE_TILE(whole, 1, 1)
+DEFINE_TILE(whole, 1, 2)
 
 /* Back to the state that is cheap to switch between threads. */
 void ql_amx_release(void) {
