@@ -33,7 +33,8 @@ void ql_amx_prepare(int64_t rows) {
         .row_bytes = {64, 64, lower_bytes, lower_bytes, 64, lower_bytes, 64, 64},
         .rows = {upper, upper, lower, lower, upper, lower, 16, 16},
     };
-    /* GCC's intrinsic says that it reads 8 bytes of the 64: without this, the rest is not written. */
+    /* GCC's intrinsic says that it reads 8 bytes of the 64: without this, the rest is not written.
+     */
     __asm__ volatile("" ::"r"(&shape) : "memory");
     _tile_loadconfig(&shape);
 }
