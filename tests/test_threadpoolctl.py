@@ -13,9 +13,7 @@ threadpoolctl = pytest.importorskip("threadpoolctl", reason="limits the threads 
 
 
 def entry() -> dict[str, object]:
-    (found,) = (
-        info for info in threadpoolctl.threadpool_info() if info["user_api"] == "quantlib"
-    )
+    (found,) = (info for info in threadpoolctl.threadpool_info() if info["user_api"] == "quantlib")
     return found
 
 
