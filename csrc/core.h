@@ -20,7 +20,10 @@ enum {
     QL_TILE_STRIPS = 2,   /* the most strips that a tile may have */
     QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
     QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
-    QL_ALIGNMENT = 64
+    QL_ALIGNMENT = 64,
+    QL_BINS_LOG2 = 12,
+    QL_TABLES = 4, /* histograms that neighbouring values are counted in */
+    QL_LANES = 8   /* sums that neighbouring values are added to */
 };
 
 /* --- kernels ---------------------------------------------------------------------------------
@@ -35,6 +38,19 @@ typedef void ql_dequantize_run(const void *codes, void *x, int64_t count, const 
                                const int32_t *zero_point, int step);
 /* Narrows or widens *lo and *hi (step 0) or lo[i] and hi[i] (step 1); NaN sticks. */
 typedef void ql_min_max_run(const void *x, int64_t count, void *lo, void *hi, int step);
+
+/* Counts finite values, trunc(|x| * factor) bins from the middle of `tables`, which is
+ * [QL_TABLES][2 * QL_BINS]; zeros are counted to the right of the middle, and returned. Sets
+ * *between if an |x| is no multiple of `width`. `factor` and `width` are reciprocal powers of
+ * two. */
+typedef int64_t ql_histogram_run(const void *x, int64_t count, double factor, double width,
+                                 uint32_t *tables, int *between);
+/* Writes, for each lane, the exact sum of x, and that of x * x as two terms, [3][QL_LANES]; leaves
+ * out the values with 0 < |x| < least, and returns how many they are. Exact for up to
+ * QL_LANES << 11 values below 2**E, with least = 2**(E - 19), but at least the smallest float, and
+ * magic = 1.5 * 2**(2 * E + 10). */
+typedef int64_t ql_moments_run(const float *x, int64_t count, float least, double magic,
+                               double *sums);
 
 /* Sums of a tile: c[i][j] = init[j] + sum over k of a[i][k] * b[k][j], modulo 2**32.
  * a: rows of loaded elements, `a_stride` bytes apart. b: the first strip, the second `b_stride`
@@ -81,6 +97,8 @@ typedef struct ql_kernels {
     ql_dequantize_run *dequantize[2][5];
     ql_quantize_run *fake_quantize[2];
     ql_min_max_run *min_max[2];
+    ql_histogram_run *histogram[2];
+    ql_moments_run *moments; /* of float32 */
 
     int dot;          /* products that one group sums */
     int group_step;   /* groups come in multiples of this */

@@ -59,6 +59,31 @@ int ql_requantize(const int32_t *acc, void *y, const float *multiplier, int32_t 
                   int32_t lower, int32_t upper, int kind, int64_t outer, int64_t length,
                   int64_t inner);
 
+/* --- summaries (summary.c) ------------------------------------------------------------------ */
+
+/* Bins on each side of 0; digits of 32 bits in the sum of any number of doubles, in units of
+ * 2**-1074, and in the sum of their squares, in units of 2**-2148. */
+enum { QL_BINS = 4096, QL_SUM_DIGITS = 68, QL_SQUARES_DIGITS = 134 };
+
+/* For each row: [2 * QL_BINS] counts of the bins from left to right, their width as a power of two,
+ * whether every value lies on an edge of a bin, how many are 0, how many not finite, the extremes
+ * of those that are, and digits, lowest first, in two's complement. */
+typedef struct ql_summaries {
+    int64_t *counts;
+    int32_t *exponent;
+    uint8_t *exact;
+    int64_t *zeros;
+    int64_t *nonfinite;
+    double *minimum;
+    double *maximum;
+    uint32_t *sum;
+    uint32_t *squares;
+} ql_summaries;
+
+/* Fills `to` from rows of float32 or float64. */
+int ql_summarize(const void *x, int real_type, int64_t rows, int64_t columns,
+                 const ql_summaries *to);
+
 /* --- matrix products (pack.c, product.c, matmul.c) ---------------------------------------- */
 
 /* A right operand, packed for the instruction set that was current, with its zero points. */

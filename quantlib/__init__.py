@@ -20,6 +20,7 @@ from quantlib.ops import (
     quantize,
     quantize_linear,
     requantize,
+    summarize,
 )
 from quantlib.params import QType, QuantParams
 
@@ -47,6 +48,7 @@ __all__ = [
     "reference",
     "requantize",
     "set_num_threads",
+    "summarize",
 ]
 
 _documentation.share_documentation()

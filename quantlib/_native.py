@@ -15,6 +15,7 @@ from quantlib._arguments.affine import Granularity
 from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import ConvShape
 from quantlib._arguments.output import Output
+from quantlib._arguments.summary import Summary
 from quantlib._environment import refuse
 
 try:
@@ -51,6 +52,17 @@ def _check(status: int) -> None:
         raise OverflowError("an accumulator does not fit int32")
 
 
+_SUMMARY_TYPES = {
+    name: ffi.typeof(ctype + "[]")
+    for ctype, names in {
+        "int64_t": ("counts", "zeros", "nonfinite"),
+        "int32_t": ("exponent",),
+        "uint8_t": ("exact",),
+        "double": ("minimum", "maximum"),
+        "uint32_t": ("sum", "squares"),
+    }.items()
+    for name in names
+}
 _CHARS, _INT32S, _FLOATS = (ffi.typeof(name) for name in ("char[]", "int32_t[]", "float[]"))
 
 
@@ -210,6 +222,15 @@ def min_max(x: Array, lo: Array, hi: Array, groups: Granularity) -> None:
     _check(
         lib.ql_min_max(_pointer(x), _TYPES[x.dtype], _pointer(lo), _pointer(hi), *_extents(groups))
     )
+
+
+def summarize(rows: Array, to: Summary) -> None:
+    """Fill `to` from `rows`, 2-D of float32 or float64."""
+    fields = {
+        name: ffi.from_buffer(_SUMMARY_TYPES[name], array) for name, array in to._asdict().items()
+    }
+    summaries = ffi.new("ql_summaries *", fields)
+    _check(lib.ql_summarize(_pointer(rows), _TYPES[rows.dtype], *rows.shape, summaries))
 
 
 def requantize(acc: Array, y: Array, output: Output, groups: Granularity) -> None:

@@ -17,6 +17,9 @@ class _Lib(Protocol):
     QL_PER_TENSOR: int
     QL_PER_CHANNEL: int
     QL_BLOCKED: int
+    QL_BINS: int
+    QL_SUM_DIGITS: int
+    QL_SQUARES_DIGITS: int
 
     ql_isa_count: Callable[[], int]
     ql_isa_name: Callable[[int], Any]
@@ -30,6 +33,7 @@ class _Lib(Protocol):
     ql_fake_quantize: Callable[..., int]
     ql_min_max: Callable[..., int]
     ql_requantize: Callable[..., int]
+    ql_summarize: Callable[..., int]
     ql_matrix_pack: Callable[..., Any]
     ql_matrix_free: Callable[[Any], None]
     ql_matrix_size: Callable[[Any], int]

@@ -17,6 +17,7 @@ from quantlib.ops.affine import (
 from quantlib.ops.conv import QLinearConv, conv_integer, qlinear_conv
 from quantlib.ops.matmul import MatMulInteger, QLinearMatMul, matmul_integer, qlinear_matmul
 from quantlib.ops.requantize import requantize
+from quantlib.ops.summary import summarize
 
 __all__ = [
     "MatMulInteger",
@@ -35,4 +36,5 @@ __all__ = [
     "quantize",
     "quantize_linear",
     "requantize",
+    "summarize",
 ]

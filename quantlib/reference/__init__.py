@@ -23,6 +23,7 @@ from quantlib.reference.matmul import (
     qlinear_matmul,
 )
 from quantlib.reference.requantize import requantize
+from quantlib.reference.summary import summarize
 
 __all__ = [
     "MatMulInteger",
@@ -41,4 +42,5 @@ __all__ = [
     "quantize",
     "quantize_linear",
     "requantize",
+    "summarize",
 ]

@@ -12,6 +12,9 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->dequantize[QL_FLOAT32][0] = ql_avx2_dequantize_int8_float;
     kernels->dequantize[QL_FLOAT32][1] = ql_avx2_dequantize_uint8_float;
     kernels->min_max[QL_FLOAT32] = ql_avx2_min_max_float;
+    kernels->histogram[QL_FLOAT32] = ql_avx2_histogram_float;
+    kernels->histogram[QL_FLOAT64] = ql_avx2_histogram_double;
+    kernels->moments = ql_avx2_moments;
 
     kernels->dot = 2;
     kernels->element_size = 2;

@@ -18,6 +18,9 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->dequantize[QL_FLOAT32][0] = ql_avx512vnni_dequantize_int8_float;
     kernels->dequantize[QL_FLOAT32][1] = ql_avx512vnni_dequantize_uint8_float;
     kernels->min_max[QL_FLOAT32] = ql_avx512vnni_min_max_float;
+    kernels->histogram[QL_FLOAT32] = ql_avx512vnni_histogram_float;
+    kernels->histogram[QL_FLOAT64] = ql_avx512vnni_histogram_double;
+    kernels->moments = ql_avx512vnni_moments;
 
     kernels->dot = 4;
     kernels->element_size = 1;
