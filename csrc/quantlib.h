@@ -7,7 +7,7 @@
  */
 
 /* What a function returns. */
-enum { QL_OK = 0, QL_NO_MEMORY = 1, QL_OVERFLOW = 2 };
+enum { QL_OK = 0, QL_NO_MEMORY = 1, QL_OVERFLOW = 2, QL_NOT_FINITE = 3 };
 
 /* Element types. */
 enum { QL_FLOAT32, QL_FLOAT64, QL_INT8, QL_UINT8, QL_INT16, QL_UINT16, QL_INT32 };
@@ -84,7 +84,7 @@ typedef struct ql_summaries {
 int ql_summarize(const void *x, int real_type, int64_t rows, int64_t columns,
                  const ql_summaries *to);
 
-/* --- matrix products (pack.c, product.c, matmul.c) ---------------------------------------- */
+/* --- matrix products (pack.c, product.c, matmul.c, dynamic.c) ----------------------------- */
 
 /* A right operand, packed for the instruction set that was current, with its zero points. */
 typedef struct ql_matrix ql_matrix;
@@ -121,6 +121,17 @@ typedef struct ql_output {
 int ql_matmul(const ql_matrix *b, const void *a, int64_t rows, int64_t a_stride, int a_signed,
               const int32_t *a_zero_point, int64_t a_zero_point_step, const ql_output *output,
               void *y, int64_t y_stride);
+
+/* Scale and zero point of ONNX's DynamicQuantizeLinear for all rows together, or for each: then
+ * `scale` and `zero_point` have an entry for each row. QL_NOT_FINITE if a holds NaN or infinity. */
+int ql_dynamic_range(const float *a, int64_t rows, int64_t columns, int64_t stride, int per_row,
+                     float *scale, int32_t *zero_point);
+
+/* y = output(the product with a, quantized to uint8 by these parameters) of float32 type, whose
+ * row factors the scales are. */
+int ql_dynamic_matmul(const ql_matrix *b, const float *a, int64_t rows, int64_t a_stride,
+                      const float *a_scale, const int32_t *a_zero_point, int64_t a_step,
+                      const ql_output *output, void *y, int64_t y_stride);
 
 /* --- convolutions (conv.c) ---------------------------------------------------------------- */
 

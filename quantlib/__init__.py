@@ -4,6 +4,7 @@ from quantlib import _documentation, _threadpoolctl, cpu, reference
 from quantlib.calibration import calibrate
 from quantlib.cpu import get_num_threads, set_num_threads
 from quantlib.ops import (
+    DynamicQuantizeMatMul,
     MatMulInteger,
     QLinearConv,
     QLinearMatMul,
@@ -12,6 +13,7 @@ from quantlib.ops import (
     dequantize,
     dequantize_linear,
     dynamic_quantize_linear,
+    dynamic_quantize_matmul,
     fake_quantize,
     matmul_integer,
     min_max,
@@ -25,6 +27,7 @@ from quantlib.ops import (
 from quantlib.params import QType, QuantParams
 
 __all__ = [
+    "DynamicQuantizeMatMul",
     "MatMulInteger",
     "QLinearConv",
     "QLinearMatMul",
@@ -37,6 +40,7 @@ __all__ = [
     "dequantize",
     "dequantize_linear",
     "dynamic_quantize_linear",
+    "dynamic_quantize_matmul",
     "fake_quantize",
     "get_num_threads",
     "matmul_integer",

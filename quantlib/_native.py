@@ -296,6 +296,23 @@ class Stage:
         return ffi.from_buffer(ctype, kept)
 
 
+def dynamic_range(a: Array, scale: Array, zero_point: Array) -> bool:
+    """Fill `scale` and `zero_point`, of one entry or one for each row of `a`, float32 of shape
+    (M, K) with contiguous rows; False if it holds NaN or an infinity."""
+    status = lib.ql_dynamic_range(
+        ffi.cast("float *", a.ctypes.data),
+        *a.shape,
+        a.strides[0] // a.itemsize,
+        scale.ndim > 0,
+        ffi.from_buffer(_FLOATS, scale),
+        _int32(zero_point),
+    )
+    if status == lib.QL_NOT_FINITE:
+        return False
+    _check(status)
+    return True
+
+
 class Matrix:
     """A right operand of shape (K, N), packed for the instruction set in use."""
 
@@ -329,6 +346,26 @@ class Matrix:
                 a.dtype == np.int8,
                 _int32(zero_point),
                 int(zero_point.ndim > 0),
+                stage.struct,
+                _pointer(y),
+                self.n,
+            )
+        )
+
+    def multiply_reals(
+        self, a: Array, scale: Array, zero_point: Array, stage: Stage, y: Array
+    ) -> None:
+        """Fill `y`, contiguous (M, N), from float32 `a`, (M, K) with contiguous rows, quantized by
+        `scale` and `zero_point`, scalars or of M entries, on the way."""
+        _check(
+            lib.ql_dynamic_matmul(
+                self._packed,
+                ffi.cast("float *", a.ctypes.data),
+                a.shape[0],
+                a.strides[0] // a.itemsize,
+                ffi.from_buffer(_FLOATS, scale),
+                _int32(zero_point),
+                int(scale.ndim > 0),
                 stage.struct,
                 _pointer(y),
                 self.n,

@@ -7,6 +7,7 @@ class _Lib(Protocol):
     QL_OK: int
     QL_NO_MEMORY: int
     QL_OVERFLOW: int
+    QL_NOT_FINITE: int
     QL_FLOAT32: int
     QL_FLOAT64: int
     QL_INT8: int
@@ -38,6 +39,8 @@ class _Lib(Protocol):
     ql_matrix_free: Callable[[Any], None]
     ql_matrix_size: Callable[[Any], int]
     ql_matmul: Callable[..., int]
+    ql_dynamic_range: Callable[..., int]
+    ql_dynamic_matmul: Callable[..., int]
     ql_filter_pack: Callable[..., Any]
     ql_filter_free: Callable[[Any], None]
     ql_filter_size: Callable[[Any], int]

@@ -133,6 +133,12 @@ def _prepared_quantized_product(draw: Any, scale: int) -> Job:
     return _job("QLinearMatMul", b, scales, a_scale=0.1, y_scale=y_scale, then=(a,))
 
 
+def _dynamic_product(draw: Any, scale: int) -> Job:
+    b = _operands(draw, scale)[1]
+    a = draw.normal(size=(*_extents(draw, 1, scale), len(b))).astype(np.float32)
+    return _job("DynamicQuantizeMatMul", b, 0.02, per_row=bool(draw.integers(2)), then=(a,))
+
+
 def _layer(draw: Any, scale: int) -> tuple[Array, Array, dict[str, Any]]:
     """An image, weights and a geometry, depthwise every third time."""
     channels, height, width, outputs = (draw.integers(1, 9, 4) * (4 if scale > 1 else 1)).tolist()
@@ -212,6 +218,7 @@ KINDS = (
     _prepared_integer_product,
     _quantized_product,
     _prepared_quantized_product,
+    _dynamic_product,
     _integer_convolution,
     _quantized_convolution,
     _prepared_convolution,

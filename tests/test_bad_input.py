@@ -92,6 +92,15 @@ CALLS: dict[str, Arguments] = {
         "bias": np.int32([1, 2, 3, 4]),
         "activation": "relu",
     },
+    "dynamic_quantize_matmul": {
+        "a": X,
+        "b": B,
+        "b_scale": 0.25,
+        "b_zero_point": np.int8(-2),
+        "bias": np.float32([1, 2, 3, 4]),
+        "per_row": True,
+        "activation": "relu",
+    },
     "conv_integer": {
         "x": IMAGE,
         "w": WEIGHTS,
@@ -119,6 +128,15 @@ CALLS: dict[str, Arguments] = {
         "activation": "relu",
         "a": A,
     },
+    "DynamicQuantizeMatMul": {
+        "b": B,
+        "b_scale": 0.25,
+        "b_zero_point": np.int8(-2),
+        "bias": np.float32([1, 2, 3, 4]),
+        "per_row": True,
+        "activation": "relu",
+        "a": X,
+    },
     "QLinearConv": {
         "w": WEIGHTS,
         "w_scale": np.float32([0.25, 0.5]),
@@ -133,6 +151,7 @@ CALLS: dict[str, Arguments] = {
 CALL_ARGUMENTS = {
     "MatMulInteger": ("a", "a_zero_point"),
     "QLinearMatMul": ("a",),
+    "DynamicQuantizeMatMul": ("a",),
     "QLinearConv": ("x",),
 }
 NOT_LIKE_A_DEFINITION = ("QType", "QuantParams", "calibrate", "cpu", "reference")
@@ -236,16 +255,25 @@ for names, argument in (
     ("requantize", "acc"),
     ("matmul_integer qlinear_matmul MatMulInteger QLinearMatMul", "a"),
     ("matmul_integer qlinear_matmul MatMulInteger QLinearMatMul", "b"),
+    ("dynamic_quantize_matmul DynamicQuantizeMatMul", "a"),
+    ("dynamic_quantize_matmul DynamicQuantizeMatMul", "b"),
     ("conv_integer qlinear_conv QLinearConv", "w"),
 ):
     wrong(names, argument, NOT_NUMBERS, TypeError)
 
 PRODUCTS = "matmul_integer qlinear_matmul MatMulInteger QLinearMatMul"
+DYNAMIC = "dynamic_quantize_matmul DynamicQuantizeMatMul"
 CONVOLUTIONS = "conv_integer qlinear_conv QLinearConv"
 FLOATS_AND_WIDE = [np.zeros((2, 3), np.float32), np.zeros((2, 3), np.int16), [[1, 2, 3]]]
 FLOAT8 = [np.zeros((2, 3), ml_dtypes.float8_e4m3fn)]
 wrong(PRODUCTS, "a", FLOATS_AND_WIDE + FLOAT8, TypeError)
-wrong(PRODUCTS, "b", FLOATS_AND_WIDE + FLOAT8, TypeError)
+wrong(f"{PRODUCTS} {DYNAMIC}", "b", FLOATS_AND_WIDE + FLOAT8, TypeError)
+wrong(DYNAMIC, "a", FLOAT8, TypeError)
+wrong(DYNAMIC, "a", [X + math.nan, X - math.inf, X * np.float64(1e300)], ValueError)
+wrong(DYNAMIC, "a", [np.zeros((2, 4)), np.zeros((2, 0)), np.zeros(4), np.zeros(())], ValueError)
+wrong(DYNAMIC, "b", [np.zeros((), np.int8)], ValueError)
+wrong("dynamic_quantize_matmul", "b", [np.zeros((4, 3), np.int8)], ValueError)
+wrong(DYNAMIC, "per_row", [0, 1, None, "row", np.array([True]), object()], TypeError)
 wrong(CONVOLUTIONS, "x", FLOATS_AND_WIDE + FLOAT8, TypeError)
 wrong(CONVOLUTIONS, "w", FLOATS_AND_WIDE + FLOAT8, TypeError)
 wrong("dequantize", "codes", [X, CODES.astype(np.int16), CODES.view(np.uint8), *FLOAT8], TypeError)
@@ -278,7 +306,7 @@ for names, argument in (
     ("dequantize_linear", "x_scale"),
     ("requantize", "multiplier"),
     ("qlinear_matmul QLinearMatMul", "a_scale"),
-    ("qlinear_matmul QLinearMatMul", "b_scale"),
+    (f"qlinear_matmul QLinearMatMul {DYNAMIC}", "b_scale"),
     ("qlinear_matmul QLinearMatMul qlinear_conv QLinearConv", "y_scale"),
     ("qlinear_conv QLinearConv", "x_scale"),
     ("qlinear_conv QLinearConv", "w_scale"),
@@ -293,7 +321,7 @@ for names, argument in (
 for names, argument, far in (
     ("quantize_linear", "y_zero_point", [[256] * 3, [-1] * 3]),
     ("dequantize_linear", "x_zero_point", [[128] * 3, [-129] * 3]),
-    ("matmul_integer qlinear_matmul MatMulInteger QLinearMatMul", "b_zero_point", [128, -129]),
+    (f"{PRODUCTS} {DYNAMIC}", "b_zero_point", [128, -129]),
     ("matmul_integer qlinear_matmul MatMulInteger", "a_zero_point", [256, -1]),
     ("conv_integer qlinear_conv QLinearConv", "w_zero_point", [128, -129]),
     ("conv_integer qlinear_conv", "x_zero_point", [256, -1]),
@@ -317,6 +345,10 @@ for names, argument, shape in (
     wrong(names, argument, [wide, [wide] * shape[0], -wide - 1], ValueError)
     wrong(names, argument, ["1", 1.5, object(), [[1], [1, 2]], np.zeros(shape), 2**70], TypeError)
     wrong(names, argument, [np.zeros(shape, np.int64), np.zeros(shape, np.int8)], TypeError)
+wrong(DYNAMIC, "bias", [np.zeros(n) for n in (0, 1, 3, 5)] + [np.zeros((4, 1))], ValueError)
+wrong(DYNAMIC, "bias", [math.nan, [math.inf] * 4, 1e39], ValueError)
+wrong(DYNAMIC, "bias", ["1", object(), [[1], [1, 2]], np.zeros(4, np.int32), 2**70], TypeError)
+for names in (f"qlinear_matmul QLinearMatMul {DYNAMIC}", "qlinear_conv QLinearConv"):
     wrong(names, "activation", ["gelu", "", (1.0, 0.0), (math.nan, 1.0), (0, math.nan)], ValueError)
     wrong(names, "activation", [1, 1.0, (0.0,), (0, 1, 2), object(), (None, 1), b"relu"], TypeError)
     wrong(names, "activation", [np.ones((2, 2)), ("a", "b"), (10**400, 1)], TypeError)

@@ -195,6 +195,9 @@ def products(random: Any) -> None:
         if turn % 4 == 0:
             stage["bias"] = random.uniform(-99, 99, n).astype(np.float32)
         check("QLinearMatMul", {"b": b, **stage}, {"a": a})
+        real = random.normal(0, 1, (m, k)).astype((np.float32, np.float64)[turn // 5 % 2])
+        dynamic = {"b": b, "b_scale": stage["b_scale"], "b_zero_point": zb, "per_row": turn % 3 > 0}
+        check("DynamicQuantizeMatMul", dynamic, {"a": real})
         per_row = {"a_scale": np.full(m, 0.1, np.float32), "y_zero_point": None}
         check("qlinear_matmul", {"a": a, "b": b, **stage, **per_row})
 

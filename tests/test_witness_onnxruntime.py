@@ -22,11 +22,15 @@ Array = np.ndarray[Any, Any]
 SATURATES = "avx512vnni" not in ql.cpu.available_isas()
 
 
-def run(operator: str, inputs: dict[str, Array], outputs: int = 1, **attributes: Any) -> Any:
-    """What ONNX Runtime computes for one node."""
+def run(
+    operator: str, inputs: dict[str, Array], outputs: int = 1, domain: str = "", **attributes: Any
+) -> Any:
+    """What ONNX Runtime computes for one node; inputs without a name's array are left out."""
+    names_in = [name if array is not None else "" for name, array in inputs.items()]
+    inputs = {name: array for name, array in inputs.items() if array is not None}
     names = [f"y{index}" for index in range(outputs)]
     types = onnx.helper.np_dtype_to_tensor_dtype
-    node = onnx.helper.make_node(operator, list(inputs), names, **attributes)
+    node = onnx.helper.make_node(operator, names_in, names, domain=domain, **attributes)
     graph = onnx.helper.make_graph(
         [node],
         operator,
@@ -36,7 +40,7 @@ def run(operator: str, inputs: dict[str, Array], outputs: int = 1, **attributes:
         ],
         [onnx.helper.make_empty_tensor_value_info(name) for name in names],
     )
-    opset = [onnx.helper.make_opsetid("", 21)]
+    opset = [onnx.helper.make_opsetid("", 21), onnx.helper.make_opsetid("com.microsoft", 1)]
     model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -176,6 +180,49 @@ def test_qlinear_matmul(
         result = ql.qlinear_matmul(*inputs.values())
         same_bits(result, run("QLinearMatMul", inputs))
         spread(result)
+
+
+REAL_SHAPES = [(1, 1, 1), (1, 64, 33), (7, 64, 33), (13, 129, 48), (64, 7, 5), (40, 300, 70)]
+
+
+@pytest.mark.parametrize("right", [np.uint8, np.int8])
+@pytest.mark.parametrize(("m", "k", "n"), REAL_SHAPES)
+@pytest.mark.parametrize("biased", [False, True])
+def test_dynamic_quantize_matmul(m: int, k: int, n: int, right: Any, biased: bool) -> None:
+    random = np.random.default_rng(m + k)
+    for batch, per_column in (((), False), ((), True), ((2, 3), False)):
+        columns = (n,) if per_column else ()
+        inputs = {
+            "a": random.normal(0.3, 2, (*batch, m, k)).astype(np.float32),
+            "b": codes(random, (k, n), right, weights=True),
+            "sb": np.asarray(random.uniform(0.01, 0.03, columns), np.float32),
+            "zb": np.asarray(codes(random, columns, right) // 2, right),
+            "bias": random.normal(0, 1, n).astype(np.float32) if biased else None,
+        }
+        result = ql.dynamic_quantize_matmul(*list(inputs.values())[:4], bias=inputs["bias"])
+        same_bits(result, run("DynamicQuantizeMatMul", inputs, domain="com.microsoft"))
+
+
+@pytest.mark.parametrize(("left", "right"), PRODUCT_TYPES[:2] + PRODUCT_TYPES[3:])
+@pytest.mark.parametrize(("m", "k", "n"), REAL_SHAPES)
+@pytest.mark.parametrize("biased", [False, True])
+def test_matmul_integer_to_float(
+    m: int, k: int, n: int, left: Any, right: Any, biased: bool
+) -> None:
+    """All but int8 times uint8, which ONNX Runtime does not have."""
+    random = np.random.default_rng(m + k)
+    inputs = {
+        "a": codes(random, (m, k), left),
+        "b": codes(random, (k, n), right, weights=True),
+        "sa": np.asarray(np.float32(0.013)),
+        "sb": random.uniform(0.01, 0.03, n).astype(np.float32),
+        "za": codes(random, (), left),
+        "zb": np.asarray(codes(random, (n,), right) // 2, right),
+        "bias": random.normal(0, 30, n).astype(np.float32) if biased else None,
+    }
+    a, b, sa, sb, za, zb, bias = inputs.values()
+    result = ql.qlinear_matmul(a, sa, za, b, sb, zb, None, None, bias=bias)
+    same_bits(result, run("MatMulIntegerToFloat", inputs, domain="com.microsoft"))
 
 
 # --- convolutions -------------------------------------------------------------------------------

@@ -273,24 +273,27 @@ def require_nonempty(x: Array) -> None:
         raise ValueError(f"x has shape {x.shape}: it holds no element to take the range of")
 
 
-def require_finite(lo: Any, hi: Any) -> None:
+def require_finite(lo: Any, hi: Any, name: str = "x") -> None:
     """Raise if the ends of the data are not finite."""
-    if not np.isfinite(lo) or not np.isfinite(hi):
-        raise ValueError("x must be finite in float32; it holds NaN or infinity")
+    if not (np.all(np.isfinite(lo)) and np.all(np.isfinite(hi))):
+        raise not_finite(name)
 
 
-def dynamic_range(lo: Any, hi: Any) -> tuple[np.float32, np.uint8]:
-    """Scale and zero point of ONNX's DynamicQuantizeLinear for data from `lo` to `hi`.
+def not_finite(name: str) -> ValueError:
+    return ValueError(f"{name} must be finite in float32; it holds NaN or infinity")
+
+
+def dynamic_range(lo: Any, hi: Any) -> tuple[Array, Array]:
+    """Scales and zero points of ONNX's DynamicQuantizeLinear for data from `lo` to `hi`.
 
     Float32 throughout, as the specification computes; a range that float32 cannot subtract is
     divided first, one so small that its scale would be subnormal gets 2**-126, and one of zeros 1.
     """
-    low, high = np.float32(min(lo, 0)), np.float32(max(hi, 0))
-    if low == high:
-        return np.float32(1), np.uint8(0)
+    low = np.minimum(lo, 0, dtype=np.float32)
+    high = np.maximum(hi, 0, dtype=np.float32)
     with np.errstate(over="ignore", under="ignore"):
         scale = (high - low) / np.float32(255)
-        if not np.isfinite(scale):
-            scale = np.float32(float(high) / 255 - float(low) / 255)
-    scale = max(scale, np.finfo(np.float32).tiny)
-    return scale, np.uint8(np.clip(np.rint(-low / scale), 0, 255))
+        divided_first = high.astype(np.float64) / 255 - low.astype(np.float64) / 255
+    scale = np.where(np.isfinite(scale), scale, divided_first.astype(np.float32))
+    scale = np.where(low == high, np.float32(1), np.maximum(scale, np.finfo(np.float32).tiny))
+    return scale, np.asarray(np.clip(np.rint(-low / scale), 0, 255).astype(np.uint8))

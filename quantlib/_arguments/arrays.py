@@ -31,6 +31,18 @@ def as_real(value: Any, name: str) -> Array:
     raise TypeError(f"{name} must be float16, float32 or float64, not {array.dtype}")
 
 
+def as_float32(value: Any, name: str) -> Array:
+    """`value` as float32; what is beyond its range becomes infinite."""
+    with np.errstate(over="ignore"):
+        return as_real(value, name).astype(np.float32, copy=False)
+
+
+def as_flag(value: Any, name: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be a bool, not {type(value).__name__}")
+    return bool(value)
+
+
 def as_bytes(value: Any, name: str) -> Array:
     """`value` as an int8 or uint8 array."""
     array = as_array(value, name)

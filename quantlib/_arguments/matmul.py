@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from quantlib._arguments.arrays import (
+    FLOAT32,
     Array,
     as_byte_zero_point,
     byte_type,
     per_tensor,
     with_dtype_of,
 )
-from quantlib._arguments.output import Output, as_bias, output_of
+from quantlib._arguments.output import (
+    Output,
+    as_bias,
+    as_real_bias,
+    check_multiplier,
+    output_of,
+)
 from quantlib.params import as_array, as_scale
 
 
@@ -85,6 +93,28 @@ def no_rows(b: Array, a_zero_point: Any) -> Array:
         raise ValueError("b is a scalar; a matrix product needs 1 dimension or more")
     dtype = byte_type(a_zero_point, "a_zero_point")
     return np.zeros((0, b.shape[-2] if b.ndim > 1 else b.shape[0]), dtype)
+
+
+def dynamic_matmul_output(
+    a: Array, b: Array, b_scale: Any, b_zero_point: Any, bias: Any, activation: Any
+) -> tuple[Array, Output]:
+    """The zero point of `b`, and the output stage of ``dynamic_quantize_matmul`` before the scale
+    of `a`, which becomes its row factor, is known."""
+    check_product(a.shape, b.shape)
+    zero_point = as_byte_zero_point(b_zero_point, "b_zero_point", b.dtype, "b")
+    zero_point = per_column(zero_point, "b_zero_point", b.shape)
+    columns = per_column(as_scale(b_scale, "b_scale"), "b_scale", b.shape)
+    real = as_real_bias(bias, "bias", b.shape[-1] if b.ndim > 1 else 1)
+    one = np.ones((), np.float32)
+    output = output_of(one, columns, None, None, activation, real, FLOAT32, "b_scale")
+    return zero_point, output
+
+
+def with_scale(output: Output, a_scale: Array) -> Output:
+    """`output` for an operand whose scale has become known; ValueError if the product of the
+    scales overflows."""
+    check_multiplier(a_scale, output.column_factor, None, "the scale of a, times b_scale,")
+    return replace(output, row_factor=a_scale)
 
 
 def qlinear_matmul_output(

@@ -86,7 +86,7 @@ def output_of(
     with np.errstate(over="ignore", under="ignore"):
         rows, columns = row_scale.astype(np.float32), column_scale.astype(np.float32)
         divisor = None if y_scale is None else y_scale.astype(np.float32)
-    _check_multiplier(rows, columns, divisor, names)
+    check_multiplier(rows, columns, divisor, names)
     if divisor is None:
         if y_zero_point is not None:
             raise ValueError("y_zero_point is given without y_scale; float32 output has neither")
@@ -112,7 +112,7 @@ def output_of(
     return Output(dtype, rows, columns, divisor, zero_point, *codes)
 
 
-def _check_multiplier(rows: Reals, columns: Reals, divisor: Reals | None, names: str) -> None:
+def check_multiplier(rows: Reals, columns: Reals, divisor: Reals | None, names: str) -> None:
     """Raise if a multiplier overflows. The largest column of each row shows it: multipliers of
     all rows and columns would be a matrix as large as the result."""
     largest = columns.max(axis=-1, keepdims=True, initial=0) if columns.ndim else columns
@@ -139,7 +139,12 @@ def as_bias(
     if array.shape not in ((), (columns,)):
         raise ValueError(f"{name} has shape {array.shape}; it must be a scalar or ({columns},)")
     if array.dtype.kind == "f":
-        return None, np.broadcast_to(_as_real_bias(array, name, to_real), (columns,))
+        if not to_real:
+            raise TypeError(
+                f"{name} must be int32 where results are quantized, not {array.dtype}: a float32 "
+                "bias is added to float32 results, which a y_scale of None gives"
+            )
+        return None, as_real_bias(bias, name, columns)
     return np.broadcast_to(_as_int32_bias(bias, array, name), (columns,)), None
 
 
@@ -153,17 +158,20 @@ def _as_int32_bias(bias: Any, array: Array, name: str) -> npt.NDArray[np.int32]:
     return array.astype(np.int32)
 
 
-def _as_real_bias(array: Array, name: str, to_real: bool) -> Reals:
-    if not to_real:
-        raise TypeError(
-            f"{name} must be int32 where results are quantized, not {array.dtype}: a float32 bias "
-            "is added to float32 results, which a y_scale of None gives"
-        )
+def as_real_bias(bias: Any, name: str, columns: int) -> Reals | None:
+    """`bias` as float32 of shape ``(columns,)``; a scalar is used for every column."""
+    if bias is None:
+        return None
+    array = as_array(bias, name)
+    if array.dtype.kind != "f" and (has_dtype(bias) or array.dtype.kind not in "iu"):
+        raise TypeError(f"{name} must be float32, not {array.dtype}")
+    if array.shape not in ((), (columns,)):
+        raise ValueError(f"{name} has shape {array.shape}; it must be a scalar or ({columns},)")
     with np.errstate(over="ignore"):
-        real: Reals = array.astype(np.float32)
+        real = array.astype(np.float32)
     if not np.all(np.isfinite(real)):
         raise ValueError(f"{name} must be finite; it holds {real[~np.isfinite(real)].flat[0]}")
-    return real
+    return np.broadcast_to(real, (columns,))
 
 
 def requantize_arguments(

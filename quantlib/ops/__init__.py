@@ -15,11 +15,19 @@ from quantlib.ops.affine import (
     quantize_linear,
 )
 from quantlib.ops.conv import QLinearConv, conv_integer, qlinear_conv
-from quantlib.ops.matmul import MatMulInteger, QLinearMatMul, matmul_integer, qlinear_matmul
+from quantlib.ops.matmul import (
+    DynamicQuantizeMatMul,
+    MatMulInteger,
+    QLinearMatMul,
+    dynamic_quantize_matmul,
+    matmul_integer,
+    qlinear_matmul,
+)
 from quantlib.ops.requantize import requantize
 from quantlib.ops.summary import summarize
 
 __all__ = [
+    "DynamicQuantizeMatMul",
     "MatMulInteger",
     "QLinearConv",
     "QLinearMatMul",
@@ -28,6 +36,7 @@ __all__ = [
     "dequantize",
     "dequantize_linear",
     "dynamic_quantize_linear",
+    "dynamic_quantize_matmul",
     "fake_quantize",
     "matmul_integer",
     "min_max",

@@ -8,7 +8,6 @@ import numpy.typing as npt
 from quantlib import _native
 from quantlib._arguments.affine import (
     AffineArguments,
-    Granularity,
     clip_arguments,
     dequantize_arguments,
     dequantize_linear_arguments,
@@ -104,14 +103,8 @@ def dynamic_quantize_linear(x: npt.ArrayLike) -> tuple[Array, Array, Array]:
     require_finite(*ends)
     scale, zero_point = dynamic_range(*ends)
     codes = np.empty(data.shape, np.uint8)
-    _quantize_into(codes, data, np.asarray(scale), np.asarray(zero_point, np.int32), groups)
-    return codes, np.asarray(scale), np.asarray(zero_point)
-
-
-def _quantize_into(
-    codes: Array, data: Array, scale: Array, zero_point: Array, groups: Granularity
-) -> None:
-    _native.quantize(data, codes, scale, zero_point, QType(codes.dtype.name), groups)
+    _native.quantize(data, codes, scale, zero_point.astype(np.int32), QType("uint8"), groups)
+    return codes, scale, zero_point
 
 
 def _in_working_precision(call: AffineArguments) -> tuple[Array, Array, Array]:

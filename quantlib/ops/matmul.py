@@ -11,14 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib import _native
-from quantlib._arguments.arrays import Array, as_byte_zero_point, as_bytes
+from quantlib._arguments.affine import not_finite
+from quantlib._arguments.arrays import Array, as_byte_zero_point, as_bytes, as_flag, as_float32
 from quantlib._arguments.matmul import (
     check_product,
     check_scalars,
+    dynamic_matmul_output,
     matmul_zero_points,
     no_rows,
     per_row,
     qlinear_matmul_output,
+    with_scale,
 )
 from quantlib._arguments.output import Activation, Output
 from quantlib.ops._results import room, settle
@@ -64,6 +67,23 @@ def qlinear_matmul(
     )
     packed = _Right(right, zb)
     return packed.multiply(left, za, _Finish(output, offset, packed.n), out)
+
+
+def dynamic_quantize_matmul(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    b_scale: npt.ArrayLike,
+    b_zero_point: npt.ArrayLike | None = None,
+    *,
+    bias: npt.ArrayLike | None = None,
+    per_row: bool = False,
+    activation: Activation = None,
+    out: Array | None = None,
+) -> Array:
+    left, right, by_row = as_float32(a, "a"), as_bytes(b, "b"), as_flag(per_row, "per_row")
+    zb, output = dynamic_matmul_output(left, right, b_scale, b_zero_point, bias, activation)
+    packed = _Right(right, zb)
+    return packed.multiply_reals(left, by_row, _Finish(output, None, packed.n), out)
 
 
 class MatMulInteger:
@@ -135,6 +155,31 @@ class QLinearMatMul:
         return entry
 
 
+class DynamicQuantizeMatMul:
+    def __init__(
+        self,
+        b: npt.ArrayLike,
+        b_scale: npt.ArrayLike,
+        b_zero_point: npt.ArrayLike | None = None,
+        *,
+        bias: npt.ArrayLike | None = None,
+        per_row: bool = False,
+        activation: Activation = None,
+    ) -> None:
+        right = as_bytes(b, "b")
+        self._by_row = as_flag(per_row, "per_row")
+        zb, output = dynamic_matmul_output(
+            no_rows(right, None), right, b_scale, b_zero_point, bias, activation
+        )
+        self._right = _Right(right, zb)
+        self._finish = _Finish(output, None, self._right.n)
+
+    def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        left = as_float32(a, "a")
+        self._right.check(left)
+        return self._right.multiply_reals(left, self._by_row, self._finish, out)
+
+
 class _Finish:
     """What becomes of the accumulators; C's terms are kept where no parameter differs by row."""
 
@@ -146,7 +191,16 @@ class _Finish:
         differs = output is not None and any(
             getattr(output, name).ndim >= 2 for name in SHAPED if getattr(output, name) is not None
         )
+        # No data has a scale above 2 * max / 255, the whole range of float32, and 127 times that is
+        # finite.
+        self._may_overflow = output is not None and bool(np.any(output.column_factor > 127))
         self._same = None if differs else _native.Stage(output, self.bias, columns)
+
+    def check_scale(self, a_scale: Array) -> None:
+        """Raise if a multiplier overflows with the scales of a left operand."""
+        if self._may_overflow:
+            output: Any = self.output
+            with_scale(output, a_scale)
 
     def stage(
         self, leading: tuple[int, ...], batch: tuple[int, ...] = (), index: tuple[int, ...] = ()
@@ -177,8 +231,17 @@ class _Right:
         if a.ndim != 2 or self.ndim != 2 or a.shape[1] != self.k:
             check_product(a.shape, self.shape)
 
-    def multiply(self, a: Array, za: Array, finish: _Finish, out: Any) -> Array:
-        """The product with `a`, finished; parameters broadcast against it."""
+    def multiply_reals(self, a: Array, by_row: bool, finish: _Finish, out: Any) -> Array:
+        """The product with `a`, float32, quantized by its range or by that of each row."""
+        data, scale, zero_point = _dynamic(a, by_row)
+        finish.check_scale(scale)
+        return self.multiply(data, zero_point, finish, out, scale)
+
+    def multiply(
+        self, a: Array, za: Array, finish: _Finish, out: Any, scale: Array | None = None
+    ) -> Array:
+        """The product with `a`, finished; parameters broadcast against it. With a `scale`, `a` is
+        float32, to be quantized."""
         rows = a[np.newaxis] if a.ndim == 1 else a
         batch = rows.shape[:-2]
         if self.batch:
@@ -186,13 +249,19 @@ class _Right:
         shape = batch + rows.shape[-2:-1] * (a.ndim > 1) + (self.n,) * (self.ndim > 1)
         y = room(out, shape, finish.dtype, a)
         if self._shared is not None:
-            self._multiply_shared(rows, (*batch, rows.shape[-2]), za, finish, y)
+            self._multiply_shared(rows, (*batch, rows.shape[-2]), za, scale, finish, y)
         else:
-            self._multiply_batch(rows, batch, za, finish, y)
+            self._multiply_batch(rows, batch, za, scale, finish, y)
         return settle(y, out)
 
     def _multiply_shared(
-        self, a: Array, leading: tuple[int, ...], za: Array, finish: _Finish, y: Array
+        self,
+        a: Array,
+        leading: tuple[int, ...],
+        za: Array,
+        scale: Array | None,
+        finish: _Finish,
+        y: Array,
     ) -> None:
         """One matrix for all rows, which are those of `a`: batch dimensions are more rows."""
         stage = finish.stage(leading)
@@ -200,19 +269,33 @@ class _Right:
             count = math.prod(leading)
             a, y = a.reshape(count, self.k), y.reshape(count, self.n)
         matrix: Any = self._shared
-        matrix.multiply(_contiguous_rows(a), _zero_point_rows(za, leading), stage, y)
+        za = _by_row(za, leading)
+        if scale is None:
+            matrix.multiply(_contiguous_rows(a), za, stage, y)
+        else:
+            matrix.multiply_reals(a, _by_row(scale, leading), za, stage, y)
 
     def _multiply_batch(
-        self, a: Array, batch: tuple[int, ...], za: Array, finish: _Finish, y: Array
+        self,
+        a: Array,
+        batch: tuple[int, ...],
+        za: Array,
+        scale: Array | None,
+        finish: _Finish,
+        y: Array,
     ) -> None:
         operands = np.broadcast_to(a, batch + a.shape[-2:])
         matrices: Any = np.broadcast_to(self._packed, batch)
         results = y.reshape(*batch, a.shape[-2], self.n)
         for index in np.ndindex(*batch):
-            rows = _contiguous_rows(operands[index])
-            zero_points = _zero_point_rows(_of_matrix(za, batch, index), rows.shape[:1])
-            stage = finish.stage(rows.shape[:1], batch, index)
-            matrices[index].multiply(rows, zero_points, stage, results[index])
+            rows, leading = operands[index], a.shape[-2:-1]
+            zero_points = _by_row(_of_matrix(za, batch, index), leading)
+            stage = finish.stage(leading, batch, index)
+            if scale is None:
+                matrices[index].multiply(_contiguous_rows(rows), zero_points, stage, results[index])
+            else:
+                factors = _by_row(_of_matrix(scale, batch, index), leading)
+                matrices[index].multiply_reals(rows, factors, zero_points, stage, results[index])
 
 
 def _contiguous_rows(a: Array) -> Array:
@@ -228,11 +311,27 @@ def _of_matrix(value: Array, batch: tuple[int, ...], index: tuple[int, ...]) -> 
     return part
 
 
-def _zero_point_rows(zero_point: Array, leading: tuple[int, ...]) -> Array:
-    """Zero points of rows as C takes them: an int32 scalar or one for each row."""
-    if zero_point.ndim < 2:
-        return zero_point if zero_point.ndim == 0 else _native.ready(zero_point, np.int32)
-    return _native.ready(np.broadcast_to(zero_point, (*leading, 1)).reshape(-1), np.int32)
+def _by_row(parameter: Array, leading: tuple[int, ...]) -> Array:
+    """A parameter of rows as C takes it: a scalar or one for each row."""
+    if parameter.ndim < 2:
+        return parameter
+    rows = np.broadcast_to(parameter, (*leading, 1)).reshape(-1)
+    return _native.ready(rows, parameter.dtype)
+
+
+def _dynamic(a: Array, by_row: bool) -> tuple[Array, Array, Array]:
+    """`a`, or a copy, with rows that C can read, and its scale and zero point, or those of each
+    row in the shape (..., M, 1)."""
+    columns = a.shape[-1]
+    rows = a.reshape(math.prod(a.shape[:-1]), columns)
+    if rows.strides[1] != rows.itemsize or not rows.flags.aligned:
+        rows = rows.copy(order="C")
+    shape = (len(rows),) if by_row else ()
+    scale, zero_point = np.empty(shape, np.float32), np.empty(shape, np.int32)
+    if not _native.dynamic_range(rows, scale, zero_point):
+        raise not_finite("a")
+    shape = (*a.shape[:-1], 1) if by_row else ()
+    return rows.reshape(a.shape), scale.reshape(shape), zero_point.reshape(shape)
 
 
 def _flat(

@@ -17,8 +17,10 @@ from quantlib.reference.affine import (
 )
 from quantlib.reference.conv import QLinearConv, conv_integer, qlinear_conv
 from quantlib.reference.matmul import (
+    DynamicQuantizeMatMul,
     MatMulInteger,
     QLinearMatMul,
+    dynamic_quantize_matmul,
     matmul_integer,
     qlinear_matmul,
 )
@@ -26,6 +28,7 @@ from quantlib.reference.requantize import requantize
 from quantlib.reference.summary import summarize
 
 __all__ = [
+    "DynamicQuantizeMatMul",
     "MatMulInteger",
     "QLinearConv",
     "QLinearMatMul",
@@ -34,6 +37,7 @@ __all__ = [
     "dequantize",
     "dequantize_linear",
     "dynamic_quantize_linear",
+    "dynamic_quantize_matmul",
     "fake_quantize",
     "matmul_integer",
     "min_max",

@@ -19,7 +19,7 @@ from quantlib._arguments.affine import (
     require_nonempty,
     split_axis,
 )
-from quantlib._arguments.arrays import Array, as_real, deliver
+from quantlib._arguments.arrays import Array, as_float32, as_real, deliver
 from quantlib.params import QuantParams
 
 
@@ -378,13 +378,19 @@ def dynamic_quantize_linear(x: npt.ArrayLike) -> tuple[Array, Array, Array]:
     >>> y, scale, zero_point
     (array([  0, 100, 255], dtype=uint8), array(0.01, dtype=float32), array(100, dtype=uint8))
     """
-    with np.errstate(over="ignore"):
-        data = as_real(x, "x").astype(np.float32)
-    lo, hi = (np.min(data), np.max(data)) if data.size else (0, 0)
-    require_finite(lo, hi)
+    return dynamic_codes(as_float32(x, "x"), "x", None)
+
+
+def dynamic_codes(x: Array, name: str, axis: int | None) -> tuple[Array, Array, Array]:
+    """uint8 codes of `x` by its range, or by its ranges along `axis`, and the parameters."""
+    keep = axis is not None
+    with np.errstate(invalid="ignore"):
+        lo, hi = (end(x, axis=axis, keepdims=keep, initial=0) for end in (np.min, np.max))
+    require_finite(lo, hi, name)
     scale, zero_point = dynamic_range(lo, hi)
-    codes = quantize(data, QuantParams(scale, zero_point, "uint8"))
-    return codes, np.asarray(scale), np.asarray(zero_point)
+    with np.errstate(under="ignore"):
+        codes = np.clip(np.rint(x / scale) + zero_point, 0, 255)
+    return codes.astype(np.uint8), scale, zero_point
 
 
 def _to_codes(call: AffineArguments) -> Array:

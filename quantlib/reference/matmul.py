@@ -12,14 +12,17 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments.arrays import Array, as_bytes, deliver
+from quantlib._arguments.arrays import Array, as_bytes, as_flag, as_float32, deliver
 from quantlib._arguments.matmul import (
     check_scalars,
+    dynamic_matmul_output,
     matmul_zero_points,
     no_rows,
     qlinear_matmul_output,
+    with_scale,
 )
-from quantlib._arguments.output import Activation
+from quantlib._arguments.output import Activation, Output
+from quantlib.reference.affine import dynamic_codes
 from quantlib.reference.requantize import exact_int32, finish
 
 
@@ -159,13 +162,83 @@ def qlinear_matmul(
     output, offset = qlinear_matmul_output(
         left, right.shape, a_scale, b_scale, y_scale, y_zero_point, bias, activation
     )
-    # A vector is a matrix of one row, or of one column, that the result leaves out again.
-    matrix = left if left.ndim > 1 else left[np.newaxis]
-    columns = right if right.ndim > 1 else right[:, np.newaxis]
-    acc = exact_int32(_sums(matrix, columns, za, zb) + offset, "an accumulator of the product")
-    result = finish(acc, output)
-    result = result if left.ndim > 1 else result[..., 0, :]
-    return deliver(result if right.ndim > 1 else result[..., 0], out)
+    return deliver(_finished(left, right, za, zb, offset, output), out)
+
+
+def dynamic_quantize_matmul(
+    a: npt.ArrayLike,
+    b: npt.ArrayLike,
+    b_scale: npt.ArrayLike,
+    b_zero_point: npt.ArrayLike | None = None,
+    *,
+    bias: npt.ArrayLike | None = None,
+    per_row: bool = False,
+    activation: Activation = None,
+    out: Array | None = None,
+) -> Array:
+    """ONNX Runtime's DynamicQuantizeMatMul: reals times quantized weights, in integers.
+
+    `a` is quantized to uint8 by its own range, as `dynamic_quantize_linear` does, and the product
+    of the codes is scaled back to float32.
+
+    Parameters
+    ----------
+    a : array_like of float, shape (..., M, K)
+        Finite reals; float16, float64 and integers are converted to float32.
+    b : array_like of int8 or uint8, shape (..., K, N)
+        Codes of the right operand.
+    b_scale : array_like of float
+        A scalar, ``(N,)`` or ``(..., 1, N)``.
+    b_zero_point : array_like of int, optional
+        In the shapes that `b_scale` may have and the type of `b`; None is 0.
+    bias : array_like of float, optional
+        A scalar or ``(N,)``, added to the results.
+    per_row : bool
+        Quantize each row of `a` by a range of its own ("per token"), instead of all of `a` by one.
+    activation : {"relu", "relu6"} or (float, float), optional
+        Keep the result between two bounds.
+    out : numpy.ndarray, optional
+        Where to write the result.
+
+    Returns
+    -------
+    numpy.ndarray of float32, shape (..., M, N)
+        ``f32(acc) * f32(a_scale * b_scale) + bias``, kept between the bounds, with the exact
+        product ``acc`` of `matmul_integer` and the codes, scale and zero point of `a` that
+        `dynamic_quantize_linear` gives. Each of these is one float32 operation; none are fused.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If shapes do not fit, `a` holds NaN or an infinity (in float32), a scale is not finite and
+        positive, `bias` is not finite, or the scales' product overflows.
+    OverflowError
+        If an accumulator does not fit int32. Nothing wraps.
+
+    Notes
+    -----
+    A range is widened to hold 0. Where K is 0 the results are those of ``acc = 0``. Source:
+    https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md, which knows ranges
+    of the whole `a` only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> a, b = np.float32([[-64.0, 63.5], [0.0, 0.16]]), np.int8([[2], [3]])
+    >>> reference.dynamic_quantize_matmul(a, b, 0.25)
+    array([[15.625],
+           [ 0.   ]], dtype=float32)
+    >>> reference.dynamic_quantize_matmul(a, b, 0.25, per_row=True)
+    array([[15.625],
+           [ 0.12 ]], dtype=float32)
+    """
+    left, right, by_row = as_float32(a, "a"), as_bytes(b, "b"), as_flag(per_row, "per_row")
+    zb, output = dynamic_matmul_output(left, right, b_scale, b_zero_point, bias, activation)
+    codes, scale, za = dynamic_codes(left, "a", -1 if by_row and left.ndim > 1 else None)
+    return deliver(_finished(codes, right, za, zb, 0, with_scale(output, scale)), out)
 
 
 class MatMulInteger:
@@ -295,6 +368,85 @@ class QLinearMatMul:
 
     def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
         return self._definition(a, out=out)
+
+
+class DynamicQuantizeMatMul:
+    """`dynamic_quantize_matmul` with everything but `a` fixed.
+
+    The fast class packs `b` once, for the instruction set in use; later changes of the arguments do
+    not show.
+
+    Parameters
+    ----------
+    b : array_like of int8 or uint8, shape (..., K, N)
+        Codes of the right operand.
+    b_scale, b_zero_point : array_like
+        A scalar, ``(N,)`` or ``(..., 1, N)``; the zero point in the type of `b`, None is 0.
+    bias : array_like of float, optional
+        A scalar or ``(N,)``, added to the results.
+    per_row : bool
+        Quantize each row of ``a`` by a range of its own ("per token"), instead of all of ``a`` by
+        one.
+    activation : {"relu", "relu6"} or (float, float), optional
+        Keep the result between two bounds.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `dynamic_quantize_matmul`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``a`` of real numbers, shape ``(..., M, K)``, and ``out``, and returns what
+    `dynamic_quantize_matmul` defines, float32 of shape ``(..., M, N)``, with its errors. It may be
+    made from several threads. Source:
+    https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> layer = reference.DynamicQuantizeMatMul(np.int8([[2], [3]]), 0.25, bias=[-10.0])
+    >>> layer(np.float32([[-64.0, 63.5]]))
+    array([[5.625]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        b: npt.ArrayLike,
+        b_scale: npt.ArrayLike,
+        b_zero_point: npt.ArrayLike | None = None,
+        *,
+        bias: npt.ArrayLike | None = None,
+        per_row: bool = False,
+        activation: Activation = None,
+    ) -> None:
+        right = as_bytes(b, "b")
+        definition = partial(
+            dynamic_quantize_matmul,
+            b=right,
+            b_scale=b_scale,
+            b_zero_point=b_zero_point,
+            bias=bias,
+            per_row=per_row,
+            activation=activation,
+        )
+        self._definition = deepcopy(definition)  # arrays that change later change nothing here
+        self(no_rows(right, None))  # checks the arguments
+
+    def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return self._definition(a, out=out)
+
+
+def _finished(a: Array, b: Array, za: Array, zb: Array, bias: Array | int, output: Output) -> Array:
+    """The exact product plus bias, finished."""
+    # A vector is a matrix of one row, or of one column, that the result leaves out again.
+    rows = a if a.ndim > 1 else a[np.newaxis]
+    columns = b if b.ndim > 1 else b[:, np.newaxis]
+    acc = exact_int32(_sums(rows, columns, za, zb) + bias, "an accumulator of the product")
+    result = finish(acc, output)
+    result = result if a.ndim > 1 else result[..., 0, :]
+    return result if b.ndim > 1 else result[..., 0]
 
 
 def _sums(a: Array, b: Array, za: Array, zb: Array) -> npt.NDArray[np.float64]:

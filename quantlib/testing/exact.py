@@ -18,7 +18,15 @@ import numpy.typing as npt
 
 from quantlib.params import QType
 
-__all__ = ["conv", "dequantize", "matmul", "quantize", "requantize", "round_to"]
+__all__ = [
+    "conv",
+    "dequantize",
+    "dynamic_range",
+    "matmul",
+    "quantize",
+    "requantize",
+    "round_to",
+]
 
 
 def round_to(value: Fraction | int, dtype: npt.DTypeLike) -> Fraction:
@@ -98,6 +106,38 @@ def quantize(
     except OverflowError:  # an infinite quotient
         return target.qmax if x > 0 else target.qmin
     return min(max(steps + int(zero_point), target.qmin), target.qmax)
+
+
+def dynamic_range(lo: float, hi: float) -> tuple[Fraction, int]:
+    """Scale and zero point of ONNX's DynamicQuantizeLinear for data from `lo` to `hi`.
+
+    Parameters
+    ----------
+    lo, hi : float
+        Finite float32.
+
+    Returns
+    -------
+    tuple of Fraction and int
+        The float32 ``f32(hi - lo) / 255`` of the range widened to hold 0, and the code of 0.0.
+
+    Raises
+    ------
+    OverflowError
+        If float32 does not hold ``hi - lo``.
+
+    Examples
+    --------
+    >>> from quantlib.testing import exact
+    >>> exact.dynamic_range(-100.0, 155.0), exact.dynamic_range(0.0, 0.0)
+    ((Fraction(1, 1), 100), (Fraction(1, 1), 0))
+    """
+    low, high = min(Fraction(float(lo)), Fraction(0)), max(Fraction(float(hi)), Fraction(0))
+    if low == high:
+        return Fraction(1), 0
+    scale = round_to(round_to(high - low, np.float32) / 255, np.float32)
+    scale = max(scale, Fraction(2) ** -126)
+    return scale, min(round(round_to(-low / scale, np.float32)), 255)
 
 
 def dequantize(

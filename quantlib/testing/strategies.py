@@ -32,6 +32,7 @@ __all__ = [
     "array_views",
     "codes",
     "conv_calls",
+    "dynamic_quantize_matmul_calls",
     "matmul_calls",
     "qlinear_conv_calls",
     "qlinear_matmul_calls",
@@ -373,6 +374,46 @@ def qlinear_matmul_calls(draw: st.DrawFn, *, max_side: int = 40, vectors: bool =
     return call
 
 
+@st.composite
+def dynamic_quantize_matmul_calls(
+    draw: st.DrawFn, *, max_side: int = 40, vectors: bool = True
+) -> Call:
+    """Calls of `quantlib.dynamic_quantize_matmul`: finite reals of every size, float32 and others.
+
+    Parameters
+    ----------
+    max_side : int
+        The largest M, K or N; all may be 0.
+    vectors : bool
+        Whether operands may be 1-D.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> from hypothesis import find
+    >>> from quantlib.testing.strategies import dynamic_quantize_matmul_calls
+    >>> call = find(dynamic_quantize_matmul_calls(), lambda call: call["per_row"])
+    >>> ql.dynamic_quantize_matmul(**call).dtype
+    dtype('float32')
+    """
+    call = draw(matmul_calls(max_side=max_side, vectors=vectors))
+    b = call["b"]
+    unit = draw(st.sampled_from([1.0, 1.0, 0.013, 1e-40, 1e30]))
+    kind = draw(st.sampled_from(["f4", "f4", "f4", "f8", "f2"]))
+    offset = draw(st.sampled_from([-128.0, 0.0, 60.5]))
+    a = (call["a"] + np.float64(offset)) * (unit if kind != "f2" else 1.0)
+    _, columns = _parameter_shapes(a.shape, b.shape)
+    return {
+        "a": draw(array_views(a.astype(kind))),
+        "b": b,
+        "b_scale": draw(_positive(columns)),
+        "b_zero_point": call["b_zero_point"],
+        "bias": draw(_real_bias(b.shape[-1] if b.ndim > 1 else 1)),
+        "per_row": draw(st.booleans()),
+        "activation": draw(st.sampled_from([None, None, "relu", (-1.5, 2.5)])),
+    }
+
+
 def _positive(shapes: list[tuple[int, ...]]) -> st.SearchStrategy[Array]:
     """Scales of one order of magnitude in one of `shapes`, so that no row dwarfs the others."""
     element = st.integers(64, 255).map(lambda i: i / 1024)
@@ -386,8 +427,12 @@ def _bias(columns: int, *, to_real: bool) -> st.SearchStrategy[Array | None]:
     integers = hnp.arrays(np.int32, (columns,), elements=st.integers(-3000, 3000))
     if not to_real:
         return st.one_of(st.none(), integers)
+    return st.one_of(_real_bias(columns), integers)
+
+
+def _real_bias(columns: int) -> st.SearchStrategy[Array | None]:
     real = hnp.arrays(np.float32, (columns,), elements=st.floats(-100, 100, width=32))
-    return st.one_of(st.none(), integers, real)
+    return st.one_of(st.none(), real)
 
 
 @st.composite

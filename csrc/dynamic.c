@@ -1,0 +1,141 @@
+/* Products of reals that are quantized on the way: float32 in, int8 inside, any output.
+ *
+ * Two passes over a. The first takes the range of the tensor, or of each row, and makes a scale and
+ * a zero point of it as ONNX's DynamicQuantizeLinear does. The second is the product, whose blocks
+ * of rows are quantized where other products copy codes: straight into the panel that the tiles
+ * read, so that a never exists in int8. The scales of the rows are factors of the output stage. */
+#include "core.h"
+
+#include <math.h>
+
+/* --- ranges --------------------------------------------------------------------------------- */
+
+/* Rows of reals, and the ranges to be taken of them. Every range holds 0. */
+typedef struct {
+    const ql_kernels *kernels;
+    const float *a;
+    int64_t rows, columns, stride;
+    int64_t chunk_rows;
+    int per_row;
+    float *scale; /* of each row, where they have ranges of their own */
+    int32_t *zero_point;
+    float (*ends)[2]; /* of each chunk, where all rows share a range */
+    ql_status status;
+} ranges;
+
+/* Scale and zero point of data from `lo` to `hi`: quantlib/_arguments/affine.py says the same. */
+static int set_parameters(float lo, float hi, float *scale, int32_t *zero_point) {
+    if (!isfinite(lo) || !isfinite(hi))
+        return QL_NOT_FINITE;
+    const float low = lo < 0 ? lo : 0, high = hi > 0 ? hi : 0;
+    *scale = 1;
+    *zero_point = 0;
+    if (low == high)
+        return QL_OK;
+    *scale = (high - low) / 255;
+    if (!isfinite(*scale))
+        *scale = (float)((double)high / 255 - (double)low / 255);
+    if (*scale < FLT_MIN)
+        *scale = FLT_MIN;
+    const float round = 12582912.0f; /* 1.5 * 2**23: adding it rounds to an integer */
+    const float steps = -low / *scale;
+    *zero_point = (int32_t)(((steps < 255 ? steps : 255) + round) - round);
+    return QL_OK;
+}
+
+static void widen(const ranges *r, int64_t row, float *lo, float *hi) {
+    r->kernels->min_max[QL_FLOAT32](r->a + row * r->stride, r->columns, lo, hi, 0);
+}
+
+static void range_chunk(void *context, long chunk) {
+    ranges *r = context;
+    const int64_t first = chunk * r->chunk_rows;
+    const int64_t last = ql_min(r->rows, first + r->chunk_rows);
+    float lo = 0, hi = 0;
+    for (int64_t row = first; row < last; row++) {
+        widen(r, row, &lo, &hi);
+        if (!r->per_row)
+            continue;
+        ql_report(&r->status, set_parameters(lo, hi, r->scale + row, r->zero_point + row));
+        lo = hi = 0;
+    }
+    if (!r->per_row) {
+        r->ends[chunk][0] = lo;
+        r->ends[chunk][1] = hi;
+    }
+}
+
+int ql_dynamic_range(const float *a, int64_t rows, int64_t columns, int64_t stride, int per_row,
+                     float *scale, int32_t *zero_point) {
+    enum { MOST_CHUNKS = 64, LEAST_ELEMENTS = 64 * 1024 }; /* of a chunk, worth waking a thread */
+    float ends[MOST_CHUNKS][2];
+    const int64_t worth = columns > 0 ? ql_ceil_div(LEAST_ELEMENTS, columns) : rows;
+    ranges r = {.kernels = ql_current_kernels(),
+                .a = a,
+                .rows = rows,
+                .columns = columns,
+                .stride = stride,
+                .chunk_rows = ql_max(1, ql_max(worth, ql_ceil_div(rows, MOST_CHUNKS))),
+                .per_row = per_row,
+                .scale = scale,
+                .zero_point = zero_point,
+                .ends = ends};
+    const int64_t chunks = ql_ceil_div(rows, r.chunk_rows);
+    ql_run_chunks((long)chunks, range_chunk, &r);
+    if (per_row)
+        return ql_reported(&r.status);
+    float lo = 0, hi = 0;
+    r.kernels->min_max[QL_FLOAT32](*ends, 2 * chunks, &lo, &hi, 0);
+    return set_parameters(lo, hi, scale, zero_point);
+}
+
+/* --- products ------------------------------------------------------------------------------- */
+
+/* Where the rows of a product are quantized from. */
+typedef struct {
+    const float *a;
+    int64_t k, stride;
+    const float *scale;
+    const int32_t *zero_point;
+    int64_t step;
+} reals;
+
+static void quantize_row(const ql_kernels *kernels, const float *a, int64_t k, const float *scale,
+                         const int32_t *zero_point, char *to) {
+    ql_quantize_run *const quantize = kernels->quantize[QL_FLOAT32][QL_UINT8 - QL_INT8];
+    if (kernels->element_size == 1) {
+        quantize(a, to, k, scale, zero_point, 0, 0, 255);
+        return;
+    }
+    uint8_t codes[1024];
+    for (int64_t at = 0; at < k; at += (int64_t)sizeof codes) {
+        const int64_t count = ql_min(k - at, (int64_t)sizeof codes);
+        quantize(a + at, codes, count, scale, zero_point, 0, 0, 255);
+        kernels->load(to + at * kernels->element_size, codes, count, 0);
+    }
+}
+
+static void quantize_rows(const ql_rows *rows, const ql_kernels *kernels, int64_t first,
+                          int64_t count, char *panel, int64_t stride) {
+    const reals *from = rows->source;
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t row = first + i, at = row * from->step;
+        quantize_row(kernels, from->a + row * from->stride, from->k, from->scale + at,
+                     from->zero_point + at, panel + i * stride);
+    }
+}
+
+int ql_dynamic_matmul(const ql_matrix *b, const float *a, int64_t rows, int64_t a_stride,
+                      const float *a_scale, const int32_t *a_zero_point, int64_t a_step,
+                      const ql_output *output, void *y, int64_t y_stride) {
+    const reals from = {a, b->k, a_stride, a_scale, a_zero_point, a_step};
+    const ql_rows source = {.count = rows,
+                            .load = quantize_rows,
+                            .zero_point = a_zero_point,
+                            .zero_point_step = a_step,
+                            .source = &from};
+    ql_output scaled = *output;
+    scaled.row_factor = a_scale;
+    scaled.row_step = a_step;
+    return ql_product(b, &source, &scaled, y, y_stride);
+}
