@@ -90,6 +90,23 @@ typedef void ql_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t 
 /* y[j][i] = x[i][j] for 16 rows of 16 bytes. */
 typedef void ql_transpose_bytes(const uint8_t *x, int64_t x_stride, uint8_t *y, int64_t y_stride);
 
+/* How two quantized operands become one: numbers are bytes after a flip, as in ql_load, and the
+ * zero points and bounds likewise. */
+typedef struct {
+    uint8_t a_flip, b_flip, y_flip;
+    float a_zero, b_zero, a_factor, b_factor;
+    int32_t y_zero, lower, upper;
+} ql_blend;
+
+/* y = saturate(rint((a - a_zero) * a_factor + (b - b_zero) * b_factor) + y_zero), or
+ * saturate(rint((a - a_zero) * (b - b_zero) * a_factor) + y_zero); with `b_step` 0 all share b[0].
+ * Products and the sum are rounded one by one. */
+typedef void ql_blend_run(const uint8_t *a, const uint8_t *b, int b_step, uint8_t *y, int64_t count,
+                          const ql_blend *blend);
+
+/* y[i] = table[x[i]]; the table has 256 entries. */
+typedef void ql_look_up_run(const uint8_t *x, const uint8_t *table, uint8_t *y, int64_t count);
+
 /* An instruction set: its kernels and the sizes they want. Filled from portable first, so that a
  * set that overrides only some kernels is whole. */
 typedef struct ql_kernels {
@@ -117,6 +134,10 @@ typedef struct ql_kernels {
     ql_copy_tile *copy;
     ql_transpose_bytes *transpose_bytes;
     ql_depthwise *depthwise;
+
+    ql_blend_run *add;
+    ql_blend_run *multiply;
+    ql_look_up_run *look_up;
 } ql_kernels;
 
 /* The table in use (dispatch.c). */

@@ -161,3 +161,23 @@ int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero
  * back. */
 void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t columns,
                   int64_t element_size);
+
+/* --- layers between products (elementwise.c, lookup.c) ------------------------------------ */
+
+/* y = saturate(rint((a - a_zero) * a_factor + (b - b_zero) * b_factor) + y_zero), kept between the
+ * codes `lower` and `upper`, for contiguous codes. The result has `rank` axes of the extents given,
+ * along which a and b advance by the steps given. */
+int ql_add(const void *a, int a_signed, int32_t a_zero, float a_factor, const void *b, int b_signed,
+           int32_t b_zero, float b_factor, void *y, int y_signed, int32_t y_zero, int32_t lower,
+           int32_t upper, int rank, const int64_t *extents, const int64_t *a_steps,
+           const int64_t *b_steps);
+
+/* y = saturate(rint((a - a_zero) * (b - b_zero) * factor) + y_zero), likewise. */
+int ql_multiply(const void *a, int a_signed, int32_t a_zero, const void *b, int b_signed,
+                int32_t b_zero, float factor, void *y, int y_signed, int32_t y_zero, int32_t lower,
+                int32_t upper, int rank, const int64_t *extents, const int64_t *a_steps,
+                const int64_t *b_steps);
+
+/* y[i][j] = table[x[i][j]] for bytes; the rows of y are `y_stride` apart. */
+int ql_look_up(const void *x, const void *table, void *y, int64_t rows, int64_t columns,
+               int64_t y_stride);

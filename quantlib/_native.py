@@ -15,6 +15,7 @@ from quantlib._arguments.affine import Granularity
 from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import ConvShape
 from quantlib._arguments.output import Output
+from quantlib._arguments.quantized import Target
 from quantlib._arguments.summary import Summary
 from quantlib._environment import refuse
 
@@ -428,3 +429,38 @@ class Filter:
 def transpose(x: Array, y: Array) -> None:
     """``y[n, j, i] = x[n, i, j]`` for contiguous 3-D arrays of 1-byte or 4-byte elements."""
     lib.ql_transpose(_pointer(x), _pointer(y), *x.shape, x.itemsize)
+
+
+# --- layers between products --------------------------------------------------------------------
+
+
+def blend(
+    a: tuple[Array, int],
+    b: tuple[Array, int],
+    factors: tuple[Any, ...],
+    target: Target,
+    y: Array,
+    axes: list[tuple[int, int, int]],
+) -> None:
+    """Fill `y`, contiguous, with the sum of `a` and `b`, which come with their zero points, if
+    there are two factors, with the product if there is one. `axes` are those of `y`: extents, and
+    steps of `a` and `b`."""
+    (left, left_zero), (right, right_zero) = a, b
+    extents, left_steps, right_steps = zip(*axes, strict=True)
+    first = _pointer(left), left.dtype == np.int8, left_zero
+    second = _pointer(right), right.dtype == np.int8, right_zero
+    result = _pointer(y), y.dtype == np.int8, target.zero_point, target.lower, target.upper
+    walk = len(axes), extents, left_steps, right_steps
+    if len(factors) == 2:
+        status = lib.ql_add(*first, float(factors[0]), *second, float(factors[1]), *result, *walk)
+    else:
+        status = lib.ql_multiply(*first, *second, float(factors[0]), *result, *walk)
+    _check(status)
+
+
+def look_up(x: Array, table: Array, y: Array, rows: int) -> None:
+    """Fill `y`, whose rows are contiguous, with the entries of the bytes of `x`, contiguous."""
+    columns = x.size // rows if rows else 0
+    pointer = _pointer(y) if y.flags.c_contiguous else ffi.cast("void *", y.ctypes.data)
+    stride = columns if y.flags.c_contiguous else y.strides[0]
+    _check(lib.ql_look_up(_pointer(x), _pointer(table), pointer, rows, columns, stride))

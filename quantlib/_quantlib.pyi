@@ -46,6 +46,9 @@ class _Lib(Protocol):
     ql_filter_size: Callable[[Any], int]
     ql_conv: Callable[..., int]
     ql_transpose: Callable[..., None]
+    ql_add: Callable[..., int]
+    ql_multiply: Callable[..., int]
+    ql_look_up: Callable[..., int]
 
 class _FFI(Protocol):
     NULL: Any

@@ -53,6 +53,24 @@ CONV_SCALES: Arguments = {
     "y_scale": 2.0,
     "y_zero_point": np.uint8(9),
 }
+X_TO_Y: Arguments = {
+    "x_scale": 0.5,
+    "x_zero_point": np.uint8(3),
+    "y_scale": 2.0,
+    "y_zero_point": np.uint8(9),
+}
+WIDE = np.arange(8, dtype=np.uint8).reshape(2, 4)
+PAIR: Arguments = {
+    "a": WIDE,
+    "a_scale": 0.5,
+    "a_zero_point": np.uint8(3),
+    "b": np.arange(-4, 4, dtype=np.int8).reshape(2, 4),
+    "b_scale": 0.25,
+    "b_zero_point": np.int8(-2),
+    "y_scale": 2.0,
+    "y_zero_point": np.uint8(9),
+    "activation": "relu",
+}
 # A valid call of every operation. Those of a class give the class's arguments and the call's.
 CALLS: dict[str, Arguments] = {
     "quantize": {"x": X, "params": PER_TENSOR},
@@ -147,8 +165,26 @@ CALLS: dict[str, Arguments] = {
         **CONV,
         "x": IMAGE,
     },
+    "qlinear_add": PAIR,
+    "qlinear_mul": PAIR,
+    "qlinear_lookup": {"x": WIDE, **X_TO_Y, "function": np.square},
+    "qlinear_relu": {"x": WIDE, **X_TO_Y},
+    "qlinear_leaky_relu": {"x": WIDE, **X_TO_Y, "alpha": 0.1},
+    "qlinear_clip": {"x": WIDE, **X_TO_Y, "min": -1.0, "max": 2.0},
+    "qlinear_sigmoid": {"x": WIDE, **X_TO_Y},
+    "qlinear_tanh": {"x": WIDE, **X_TO_Y},
+    "qlinear_gelu": {"x": WIDE, **X_TO_Y, "approximate": "tanh"},
+    "QLinearLookup": {"function": np.square, **X_TO_Y, "x": WIDE},
+    "qlinear_concat": {
+        "y_scale": 2.0,
+        "y_zero_point": np.uint8(9),
+        "inputs": [(A, 0.5, np.uint8(3)), (CODES, 0.25, None)],
+        "axis": 1,
+    },
+    "pad": {"x": WIDE, "pads": [1, 2, 0, -1], "x_zero_point": np.uint8(3), "axes": [1, 0]},
 }
 CALL_ARGUMENTS = {
+    "QLinearLookup": ("x",),
     "MatMulInteger": ("a", "a_zero_point"),
     "QLinearMatMul": ("a",),
     "DynamicQuantizeMatMul": ("a",),
@@ -381,6 +417,48 @@ wrong(CONVOLUTIONS, "auto_pad", ["SAME", "", "same_upper"], ValueError)
 wrong(CONVOLUTIONS, "auto_pad", [None, 1, b"VALID", ["VALID"], np.array(["a", "b"])], TypeError)
 wrong(CONVOLUTIONS, "layout", ["NHCW", "", "nchw"], ValueError)
 wrong(CONVOLUTIONS, "layout", [None, 1, b"NCHW", np.array(["a", "b"])], TypeError)
+
+LOOKUPS = "qlinear_lookup qlinear_relu qlinear_leaky_relu qlinear_clip qlinear_sigmoid qlinear_tanh"
+LOOKUPS += " qlinear_gelu QLinearLookup"
+PAIRS = "qlinear_add qlinear_mul"
+for names, operand in ((PAIRS, "a"), (PAIRS, "b"), (LOOKUPS, "x"), ("pad", "x")):
+    wrong(names, operand, NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)
+    if operand != "x" or names == LOOKUPS:
+        wrong(names, f"{operand}_scale", [*BAD_SCALES, 1e-60, np.ones(2), np.zeros(0)], ValueError)
+        wrong(names, f"{operand}_scale", [*NOT_SCALES, None], TypeError)
+    wrong(names, f"{operand}_zero_point", [300, -129, [1, 2], []], ValueError)
+    wrong(names, f"{operand}_zero_point", [*NOT_ZERO_POINTS, np.int16(0)], TypeError)
+for names in (PAIRS, LOOKUPS, "qlinear_concat"):
+    wrong(names, "y_scale", [*BAD_SCALES, 1e-60, np.ones(2), np.zeros(0)], ValueError)
+    wrong(names, "y_scale", [*NOT_SCALES, None], TypeError)
+    wrong(names, "y_zero_point", [300, -129, [1, 2], []], ValueError)
+    wrong(names, "y_zero_point", [*NOT_ZERO_POINTS, np.int16(0)], TypeError)
+wrong(PAIRS, "a_scale", [1e38], ValueError)  # its quotient by y_scale overflows
+wrong(PAIRS, "a", [np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8)], ValueError)
+wrong(PAIRS, "activation", ["gelu", (1.0, 0.0), (math.nan, 1.0)], ValueError)
+wrong(PAIRS, "activation", [1, (0.0,), (0, 1, 2), object(), (None, 1)], TypeError)
+wrong("qlinear_lookup QLinearLookup", "function", [None, 1, "relu", object()], TypeError)
+wrong("qlinear_lookup QLinearLookup", "function", [len, lambda x: x[1:]], TypeError)
+wrong("qlinear_leaky_relu", "alpha", [None, "1", 1j, [1.0], object(), True], TypeError)
+wrong("qlinear_leaky_relu", "alpha", [math.nan, math.inf, 1e300], ValueError)
+wrong("qlinear_clip", "min", ["1", 1j, [1.0], object(), True], TypeError)
+wrong("qlinear_clip", "max", ["1", 1j, [1.0], object(), True], TypeError)
+wrong("qlinear_clip", "min", [math.nan, 3.0], ValueError)
+wrong("qlinear_clip", "max", [math.nan, -2.0], ValueError)
+wrong("qlinear_gelu", "approximate", ["erf", ""], ValueError)
+wrong("qlinear_gelu", "approximate", [None, 1, b"none"], TypeError)
+wrong("qlinear_concat", "inputs", [None, 1, "abc", A, [A], [(A, 1.0)], {1: 2}], TypeError)
+wrong("qlinear_concat", "inputs", [[(X, 1.0, 0)], [(A, "1", 0)], [(A, 1.0, 0.5)]], TypeError)
+wrong("qlinear_concat", "inputs", [[], [(A, 0.0, 0)], [(A, 1.0, 300)]], ValueError)
+wrong("qlinear_concat", "inputs", [[(A, 1.0, 0), (A[:1], 1.0, 0)]], ValueError)
+wrong("qlinear_concat", "inputs", [[(A, 1.0, 0), (A[0], 1.0, 0)], [(A[0, 0], 1, 0)]], ValueError)
+wrong("qlinear_concat", "axis", [2, -3, 2**70], ValueError)
+wrong("qlinear_concat", "axis", NOT_INTEGERS, TypeError)
+wrong("pad", "pads", NOT_EXTENTS, TypeError)
+wrong("pad", "pads", [[], [1], [1] * 5, [0, 0, -5, 0], [2**31] * 4, [2**63, 0, 0, 0]], ValueError)
+wrong("pad", "pads", [[2**31 - 1] * 4], ValueError)  # larger than any memory
+wrong("pad", "axes", [[0, 2], [-3, 0], [0, 0], [0, -2]], ValueError)
+wrong("pad", "axes", [*NOT_EXTENTS, [0.0, 1.0], [None, 1]], TypeError)
 
 OUT = " ".join(name for name in CALLS if name not in ("min_max", "dynamic_quantize_linear"))
 READ_ONLY = np.zeros((2, 3), np.int8)
@@ -694,6 +772,12 @@ def test_results_go_where_they_are_wanted(name: str, isa: str) -> None:
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_inputs_are_never_changed(name: str, isa: str) -> None:
     inputs = {key: value for key, value in CALLS[name].items() if key != "params"}
-    before = {key: np.array(value).tobytes() for key, value in inputs.items()}
+    before = [_contents(value) for value in inputs.values()]
     answer(ql, name, CALLS[name])
-    assert before == {key: np.array(value).tobytes() for key, value in inputs.items()}
+    assert before == [_contents(value) for value in inputs.values()]
+
+
+def _contents(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_contents(entry) for entry in value]
+    return np.array(value).tobytes() if isinstance(value, np.ndarray) else value

@@ -79,7 +79,7 @@ def test_every_function_says_what_goes_in_and_out(name: str) -> None:
         assert parameter in described, f"{name} does not describe {parameter}"
 
 
-@pytest.mark.parametrize("name", ["MatMulInteger", "QLinearConv", "QLinearMatMul"])
+@pytest.mark.parametrize("name", [n for n in ql.ops.__all__ if n[0].isupper()])
 @pytest.mark.parametrize("layer", [quantlib, quantlib.reference], ids=["fast", "reference"])
 def test_prepared_classes_say_what_goes_in_and_out(layer: Any, name: str) -> None:
     text = inspect.getdoc(getattr(layer, name)) or ""

@@ -234,11 +234,32 @@ def convolutions(random: Any) -> None:
         check("qlinear_conv", {"x": x, "w": w, "y_zero_point": None, **given})
 
 
+def layers(random: Any) -> None:
+    for width in WIDTHS:
+        for shape, other in (((width,), (width,)), ((3, width), (width,)), ((3, width), (3, 1))):
+            left, right = random.choice((np.int8, np.uint8), 2)
+            pair = {
+                "a": codes(random, shape, left),
+                "a_scale": 0.1,
+                "a_zero_point": codes(random, (), left),
+                "b": codes(random, other, right),
+                "b_scale": 0.2,
+                "b_zero_point": codes(random, (), right),
+                "y_scale": 0.3,
+                "y_zero_point": None,
+            }
+            check("qlinear_add", pair)
+            check("qlinear_mul", pair)
+        x = codes(random, (2, width), np.uint8)
+        scales = {"x_scale": 0.1, "x_zero_point": 3, "y_scale": 0.2, "y_zero_point": np.int8(7)}
+        check("qlinear_sigmoid", {"x": x, **scales})
+
+
 def main(isa: str) -> None:
     faulthandler.enable()
     _native.select_isa(isa)
     _native.own = own_between_guards
-    for part in (affine, products, convolutions):
+    for part in (affine, products, convolutions, layers):
         part(np.random.default_rng(7))
     print("done")
 

@@ -290,3 +290,87 @@ def test_qlinear_conv(seed: int, left: Any) -> None:
     result = ql.qlinear_conv(*inputs.values(), **attributes)
     same_bits(result, run("QLinearConv", inputs, **attributes))
     spread(result)
+
+
+# --- the contributed layers ---------------------------------------------------------------------
+
+CONTRIBUTED = "com.microsoft"
+BYTES = pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+
+
+def scalar(value: Any, dtype: Any = np.float32) -> Array:
+    return np.asarray(value, dtype)
+
+
+def operand(random: Any, name: str, shape: tuple[int, ...], dtype: Any) -> dict[str, Array]:
+    """Codes, scale and zero point as inputs of a node."""
+    limits = np.iinfo(dtype)
+    return {
+        name: codes(random, shape, dtype),
+        f"{name}_scale": scalar(random.uniform(0.01, 0.03)),
+        f"{name}_zero_point": scalar(random.integers(limits.min + 90, limits.max - 90), dtype),
+    }
+
+
+def result(dtype: Any, scale: float) -> dict[str, Array]:
+    zero_point = scalar(np.iinfo(dtype).min + 121, dtype)
+    return {"y_scale": scalar(scale), "y_zero_point": zero_point}
+
+
+def within_one_code(mine: Array, wanted: Array, most: float) -> None:
+    """At most that share of the codes may be one away; the rest have to be equal."""
+    assert (mine.dtype, mine.shape) == (wanted.dtype, wanted.shape)
+    away = np.abs(mine.astype(int) - wanted.astype(int))
+    assert away.max(initial=0) <= 1
+    assert np.count_nonzero(away) <= most * away.size
+
+
+@BYTES
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    "shapes", [((3, 7, 65), (3, 7, 65)), ((2, 5, 9), (5, 1)), ((4, 1), (3, 1, 6))], ids=str
+)
+def test_qlinear_add_and_mul(dtype: Any, seed: int, shapes: Any) -> None:
+    """ONNX Runtime adds zero points before it rounds: codes at ties can be one away."""
+    random = np.random.default_rng(seed)
+    inputs = operand(random, "a", shapes[0], dtype) | operand(random, "b", shapes[1], dtype)
+    for name, scale in (("Add", 0.03), ("Mul", 0.023)):
+        given = inputs | result(dtype, scale)
+        mine = getattr(ql, f"qlinear_{name.lower()}")(*given.values())
+        spread(mine)
+        within_one_code(mine, run(f"QLinear{name}", given, domain=CONTRIBUTED), 0.002)
+
+
+@BYTES
+@pytest.mark.parametrize("seed", range(6))
+def test_qlinear_concat(dtype: Any, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    axis = seed % 3
+    inputs = result(dtype, 0.02)
+    for name in "abc":
+        shape = [3, 5, 4]
+        shape[axis] = int(random.integers(1, 9))
+        inputs |= operand(random, name, tuple(shape), dtype)
+    if seed == 5:  # one that only has to be copied
+        inputs |= {"b_scale": inputs["y_scale"], "b_zero_point": inputs["y_zero_point"]}
+    parts = list(inputs.values())[2:]
+    triples = [tuple(parts[i : i + 3]) for i in range(0, 9, 3)]
+    mine = ql.qlinear_concat(inputs["y_scale"], inputs["y_zero_point"], triples, axis=axis)
+    same_bits(mine, run("QLinearConcat", inputs, domain=CONTRIBUTED, axis=axis))
+    spread(mine)
+
+
+@BYTES
+@pytest.mark.parametrize("seed", range(8))
+def test_functions_of_codes(dtype: Any, seed: int) -> None:
+    """Leaky ReLU has the same bits; the sigmoid of ONNX Runtime is approximate."""
+    random = np.random.default_rng(seed)
+    x = np.arange(256, dtype=np.uint8).view(dtype)
+    inputs = operand(random, "x", (1,), dtype) | {"x": x} | result(dtype, random.uniform(0.01, 1))
+    alpha = float(random.uniform(0, 0.5))
+    mine = ql.qlinear_leaky_relu(*inputs.values(), alpha=alpha)
+    same_bits(mine, run("QLinearLeakyRelu", inputs, domain=CONTRIBUTED, alpha=alpha))
+    inputs |= {"x_scale": scalar(random.uniform(0.01, 0.1)), "y_scale": scalar(1 / 128)}
+    inputs["y_zero_point"] = scalar(np.iinfo(dtype).min, dtype)
+    mine = ql.qlinear_sigmoid(*inputs.values())
+    within_one_code(mine, run("QLinearSigmoid", inputs, domain=CONTRIBUTED), 0.01)

@@ -141,7 +141,7 @@ def one_of(value: Any, name: str, *choices: str) -> Any:
     return value
 
 
-def _as_sequence(value: Any, name: str) -> tuple[Any, ...]:
+def as_sequence(value: Any, name: str) -> tuple[Any, ...]:
     """The entries of a sequence or a 1-D array."""
     text_or_bytes = (str, bytes, bytearray, memoryview)
     is_sequence = isinstance(value, Sequence) and not isinstance(value, text_or_bytes)
@@ -151,7 +151,7 @@ def _as_sequence(value: Any, name: str) -> tuple[Any, ...]:
 
 
 def as_integers(value: Any, name: str, count: int) -> tuple[int, ...]:
-    integers = tuple(as_index(entry, name) for entry in _as_sequence(value, name))
+    integers = tuple(as_index(entry, name) for entry in as_sequence(value, name))
     if len(integers) != count:
         raise ValueError(f"{name} has {len(integers)} entries; it must have {count}")
     return integers

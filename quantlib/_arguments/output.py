@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from quantlib._arguments.affine import Granularity, granularity_of
 from quantlib._arguments.arrays import BYTE_TYPES, FLOAT32, WHOLE, Array, per_tensor
-from quantlib.params import as_array, as_scale, as_zero_point, has_dtype
+from quantlib.params import QType, as_array, as_scale, as_zero_point, has_dtype
 
 Activation = str | tuple[float, float] | None
 INT32 = np.iinfo(np.int32)
@@ -100,16 +100,23 @@ def output_of(
     zero_point = np.zeros((), np.int32)
     if y_zero_point is not None:
         zero_point = as_zero_point(y_zero_point, "y_zero_point", qtype).astype(np.int32)
+    low, high = code_bounds((lower, upper), divisor, zero_point, qtype)
+    return Output(dtype, rows, columns, divisor, zero_point, low, high)
+
+
+def code_bounds(
+    bounds: tuple[float, float], divisor: Any, zero_point: Any, qtype: QType
+) -> list[npt.NDArray[np.int32]]:
+    """The codes of the reals `bounds`."""
     with np.errstate(over="ignore"):
-        codes = [
+        return [
             np.clip(
                 np.rint(np.clip(np.float32(bound) / divisor, -(2.0**20), 2.0**20)) + zero_point,
                 qtype.qmin,
                 qtype.qmax,
             ).astype(np.int32)
-            for bound in (lower, upper)
+            for bound in bounds
         ]
-    return Output(dtype, rows, columns, divisor, zero_point, *codes)
 
 
 def check_multiplier(rows: Reals, columns: Reals, divisor: Reals | None, names: str) -> None:

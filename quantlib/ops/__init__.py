@@ -14,7 +14,19 @@ from quantlib.ops.affine import (
     quantize,
     quantize_linear,
 )
+from quantlib.ops.concat import pad, qlinear_concat
 from quantlib.ops.conv import QLinearConv, conv_integer, qlinear_conv
+from quantlib.ops.elementwise import qlinear_add, qlinear_mul
+from quantlib.ops.lookup import (
+    QLinearLookup,
+    qlinear_clip,
+    qlinear_gelu,
+    qlinear_leaky_relu,
+    qlinear_lookup,
+    qlinear_relu,
+    qlinear_sigmoid,
+    qlinear_tanh,
+)
 from quantlib.ops.matmul import (
     DynamicQuantizeMatMul,
     MatMulInteger,
@@ -30,6 +42,7 @@ __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
     "QLinearConv",
+    "QLinearLookup",
     "QLinearMatMul",
     "clip",
     "conv_integer",
@@ -40,8 +53,19 @@ __all__ = [
     "fake_quantize",
     "matmul_integer",
     "min_max",
+    "pad",
+    "qlinear_add",
+    "qlinear_clip",
+    "qlinear_concat",
     "qlinear_conv",
+    "qlinear_gelu",
+    "qlinear_leaky_relu",
+    "qlinear_lookup",
     "qlinear_matmul",
+    "qlinear_mul",
+    "qlinear_relu",
+    "qlinear_sigmoid",
+    "qlinear_tanh",
     "quantize",
     "quantize_linear",
     "requantize",

@@ -15,7 +15,19 @@ from quantlib.reference.affine import (
     quantize,
     quantize_linear,
 )
+from quantlib.reference.concat import pad, qlinear_concat
 from quantlib.reference.conv import QLinearConv, conv_integer, qlinear_conv
+from quantlib.reference.elementwise import qlinear_add, qlinear_mul
+from quantlib.reference.lookup import (
+    QLinearLookup,
+    qlinear_clip,
+    qlinear_gelu,
+    qlinear_leaky_relu,
+    qlinear_lookup,
+    qlinear_relu,
+    qlinear_sigmoid,
+    qlinear_tanh,
+)
 from quantlib.reference.matmul import (
     DynamicQuantizeMatMul,
     MatMulInteger,
@@ -31,6 +43,7 @@ __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
     "QLinearConv",
+    "QLinearLookup",
     "QLinearMatMul",
     "clip",
     "conv_integer",
@@ -41,8 +54,19 @@ __all__ = [
     "fake_quantize",
     "matmul_integer",
     "min_max",
+    "pad",
+    "qlinear_add",
+    "qlinear_clip",
+    "qlinear_concat",
     "qlinear_conv",
+    "qlinear_gelu",
+    "qlinear_leaky_relu",
+    "qlinear_lookup",
     "qlinear_matmul",
+    "qlinear_mul",
+    "qlinear_relu",
+    "qlinear_sigmoid",
+    "qlinear_tanh",
     "quantize",
     "quantize_linear",
     "requantize",

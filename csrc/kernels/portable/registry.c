@@ -44,5 +44,9 @@ void ql_fill_portable(ql_kernels *kernels) {
         .copy = ql_portable_copy,
         .transpose_bytes = ql_portable_transpose_bytes,
         .depthwise = ql_portable_depthwise,
+
+        .add = ql_portable_add,
+        .multiply = ql_portable_multiply,
+        .look_up = ql_portable_look_up,
     };
 }
