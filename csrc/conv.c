@@ -382,10 +382,11 @@ static int conv_depthwise(const ql_filter *filter, const ql_rows *rows, const ql
 int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero_point,
             const ql_conv_shape *shape, const ql_output *output, void *y) {
     const patches all = {shape, x, 0, shape->channels, (uint8_t)x_zero_point};
-    const int32_t zero_point = x_zero_point + (x_signed ? 128 : 0);
+    const int to_signed = filter->depthwise == NULL && filter->kernels->left_signed;
+    const int32_t zero_point = x_zero_point + ql_shift(x_signed, to_signed);
     const ql_rows rows = {.count = pixels_of(shape),
                           .load = gather_patches,
-                          .flip = x_signed ? 0x80 : 0,
+                          .flip = ql_flip(x_signed, to_signed),
                           .zero_point = &zero_point,
                           .source = &all};
     if (rows.count == 0 || shape->out_channels == 0)

@@ -58,8 +58,8 @@ typedef int64_t ql_moments_run(const float *x, int64_t count, float least, doubl
 typedef void ql_tile(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
                      int64_t b_stride, const int32_t *init, int32_t *c);
 
-/* Loads `count` bytes of a left operand as the tile wants them: the number 0 to 255 that the byte
- * is after `flip` (0x80 for int8, which adds 128; 0 for uint8). */
+/* Loads `count` bytes of a left operand as the tile wants them: the number 0 to 255, or -128 to 127
+ * in tables with `left_signed`, that the byte is after `flip` (ql_flip). */
 typedef void ql_load(void *row, const uint8_t *bytes, int64_t count, uint8_t flip);
 
 /* Packs `groups` groups of `strips` whole strips (up to QL_PACK_STRIPS) from rows that are `stride`
@@ -81,8 +81,8 @@ typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t r
                              float *y, int64_t y_stride);
 
 /* sums[p][c] = sum over taps of (x[tap][p * x_step + c] - zero_point) * w[tap][c] for `pixels`
- * output pixels and `count` channels; x as bytes, flipped as in ql_load, and the zero point
- * likewise. */
+ * output pixels and `count` channels; x as bytes which, flipped, are numbers 0 to 255 in every
+ * table, and the zero point likewise. */
 typedef void ql_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t taps,
                           const uint8_t *const *x, int64_t x_step, uint8_t flip, int32_t zero_point,
                           const int16_t *const *w);
@@ -117,9 +117,10 @@ typedef struct ql_kernels {
     ql_histogram_run *histogram[2];
     ql_moments_run *moments; /* of float32 */
 
-    int dot;          /* products that one group sums */
+    int dot;          /* products that one group sums: 1, 2, 4 or 8 */
     int group_step;   /* groups come in multiples of this */
     int element_size; /* bytes of a loaded element of the left operand */
+    int left_signed;  /* whether it is a number -128 to 127 (of one byte) instead of 0 to 255 */
     int tile_rows;
     int tile_strips;
     int row_step; /* a last tile but one is cut to a multiple of this */
@@ -146,8 +147,11 @@ const ql_kernels *ql_current_kernels(void);
 /* --- the processor (cpu.c) ----------------------------------------------------------------- */
 
 int ql_cpu_has_avx2(void);
+int ql_cpu_has_avxvnni(void);
 int ql_cpu_has_avx512vnni(void);
 int ql_cpu_has_amx(void);
+int ql_cpu_has_neondot(void);
+int ql_cpu_has_neoni8mm(void);
 
 /* --- threads (threads.c) -------------------------------------------------------------------- */
 
@@ -200,16 +204,26 @@ struct ql_matrix {
     int64_t size;
 };
 
-/* The left operand of a product: where its rows come from. */
+/* What makes bytes of one signedness numbers of the other, and what that adds to them. */
+static inline uint8_t ql_flip(int from_signed, int to_signed) {
+    return from_signed == to_signed ? 0 : 0x80;
+}
+
+static inline int32_t ql_shift(int from_signed, int to_signed) {
+    return 128 * (from_signed - to_signed);
+}
+
+/* The left operand of a product: where its rows come from. Its numbers are those of the table that
+ * the right operand was packed for. */
 typedef struct ql_rows {
     int64_t count;
-    /* Writes `count` rows from `first` on as numbers 0 to 255, `stride` bytes apart. */
+    /* Writes `count` rows from `first` on as loaded numbers, `stride` bytes apart. */
     void (*load)(const struct ql_rows *rows, const ql_kernels *kernels, int64_t first,
                  int64_t count, char *panel, int64_t stride);
     const uint8_t *bytes; /* rows that can be read in place, or NULL */
     int64_t stride;       /* of bytes */
     uint8_t flip;
-    const int32_t *zero_point; /* as numbers 0 to 255 */
+    const int32_t *zero_point; /* as a loaded number */
     int64_t zero_point_step;
     const void *source; /* what load needs besides */
 } ql_rows;

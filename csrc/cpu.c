@@ -31,6 +31,14 @@ int ql_cpu_has_avx2(void) {
     return (ebx & bit_AVX2) != 0;
 }
 
+int ql_cpu_has_avxvnni(void) {
+    unsigned eax, ebx, ecx, edx;
+    const unsigned avx_vnni = 1 << 4;
+    if (!ql_cpu_has_avx2() || !__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx))
+        return 0;
+    return (eax & avx_vnni) != 0;
+}
+
 int ql_cpu_has_avx512vnni(void) {
     unsigned eax, ebx, ecx, edx;
     const unsigned base = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
@@ -60,15 +68,64 @@ int ql_cpu_has_amx(void) {
 
 #else
 
-int ql_cpu_has_amx(void) {
-    return 0;
-}
-
 int ql_cpu_has_avx2(void) {
     return 0;
 }
 
+int ql_cpu_has_avxvnni(void) {
+    return 0;
+}
+
 int ql_cpu_has_avx512vnni(void) {
+    return 0;
+}
+
+int ql_cpu_has_amx(void) {
+    return 0;
+}
+
+#endif
+
+#if QL_ARM && defined(__linux__)
+
+#include <sys/auxv.h>
+
+/* As the kernel's interface defines them: older headers lack the second. */
+enum { HWCAP_DOT_PRODUCT = 1 << 20, HWCAP2_INT8_MATRIX = 1 << 13 };
+
+int ql_cpu_has_neondot(void) {
+    return (getauxval(AT_HWCAP) & HWCAP_DOT_PRODUCT) != 0;
+}
+
+int ql_cpu_has_neoni8mm(void) {
+    return (getauxval(AT_HWCAP2) & HWCAP2_INT8_MATRIX) != 0 && ql_cpu_has_neondot();
+}
+
+#elif QL_ARM && defined(__APPLE__)
+
+#include <sys/sysctl.h>
+
+static int has_feature(const char *name) {
+    int value = 0;
+    size_t size = sizeof value;
+    return sysctlbyname(name, &value, &size, NULL, 0) == 0 && value != 0;
+}
+
+int ql_cpu_has_neondot(void) {
+    return has_feature("hw.optional.arm.FEAT_DotProd");
+}
+
+int ql_cpu_has_neoni8mm(void) {
+    return has_feature("hw.optional.arm.FEAT_I8MM") && ql_cpu_has_neondot();
+}
+
+#else
+
+int ql_cpu_has_neondot(void) {
+    return 0;
+}
+
+int ql_cpu_has_neoni8mm(void) {
     return 0;
 }
 

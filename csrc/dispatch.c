@@ -19,11 +19,23 @@ static const instruction_set instruction_sets[] = {
 #if QL_BUILDS_AVX2
     {"avx2", ql_cpu_has_avx2, ql_fill_avx2},
 #endif
+#if QL_BUILDS_AVXVNNI
+    {"avxvnni", ql_cpu_has_avxvnni, ql_fill_avxvnni},
+#endif
 #if QL_BUILDS_AVX512VNNI
     {"avx512vnni", ql_cpu_has_avx512vnni, ql_fill_avx512vnni},
 #endif
 #if QL_BUILDS_AMX
     {"amx", ql_cpu_has_amx, ql_fill_amx},
+#endif
+#if QL_BUILDS_NEON
+    {"neon", always, ql_fill_neon},
+#endif
+#if QL_BUILDS_NEONDOT
+    {"neondot", ql_cpu_has_neondot, ql_fill_neondot},
+#endif
+#if QL_BUILDS_NEONI8MM
+    {"neoni8mm", ql_cpu_has_neoni8mm, ql_fill_neoni8mm},
 #endif
 };
 

@@ -12,17 +12,18 @@ int ql_matmul(const ql_matrix *b, const void *a, int64_t rows, int64_t a_stride,
               const int32_t *a_zero_point, int64_t a_zero_point_step, const ql_output *output,
               void *y, int64_t y_stride) {
     const int64_t zero_points = a_zero_point_step ? rows : 1;
+    const int to_signed = b->kernels->left_signed;
     int32_t one;
     int32_t *shifted = &one;
     if (zero_points > 1 && (shifted = ql_allocate((size_t)zero_points * 4)) == NULL)
         return QL_NO_MEMORY;
     for (int64_t i = 0; i < zero_points; i++)
-        shifted[i] = a_zero_point[i] + (a_signed ? 128 : 0);
+        shifted[i] = a_zero_point[i] + ql_shift(a_signed, to_signed);
     const ql_rows source = {.count = rows,
                             .load = load_rows,
                             .bytes = a,
                             .stride = a_stride,
-                            .flip = a_signed ? 0x80 : 0,
+                            .flip = ql_flip(a_signed, to_signed),
                             .zero_point = shifted,
                             .zero_point_step = a_zero_point_step,
                             .source = &b->k};

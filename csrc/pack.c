@@ -34,6 +34,22 @@ static inline void pack_column_wise(const operand *b, int64_t k, int64_t n, cons
             to[j * dot + d] = (int8_t)(from[d] ^ b->flip);
 }
 
+static void pack_whole_group(const operand *b, int64_t k, int64_t n, int dot, int8_t *to) {
+    switch (dot) {
+    case 1:
+        pack_column_wise(b, k, n, 1, to);
+        break;
+    case 2:
+        pack_column_wise(b, k, n, 2, to);
+        break;
+    case 4:
+        pack_column_wise(b, k, n, 4, to);
+        break;
+    default:
+        pack_column_wise(b, k, n, 8, to);
+    }
+}
+
 static void add_columns(const int8_t *group, int dot, int64_t sums[QL_STRIP]) {
     for (int j = 0; j < QL_STRIP; j++)
         for (int d = 0; d < dot; d++)
@@ -48,10 +64,8 @@ static void pack_strip(const operand *b, ql_matrix *matrix, int64_t strip, int64
     const int whole = b->k_stride == 1 && n + QL_STRIP <= b->n;
     int8_t *to = matrix->strips + strip * matrix->strip_stride + first * dot * QL_STRIP;
     for (int64_t group = first; group < last; group++, to += dot * QL_STRIP) {
-        if (whole && (group + 1) * dot <= b->k && dot == 4)
-            pack_column_wise(b, group * 4, n, 4, to);
-        else if (whole && (group + 1) * dot <= b->k && dot == 2)
-            pack_column_wise(b, group * 2, n, 2, to);
+        if (whole && (group + 1) * dot <= b->k)
+            pack_whole_group(b, group * dot, n, dot, to);
         else
             pack_element_wise(b, group * dot, n, dot, to);
         add_columns(to, dot, matrix->sums + n);

@@ -47,11 +47,12 @@ int ql_fits_int32(int64_t depth, int64_t left, int64_t right, const int32_t *bia
     return depth <= MOST_PRODUCTS && depth * left * right + largest <= INT32_MAX;
 }
 
-/* How far a number 0..255 can be from the zero points of the rows. */
-static int64_t reach_of_rows(const ql_rows *rows) {
+/* How far a loaded number can be from the zero points of the rows. */
+static int64_t reach_of_rows(const ql_kernels *kernels, const ql_rows *rows) {
+    const int32_t least = kernels->left_signed ? -128 : 0, most = least + 255;
     int64_t reach = 0;
     for (int64_t i = 0; i < (rows->zero_point_step ? rows->count : 1); i++)
-        reach = ql_max(reach, ql_max(rows->zero_point[i], 255 - rows->zero_point[i]));
+        reach = ql_max(reach, ql_max(rows->zero_point[i] - least, most - rows->zero_point[i]));
     return reach;
 }
 
@@ -79,6 +80,15 @@ static void set_init(const product *p) {
     }
 }
 
+static int64_t sum_row(const ql_kernels *kernels, const char *row, int64_t count) {
+    int64_t sum = 0;
+    for (int64_t k = 0; k < count; k++)
+        sum += kernels->element_size == 2 ? ((const int16_t *)row)[k]
+               : kernels->left_signed     ? ((const int8_t *)row)[k]
+                                          : ((const uint8_t *)row)[k];
+    return sum;
+}
+
 /* Loads rows into the panel and, if b has zero points, sums each. */
 static void load_block(const product *p, int64_t first, int64_t count) {
     const int64_t padded = p->b->groups * p->kernels->dot, size = p->kernels->element_size;
@@ -88,10 +98,7 @@ static void load_block(const product *p, int64_t first, int64_t count) {
         memset(row + p->b->k * size, 0, (size_t)((padded - p->b->k) * size));
         if (!p->b->has_zero_point)
             continue;
-        int64_t sum = 0;
-        for (int64_t k = 0; k < p->b->k; k++)
-            sum += size == 1 ? ((const uint8_t *)row)[k] : ((const int16_t *)row)[k];
-        p->row_sums[i] = sum;
+        p->row_sums[i] = sum_row(p->kernels, row, p->b->k);
     }
 }
 
@@ -222,8 +229,8 @@ static int multiply_part(const product *p, int64_t first, int64_t last, int64_t 
     return status;
 }
 
-/* Whether tiles may read the rows where they are: as numbers 0 to 255 already, without a rest of
- * K that a group would read past, without row sums, and not all in one cache set. */
+/* Whether tiles may read the rows where they are: as the numbers that they want already, without a
+ * rest of K that a group would read past, without row sums, and not all in one cache set. */
 static int readable_in_place(const product *p) {
     const ql_rows *rows = p->rows;
     return rows->bytes != NULL && rows->flip == 0 && p->kernels->element_size == 1 &&
@@ -306,7 +313,7 @@ int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output,
     p->in_place = readable_in_place(p);
     p->panel_stride = ((row_size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT) + ROW_PADDING;
     p->block_rows = ql_max(BLOCK_BYTES / p->panel_stride / tile, 1) * tile;
-    p->wide = !ql_fits_int32(b->k, reach_of_rows(rows), b->reach, output->bias, b->n);
+    p->wide = !ql_fits_int32(b->k, reach_of_rows(p->kernels, rows), b->reach, output->bias, b->n);
     p->init = ql_allocate((size_t)columns * 4);
     if (p->init == NULL)
         return QL_NO_MEMORY;

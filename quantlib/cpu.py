@@ -41,8 +41,9 @@ def available_isas() -> list[str]:
     Returns
     -------
     list of str
-        Slowest first: ``"portable"`` (plain C, everywhere), ``"avx2"``, ``"avx512vnni"``,
-        ``"amx"``.
+        Slowest first: ``"portable"`` (plain C, everywhere), then ``"avx2"``, ``"avxvnni"``,
+        ``"avx512vnni"`` and ``"amx"`` on x86-64, or ``"neon"``, ``"neondot"`` (dot products) and
+        ``"neoni8mm"`` (products of int8 matrices) on AArch64.
 
     Examples
     --------

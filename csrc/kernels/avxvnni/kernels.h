@@ -1,0 +1,13 @@
+/* The kernels for AVX-VNNI: the byte products of AVX-512 VNNI on the registers of AVX2. */
+#ifndef QL_AVXVNNI_KERNELS_H
+#define QL_AVXVNNI_KERNELS_H
+
+#include "../../core.h"
+#include "../target.h"
+
+ql_tile ql_avxvnni_tile_1, ql_avxvnni_tile_2, ql_avxvnni_tile_3, ql_avxvnni_tile_4,
+    ql_avxvnni_tile_5, ql_avxvnni_tile_6;
+ql_load ql_avxvnni_load;
+ql_pack_groups ql_avxvnni_pack_groups;
+
+#endif

@@ -1,0 +1,22 @@
+/* The AVX-VNNI table: products of bytes, on top of AVX2. */
+#include "../registry.h"
+
+#if QL_BUILDS_AVXVNNI
+
+#include "kernels.h"
+
+void ql_fill_avxvnni(ql_kernels *kernels) {
+    kernels->dot = 4;
+    kernels->element_size = 1;
+    kernels->small = 8 << 20;
+    kernels->tile[0][0] = ql_avxvnni_tile_1;
+    kernels->tile[1][0] = ql_avxvnni_tile_2;
+    kernels->tile[2][0] = ql_avxvnni_tile_3;
+    kernels->tile[3][0] = ql_avxvnni_tile_4;
+    kernels->tile[4][0] = ql_avxvnni_tile_5;
+    kernels->tile[5][0] = ql_avxvnni_tile_6;
+    kernels->load = ql_avxvnni_load;
+    kernels->pack_groups = ql_avxvnni_pack_groups;
+}
+
+#endif

@@ -1,0 +1,80 @@
+/* A tile of a product for AVX-VNNI: up to 6 rows by one strip of 16 columns.
+ *
+ *     c[i][j] = init[j] + sum over groups g of sum over d = 0..3 of a[4g+d] * b[4g+d][j]
+ *
+ * vpdpbusd multiplies four unsigned bytes (the left operand, loaded as numbers 0 to 255) by four
+ * signed ones and adds the exact sum to 32 bits, without saturation. The right operand is packed
+ * [group][16][4], so two ymm registers are one group of a strip.
+ *
+ * Registers: 12 sums (6 rows x 2 x 8 columns), 2 for b, 1 for the broadcast group of a. Cost per
+ * group: 12 vpdpbusd for 384 multiply-adds, with 6 broadcasts and 2 loads beside them. */
+#include "../target.h"
+
+#if QL_BUILDS_AVXVNNI
+
+#include "kernels.h"
+
+QL_TARGET_BEGIN_AVXVNNI
+
+QL_INLINE __m256i broadcast_group(const char *group) {
+    int32_t bits;
+    memcpy(&bits, group, sizeof bits);
+    return _mm256_set1_epi32(bits);
+}
+
+QL_INLINE void tile(const int rows, int64_t groups, const char *a, int64_t a_stride,
+                    const int8_t *b, const int32_t *init, int32_t *c) {
+    __m256i sum_i32x8[6][2];
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        sum_i32x8[i][0] = _mm256_loadu_si256((const __m256i *)init);
+        sum_i32x8[i][1] = _mm256_loadu_si256((const __m256i *)(init + 8));
+    }
+    for (int64_t group = 0; group < groups; group++) {
+        const __m256i first_i8x32 = _mm256_loadu_si256((const __m256i *)b);
+        const __m256i second_i8x32 = _mm256_loadu_si256((const __m256i *)(b + 32));
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; i++) {
+            const __m256i a_u8x32 = broadcast_group(a + i * a_stride);
+            sum_i32x8[i][0] = _mm256_dpbusd_avx_epi32(sum_i32x8[i][0], a_u8x32, first_i8x32);
+            sum_i32x8[i][1] = _mm256_dpbusd_avx_epi32(sum_i32x8[i][1], a_u8x32, second_i8x32);
+        }
+        a += 4;
+        b += 4 * QL_STRIP;
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        _mm256_storeu_si256((__m256i *)(c + i * QL_TILE_COLUMNS), sum_i32x8[i][0]);
+        _mm256_storeu_si256((__m256i *)(c + i * QL_TILE_COLUMNS + 8), sum_i32x8[i][1]);
+    }
+}
+
+#define DEFINE_TILE(rows)                                                                          \
+    void ql_avxvnni_tile_##rows(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,  \
+                                int64_t b_stride, const int32_t *init, int32_t *c) {               \
+        (void)b_stride;                                                                            \
+        tile(rows, groups, a, a_stride, b, init, c);                                               \
+    }
+
+DEFINE_TILE(1)
+DEFINE_TILE(2)
+DEFINE_TILE(3)
+DEFINE_TILE(4)
+DEFINE_TILE(5)
+DEFINE_TILE(6)
+
+void ql_avxvnni_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t flip) {
+    uint8_t *row = row_;
+    const __m256i flip_u8x32 = _mm256_set1_epi8((char)flip);
+    int64_t k = 0;
+    for (; k + 32 <= count; k += 32) {
+        const __m256i bytes_u8x32 = _mm256_loadu_si256((const __m256i *)(bytes + k));
+        _mm256_storeu_si256((__m256i *)(row + k), _mm256_xor_si256(bytes_u8x32, flip_u8x32));
+    }
+    for (; k < count; k++)
+        row[k] = bytes[k] ^ flip;
+}
+
+QL_TARGET_END
+
+#endif

@@ -1,0 +1,12 @@
+/* The kernels for NEON with dot products (sdot). */
+#ifndef QL_NEONDOT_KERNELS_H
+#define QL_NEONDOT_KERNELS_H
+
+#include "../../core.h"
+#include "../target.h"
+
+ql_tile ql_neondot_tile_1, ql_neondot_tile_2, ql_neondot_tile_3, ql_neondot_tile_4,
+    ql_neondot_tile_5, ql_neondot_tile_6;
+ql_load ql_neondot_load;
+
+#endif

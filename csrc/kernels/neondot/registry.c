@@ -1,0 +1,25 @@
+/* The table for NEON with dot products: one line for each kernel, on top of NEON. */
+#include "../registry.h"
+
+#if QL_BUILDS_NEONDOT
+
+#include "../neon/kernels.h"
+#include "kernels.h"
+
+void ql_fill_neondot(ql_kernels *kernels) {
+    kernels->dot = 4;
+    kernels->group_step = 1;
+    kernels->element_size = 1;
+    kernels->left_signed = 1;
+    kernels->small = 4 << 20;
+    kernels->tile[0][0] = ql_neondot_tile_1;
+    kernels->tile[1][0] = ql_neondot_tile_2;
+    kernels->tile[2][0] = ql_neondot_tile_3;
+    kernels->tile[3][0] = ql_neondot_tile_4;
+    kernels->tile[4][0] = ql_neondot_tile_5;
+    kernels->tile[5][0] = ql_neondot_tile_6;
+    kernels->load = ql_neondot_load;
+    kernels->pack_groups = ql_neon_pack_4;
+}
+
+#endif

@@ -1,0 +1,102 @@
+"""The C core without Python, on this processor and on emulated ones: see compare_sets.c.
+
+Without a cross compiler or an emulator (`apt-get install gcc-aarch64-linux-gnu qemu-user-static`)
+the emulated ones are skipped. ``CFLAGS=-Werror`` makes warnings of the compilers errors.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import quantlib as ql
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [
+    *(path for path in sorted((ROOT / "csrc").rglob("*.c")) if path.name != "_quantlib.c"),
+    Path(__file__).with_name("compare_sets.c"),
+]
+FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra"]  # as setup.py has them
+
+NATIVE = shutil.which("gcc") or shutil.which("cc")
+CROSS = shutil.which("aarch64-linux-gnu-gcc")
+
+
+def build(compiler: str, to: Path, *flags: str) -> Path:
+    more = [*os.environ.get("CFLAGS", "").split(), *flags, f"-I{ROOT / 'csrc'}"]
+    command = [compiler, *FLAGS, *more, *map(str, SOURCES), "-o", str(to), "-pthread", "-lm"]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr[-3000:]
+    return to
+
+
+@pytest.fixture(scope="module")
+def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if NATIVE is None:
+        pytest.skip("there is no C compiler")
+    return build(NATIVE, tmp_path_factory.mktemp("native") / "compare_sets")
+
+
+@pytest.fixture(scope="module")
+def arm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if CROSS is None:
+        pytest.skip("there is no cross compiler for Arm, aarch64-linux-gnu-gcc")
+    return build(CROSS, tmp_path_factory.mktemp("arm") / "compare_sets", "-static")
+
+
+def emulator(name: str) -> str:
+    """An emulator of single processes, by either of the names that systems give it."""
+    found = shutil.which(f"qemu-{name}-static") or shutil.which(f"qemu-{name}")
+    if found is None:
+        pytest.skip(f"there is no emulator, qemu-{name}-static")
+    return found
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+def all_equal(*sets: str) -> str:
+    return "".join(f"{name}: no difference\n" for name in sets)
+
+
+def test_sets_of_this_processor(native: Path) -> None:
+    done = run(native)
+    assert (done.stdout, done.returncode) == (all_equal(*ql.cpu.available_isas()), 0)
+
+
+ARM = {"cortex-a72": ["portable", "neon"], "neoverse-n1": ["neondot"], "max": ["neoni8mm"]}
+
+
+@pytest.mark.parametrize("processor", ARM)
+def test_sets_of_arm_processors(processor: str, arm: Path) -> None:
+    done = run(emulator("aarch64"), "-cpu", processor, arm, *ARM[processor])
+    assert (done.stdout, done.returncode) == (all_equal(*ARM[processor]), 0)
+
+
+@pytest.mark.parametrize(
+    ("processor", "absent"), [("cortex-a72", "neondot"), ("neoverse-n1", "neoni8mm")]
+)
+def test_sets_that_an_arm_processor_lacks(processor: str, absent: str, arm: Path) -> None:
+    done = run(emulator("aarch64"), "-cpu", processor, arm, absent)
+    assert (done.stdout, done.returncode) == (f"{absent}: not on this processor\n", 1)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the native build is not for x86-64")
+@pytest.mark.parametrize(("processor", "has"), [("Nehalem", "portable"), ("Haswell", "avx2")])
+def test_sets_of_older_x86_processors(processor: str, has: str, native: Path) -> None:
+    done = run(emulator("x86_64"), "-cpu", processor, native, has)
+    assert (done.stdout, done.returncode) == (all_equal(has), 0)
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the native build is not for x86-64")
+@pytest.mark.parametrize(("processor", "absent"), [("Nehalem", "avx2"), ("Haswell", "avxvnni")])
+def test_sets_that_an_x86_processor_lacks(processor: str, absent: str, native: Path) -> None:
+    done = run(emulator("x86_64"), "-cpu", processor, native, absent)
+    assert (done.stdout, done.returncode) == (f"{absent}: not on this processor\n", 1)
