@@ -2,34 +2,48 @@
  *
  * Data has the shape (outer, length, inner) and parameters lie as quantlib.h says. A run is either
  * a stretch that shares a parameter (step 0) or one in which each element has its own (step 1).
- * Where stretches would be short, a period of parameters is written out once, as often as fits
- * PERIOD elements, and the data is walked in such long runs of step 1. */
+ * Where stretches would be short and come often, their parameters are written out, and the data is
+ * walked in longer runs of step 1.
+ *
+ * Codes are those of a correctly rounded quotient, but division is slow. For 8 bits, and scales
+ * from SMALLEST to LARGEST, kernels may multiply by a reciprocal that is held in two floats:
+ * section 8 of docs/quantization.md shows that the codes are the same. */
 #include "core.h"
 
-#include <math.h>
+enum {
+    WINDOW = 1024, /* parameters that are prepared at once: they stay in the first cache */
+    SHORT_STRETCH = 64,
+    OFTEN = 8,          /* times that parameters must be used to be worth writing out */
+    STREAM = 32 << 20,  /* bytes of a result that no cache is likely to keep */
+    LONG_STRETCH = 1024 /* elements that are worth writing past the caches */
+};
 
-enum { SHORT_STRETCH = 64, PERIOD = 4096 };
+static const float SMALLEST = 0x1p-64f, LARGEST = 0x1p64f;
 
+/* A call: what to compute from where to where, and where its parameters are. */
 typedef struct {
-    int kind;
-    int64_t outer, length, inner, block;
-} layout;
-
-typedef struct {
-    const char *scale;
+    ql_layout at;
+    ql_cut cut;
+    const char *from, *scale;
     const int32_t *zero_point;
-} parameters;
-
-/* One call of a kernel: elements `first` to `first + count`, parameters from `p` on. */
-typedef struct walk {
-    void (*run)(const struct walk *walk, int64_t first, int64_t count, parameters p, int step);
-    const char *from;
     char *to;
     int64_t from_size, to_size, scale_size;
     int32_t qmin, qmax;
+    int stream;
+    ql_multiply_run *multiply; /* preferred, if not NULL and the scales are fit for it */
     ql_quantize_run *quantize;
-    ql_dequantize_run *dequantize;
+    ql_dequantize_run *dequantize, *stream_dequantize; /* the last may be NULL */
 } walk;
+
+/* Parameters, ready for runs. */
+typedef struct {
+    const char *scale;
+    const int32_t *zero_point;
+    int multiplies; /* whether the next four are in use */
+    float reciprocal[WINDOW], rest[WINDOW], low[WINDOW], high[WINDOW];
+    char own_scale[WINDOW * sizeof(double)]; /* written out */
+    int32_t own_zero_point[WINDOW];
+} window;
 
 static int64_t size_of(int type) {
     static const int64_t sizes[] = {
@@ -38,207 +52,223 @@ static int64_t size_of(int type) {
     return sizes[type];
 }
 
-static parameters advance(const walk *w, parameters p, int64_t count) {
-    return (parameters){p.scale + count * w->scale_size, p.zero_point + count};
+/* Derives what multiplying kernels need; whether the scale is fit for them. */
+static inline int derive(float scale, int32_t lowest, int32_t highest, float *reciprocal,
+                         float *rest, float *low, float *high) {
+    *reciprocal = 1.0f / scale;
+    *rest = (float)(1.0 / (double)scale - (double)*reciprocal);
+    *low = scale * (float)lowest;
+    *high = scale * (float)highest;
+    return scale >= SMALLEST && scale <= LARGEST;
 }
 
-/* Per channel with short stretches: the parameters of one period of length * inner elements,
- * written out `repeats` times. */
-static int walk_periods(const walk *w, layout at, parameters p) {
-    const int64_t period = at.length * at.inner;
-    const int64_t repeats = ql_max(1, ql_min(PERIOD / period, at.outer));
-    char *scale = ql_allocate((size_t)(repeats * period * (w->scale_size + 4)));
-    if (scale == NULL)
-        return QL_NO_MEMORY;
-    int32_t *zero_point = (int32_t *)(scale + repeats * period * w->scale_size);
-    for (int64_t i = 0; i < repeats * period; i++) {
-        const int64_t channel = i % period / at.inner;
-        memcpy(scale + i * w->scale_size, p.scale + channel * w->scale_size, (size_t)w->scale_size);
-        zero_point[i] = p.zero_point[channel];
-    }
-    for (int64_t outer = 0; outer < at.outer; outer += repeats)
-        w->run(w, outer * period, ql_min(repeats, at.outer - outer) * period,
-               (parameters){scale, zero_point}, 1);
-    ql_release(scale);
-    return QL_OK;
+static void prepare(window *p, const walk *w, const void *scale_, const int32_t *zero_point,
+                    int64_t count) {
+    const float *scale = scale_;
+    p->scale = scale_;
+    p->zero_point = zero_point;
+    p->multiplies = w->multiply != NULL;
+    for (int64_t i = 0; w->multiply != NULL && i < count; i++)
+        p->multiplies &= derive(scale[i], w->qmin - zero_point[i], w->qmax - zero_point[i],
+                                p->reciprocal + i, p->rest + i, p->low + i, p->high + i);
 }
 
-static void walk_blocks(const walk *w, layout at, parameters p) {
-    const int64_t blocks = ql_ceil_div(at.length, at.block);
-    for (int64_t outer = 0; outer < at.outer; outer++)
-        for (int64_t block = 0; block < blocks; block++) {
-            const int64_t first = block * at.block;
-            const int64_t rows = ql_min(at.block, at.length - first);
-            const int64_t start = (outer * at.length + first) * at.inner;
-            const parameters mine = advance(w, p, (outer * blocks + block) * at.inner);
-            if (at.inner == 1) {
-                w->run(w, start, rows, mine, 0);
-                continue;
+/* Prepares the parameters from number `first` on as they lie. */
+static void prepare_from(window *p, const walk *w, int64_t first, int64_t count) {
+    prepare(p, w, w->scale + first * w->scale_size, w->zero_point + first, count);
+}
+
+/* Prepares the parameters of `channels` stretches from number `first` on, written out for each
+ * element, `repeats` times. */
+static void prepare_stretches(window *p, const walk *w, int64_t first, int64_t channels,
+                              int64_t repeats) {
+    const int64_t inner = w->at.extent[2], size = w->scale_size;
+    int64_t i = 0;
+    for (int64_t repeat = 0; repeat < repeats; repeat++)
+        for (int64_t channel = first; channel < first + channels; channel++)
+            for (int64_t end = i + inner; i < end; i++) {
+                memcpy(p->own_scale + i * size, w->scale + channel * size, (size_t)size);
+                p->own_zero_point[i] = w->zero_point[channel];
             }
-            for (int64_t row = 0; row < rows; row++)
-                w->run(w, start + row * at.inner, at.inner, mine, 1);
+    prepare(p, w, p->own_scale, p->own_zero_point, i);
+}
+
+/* Runs `count` elements from number `first` on with the parameters from number `index` on. */
+static void run(const walk *w, int64_t first, int64_t count, const window *p, int64_t index,
+                int step) {
+    const char *from = w->from + first * w->from_size;
+    char *to = w->to + first * w->to_size;
+    const char *scale = p->scale + index * w->scale_size;
+    const int32_t *zero_point = p->zero_point + index;
+    const int stream = w->stream && count >= LONG_STRETCH;
+    if (p->multiplies) {
+        const ql_reciprocals r = {p->reciprocal + index, p->rest + index,      p->low + index,
+                                  p->high + index,       (const float *)scale, zero_point};
+        w->multiply((const float *)from, to, count, &r, step, stream);
+    } else if (w->quantize != NULL)
+        w->quantize(from, to, count, scale, zero_point, step, w->qmin, w->qmax);
+    else if (stream && w->stream_dequantize != NULL)
+        w->stream_dequantize(from, to, count, scale, zero_point, step);
+    else
+        w->dequantize(from, to, count, scale, zero_point, step);
+}
+
+static int64_t number_of(const walk *w, int64_t outer, int64_t row, int64_t column) {
+    return (outer * w->at.extent[1] + row) * w->at.extent[2] + column;
+}
+
+/* Per channel, with stretches so short that each element gets a parameter of its own. */
+static void walk_short_channels(const walk *w, const ql_part *part, window *p) {
+    const int64_t length = w->at.extent[1], inner = w->at.extent[2];
+    const int64_t most = WINDOW / inner;
+    for (int64_t first = part->first[1]; first < part->limit[1]; first += most) {
+        const int64_t channels = ql_min(most, part->limit[1] - first);
+        /* Whole periods of channels follow each other without gaps. */
+        const int64_t repeats =
+            channels == length ? ql_min(most / length, part->limit[0] - part->first[0]) : 1;
+        if (inner * repeats == 1)
+            prepare_from(p, w, first, channels);
+        else
+            prepare_stretches(p, w, first, channels, repeats);
+        for (int64_t outer = part->first[0]; outer < part->limit[0]; outer += repeats) {
+            const int64_t periods = ql_min(repeats, part->limit[0] - outer);
+            run(w, number_of(w, outer, first, 0), periods * channels * inner, p, 0, 1);
+        }
+    }
+}
+
+static void walk_channels(const walk *w, const ql_part *part, window *p) {
+    const int64_t column = part->first[2], count = part->limit[2] - part->first[2];
+    for (int64_t first = part->first[1]; first < part->limit[1]; first += WINDOW) {
+        const int64_t limit = ql_min(first + WINDOW, part->limit[1]);
+        prepare_from(p, w, first, limit - first);
+        for (int64_t outer = part->first[0]; outer < part->limit[0]; outer++)
+            for (int64_t channel = first; channel < limit; channel++)
+                run(w, number_of(w, outer, channel, column), count, p, channel - first, 0);
+    }
+}
+
+/* Blocks along the last axis: stretches that share a parameter. */
+static void walk_flat_blocks(const walk *w, const ql_part *part, window *p) {
+    const int64_t length = w->at.extent[1], block = w->at.block;
+    const int64_t blocks = ql_ceil_div(length, block);
+    const int64_t last = ql_ceil_div(part->limit[1], block);
+    for (int64_t outer = part->first[0]; outer < part->limit[0]; outer++)
+        for (int64_t first = part->first[1] / block; first < last; first += WINDOW) {
+            const int64_t limit = ql_min(first + WINDOW, last);
+            prepare_from(p, w, outer * blocks + first, limit - first);
+            for (int64_t b = first; b < limit; b++)
+                run(w, outer * length + b * block, ql_min(block, length - b * block), p, b - first,
+                    0);
         }
 }
 
-static int walk_all(const walk *w, layout at, parameters p) {
-    const int64_t period = at.length * at.inner;
-    if (at.outer == 0 || period == 0)
-        return QL_OK;
-    if (at.kind == QL_PER_TENSOR) {
-        w->run(w, 0, at.outer * period, p, 0);
-        return QL_OK;
-    }
-    if (at.kind == QL_BLOCKED) {
-        walk_blocks(w, at, p);
-        return QL_OK;
-    }
-    if (at.inner == 1 && period >= PERIOD / 2) {
-        for (int64_t outer = 0; outer < at.outer; outer++)
-            w->run(w, outer * period, period, p, 1);
-        return QL_OK;
-    }
-    if (at.inner < SHORT_STRETCH && period <= PERIOD && at.outer > 1)
-        return walk_periods(w, at, p);
-    for (int64_t outer = 0; outer < at.outer; outer++)
-        for (int64_t channel = 0; channel < at.length; channel++)
-            w->run(w, outer * period + channel * at.inner, at.inner, advance(w, p, channel), 0);
+/* Blocks along another axis: rows in which each element has its own parameter. */
+static void walk_blocks(const walk *w, const ql_part *part, window *p) {
+    const int64_t length = w->at.extent[1], inner = w->at.extent[2], block = w->at.block;
+    const int64_t blocks = ql_ceil_div(length, block);
+    for (int64_t outer = part->first[0]; outer < part->limit[0]; outer++)
+        for (int64_t top = part->first[1]; top < part->limit[1]; top += block)
+            for (int64_t column = part->first[2]; column < part->limit[2]; column += WINDOW) {
+                const int64_t count = ql_min(WINDOW, part->limit[2] - column);
+                prepare_from(p, w, (outer * blocks + top / block) * inner + column, count);
+                for (int64_t row = top; row < ql_min(top + block, part->limit[1]); row++)
+                    run(w, number_of(w, outer, row, column), count, p, 0, 1);
+            }
+}
+
+static void walk_chunk(void *w_, long chunk) {
+    const walk *w = w_;
+    const ql_part part = ql_part_of(&w->at, &w->cut, chunk);
+    const int64_t inner = w->at.extent[2];
+    window p;
+    if (w->at.kind == QL_BLOCKED && inner == 1)
+        walk_flat_blocks(w, &part, &p);
+    else if (w->at.kind == QL_BLOCKED)
+        walk_blocks(w, &part, &p);
+    else if (w->at.kind == QL_PER_CHANNEL &&
+             (inner == 1 || (inner < SHORT_STRETCH && part.limit[0] - part.first[0] >= OFTEN)))
+        walk_short_channels(w, &part, &p);
+    else
+        walk_channels(w, &part, &p); /* a tensor is one channel */
+}
+
+static int walk_all(walk *w) {
+    w->cut = ql_cut_layout(&w->at);
+    w->stream = ql_elements(&w->at) * w->to_size >= STREAM;
+    if (ql_elements(&w->at) > 0)
+        ql_run_chunks((long)w->cut.chunks, walk_chunk, w);
     return QL_OK;
 }
 
-static void run_quantize(const walk *w, int64_t first, int64_t count, parameters p, int step) {
-    w->quantize(w->from + first * w->from_size, w->to + first * w->to_size, count, p.scale,
-                p.zero_point, step, w->qmin, w->qmax);
-}
-
-static void run_dequantize(const walk *w, int64_t first, int64_t count, parameters p, int step) {
-    w->dequantize(w->from + first * w->from_size, w->to + first * w->to_size, count, p.scale,
-                  p.zero_point, step);
+void ql_quantize_stretch(const ql_kernels *kernels, const float *x, uint8_t *codes, int64_t count,
+                         float scale, int32_t zero_point) {
+    enum { UINT8 = QL_UINT8 - QL_INT8 };
+    float reciprocal, rest, low, high;
+    const int fit = derive(scale, -zero_point, 255 - zero_point, &reciprocal, &rest, &low, &high);
+    const ql_reciprocals r = {&reciprocal, &rest, &low, &high, &scale, &zero_point};
+    if (fit && kernels->multiply_quantize[UINT8] != NULL)
+        kernels->multiply_quantize[UINT8](x, codes, count, &r, 0, 0);
+    else
+        kernels->quantize[QL_FLOAT32][UINT8](x, codes, count, &scale, &zero_point, 0, 0, 255);
 }
 
 int ql_quantize(const void *x, int real_type, void *codes, int code_type, const void *scale,
                 const int32_t *zero_point, int32_t qmin, int32_t qmax, int kind, int64_t outer,
                 int64_t length, int64_t inner, int64_t block) {
-    const walk w = {.run = run_quantize,
-                    .from = x,
-                    .to = codes,
-                    .from_size = size_of(real_type),
-                    .to_size = size_of(code_type),
-                    .scale_size = size_of(real_type),
-                    .qmin = qmin,
-                    .qmax = qmax,
-                    .quantize = ql_current_kernels()->quantize[real_type][code_type - QL_INT8]};
-    return walk_all(&w, (layout){kind, outer, length, inner, block},
-                    (parameters){scale, zero_point});
+    const ql_kernels *kernels = ql_current_kernels();
+    const int code = code_type - QL_INT8;
+    const int multiplies = real_type == QL_FLOAT32 && size_of(code_type) == 1;
+    walk w = {.at = ql_layout_of(kind, outer, length, inner, block),
+              .from = x,
+              .to = codes,
+              .scale = scale,
+              .zero_point = zero_point,
+              .from_size = size_of(real_type),
+              .to_size = size_of(code_type),
+              .scale_size = size_of(real_type),
+              .qmin = qmin,
+              .qmax = qmax,
+              .multiply = multiplies ? kernels->multiply_quantize[code] : NULL,
+              .quantize = kernels->quantize[real_type][code]};
+    return walk_all(&w);
 }
 
 int ql_dequantize(const void *codes, int code_type, void *x, int real_type, const void *scale,
                   const int32_t *zero_point, int kind, int64_t outer, int64_t length, int64_t inner,
                   int64_t block) {
-    const walk w = {.run = run_dequantize,
-                    .from = codes,
-                    .to = x,
-                    .from_size = size_of(code_type),
-                    .to_size = size_of(real_type),
-                    .scale_size = size_of(real_type),
-                    .dequantize = ql_current_kernels()->dequantize[real_type][code_type - QL_INT8]};
-    return walk_all(&w, (layout){kind, outer, length, inner, block},
-                    (parameters){scale, zero_point});
+    const ql_kernels *kernels = ql_current_kernels();
+    const int code = code_type - QL_INT8;
+    const int streams = real_type == QL_FLOAT32 && size_of(code_type) == 1;
+    walk w = {.at = ql_layout_of(kind, outer, length, inner, block),
+              .from = codes,
+              .to = x,
+              .scale = scale,
+              .zero_point = zero_point,
+              .from_size = size_of(code_type),
+              .to_size = size_of(real_type),
+              .scale_size = size_of(real_type),
+              .dequantize = kernels->dequantize[real_type][code],
+              .stream_dequantize = streams ? kernels->stream_dequantize[code] : NULL};
+    return walk_all(&w);
 }
 
 int ql_fake_quantize(const void *x, int real_type, void *y, const void *scale,
                      const int32_t *zero_point, int32_t qmin, int32_t qmax, int kind, int64_t outer,
                      int64_t length, int64_t inner, int64_t block) {
-    const walk w = {.run = run_quantize,
-                    .from = x,
-                    .to = y,
-                    .from_size = size_of(real_type),
-                    .to_size = size_of(real_type),
-                    .scale_size = size_of(real_type),
-                    .qmin = qmin,
-                    .qmax = qmax,
-                    .quantize = ql_current_kernels()->fake_quantize[real_type]};
-    return walk_all(&w, (layout){kind, outer, length, inner, block},
-                    (parameters){scale, zero_point});
-}
-
-/* --- ranges --------------------------------------------------------------------------------- */
-
-static void fill_real(char *to, int real_type, int64_t count, double value) {
-    if (real_type == QL_FLOAT32)
-        for (int64_t i = 0; i < count; i++)
-            ((float *)to)[i] = (float)value;
-    else
-        for (int64_t i = 0; i < count; i++)
-            ((double *)to)[i] = value;
-}
-
-/* Turns -0 into +0 and every NaN into one, so that the order of the data does not show. */
-static void unify(char *to, int real_type, int64_t count) {
-    for (int64_t i = 0; i < count; i++)
-        if (real_type == QL_FLOAT32) {
-            float *end = (float *)to + i;
-            *end = *end != *end ? NAN : *end + 0.0f;
-        } else {
-            double *end = (double *)to + i;
-            *end = *end != *end ? (double)NAN : *end + 0.0;
-        }
-}
-
-int ql_min_max(const void *x_, int real_type, void *lo_, void *hi_, int kind, int64_t outer,
-               int64_t length, int64_t inner, int64_t block) {
-    const int64_t size = size_of(real_type);
-    ql_min_max_run *const run = ql_current_kernels()->min_max[real_type];
-    const char *x = x_;
-    char *lo = lo_, *hi = hi_;
-    const int64_t blocks = kind == QL_BLOCKED ? ql_ceil_div(length, block) : length;
-    const int64_t groups = kind == QL_PER_TENSOR    ? 1
-                           : kind == QL_PER_CHANNEL ? length
-                                                    : outer * blocks * inner;
-    fill_real(lo, real_type, groups, INFINITY);
-    fill_real(hi, real_type, groups, -INFINITY);
-    if (kind == QL_PER_TENSOR)
-        run(x, outer * length * inner, lo, hi, 0);
-    else
-        for (int64_t o = 0; o < outer; o++) {
-            if (kind == QL_PER_CHANNEL && inner == 1) {
-                run(x + o * length * size, length, lo, hi, 1);
-                continue;
-            }
-            for (int64_t l = 0; l < length; l++) {
-                const char *row = x + (o * length + l) * inner * size;
-                const int64_t group = kind == QL_PER_CHANNEL ? l : (o * blocks + l / block) * inner;
-                const int each = kind == QL_BLOCKED;
-                run(row, inner, lo + group * size, hi + group * size, each);
-            }
-        }
-    unify(lo, real_type, groups);
-    unify(hi, real_type, groups);
-    return QL_OK;
-}
-
-/* --- accumulators to codes ------------------------------------------------------------------ */
-
-int ql_requantize(const int32_t *acc, void *y_, const float *multiplier, int32_t zero_point,
-                  int32_t lower, int32_t upper, int kind, int64_t outer, int64_t length,
-                  int64_t inner) {
-    ql_requantize_tile *const run = ql_current_kernels()->requantize;
-    uint8_t *y = y_;
-    if (kind == QL_PER_CHANNEL && inner == 1) {
-        run(acc, length, outer, length, multiplier, zero_point, lower, upper, y, length);
-        return QL_OK;
-    }
-    enum { WIDTH = 256 }; /* stretches that share a multiplier are taken as rows of this width */
-    float same[WIDTH];
-    const int64_t stretch = kind == QL_PER_TENSOR ? outer * length * inner : inner;
-    const int64_t stretches = kind == QL_PER_TENSOR ? 1 : outer * length;
-    for (int64_t s = 0; s < stretches && stretch; s++) {
-        const float factor = multiplier[kind == QL_PER_TENSOR ? 0 : s % length];
-        for (int i = 0; i < WIDTH; i++)
-            same[i] = factor;
-        const int64_t start = s * stretch, rows = stretch / WIDTH, rest = stretch % WIDTH;
-        run(acc + start, WIDTH, rows, WIDTH, same, zero_point, lower, upper, y + start, WIDTH);
-        const int64_t last = start + rows * WIDTH;
-        run(acc + last, rest, 1, rest, same, zero_point, lower, upper, y + last, rest);
-    }
-    return QL_OK;
+    const ql_kernels *kernels = ql_current_kernels();
+    const int multiplies = real_type == QL_FLOAT32 && qmax - qmin < 256;
+    walk w = {.at = ql_layout_of(kind, outer, length, inner, block),
+              .from = x,
+              .to = y,
+              .scale = scale,
+              .zero_point = zero_point,
+              .from_size = size_of(real_type),
+              .to_size = size_of(real_type),
+              .scale_size = size_of(real_type),
+              .qmin = qmin,
+              .qmax = qmax,
+              .multiply = multiplies ? kernels->multiply_fake_quantize : NULL,
+              .quantize = kernels->fake_quantize[real_type]};
+    return walk_all(&w);
 }

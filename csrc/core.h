@@ -36,6 +36,16 @@ typedef void ql_quantize_run(const void *x, void *codes, int64_t count, const vo
                              const int32_t *zero_point, int step, int32_t qmin, int32_t qmax);
 typedef void ql_dequantize_run(const void *codes, void *x, int64_t count, const void *scale,
                                const int32_t *zero_point, int step);
+/* How to divide float32 by scales without dividing (affine.c): a product with 1 / scale, held in
+ * two parts, of elements that are kept between `low` and `high`. */
+typedef struct {
+    const float *reciprocal, *rest, *low, *high, *scale;
+    const int32_t *zero_point;
+} ql_reciprocals;
+
+/* Quantizes to 8-bit codes, or fake-quantizes; with `stream` past the caches. */
+typedef void ql_multiply_run(const float *x, void *y, int64_t count, const ql_reciprocals *r,
+                             int step, int stream);
 /* Narrows or widens *lo and *hi (step 0) or lo[i] and hi[i] (step 1); NaN sticks. */
 typedef void ql_min_max_run(const void *x, int64_t count, void *lo, void *hi, int step);
 
@@ -114,6 +124,9 @@ typedef struct ql_kernels {
     ql_dequantize_run *dequantize[2][5];
     ql_quantize_run *fake_quantize[2];
     ql_min_max_run *min_max[2];
+    /* For float32 and 8-bit codes, or NULL. */
+    ql_multiply_run *multiply_quantize[2], *multiply_fake_quantize;
+    ql_dequantize_run *stream_dequantize[2]; /* past the caches */
     ql_histogram_run *histogram[2];
     ql_moments_run *moments; /* of float32 */
 
@@ -182,6 +195,36 @@ static inline void ql_report(ql_status *status, int outcome) {
 static inline int ql_reported(ql_status *status) {
     return atomic_load(&status->first);
 }
+
+/* --- layouts (layout.c) --------------------------------------------------------------------- */
+
+/* Data of the shape (outer, length, inner); of a tensor that shares its parameters, (1, 1, n). */
+typedef struct {
+    int kind;
+    int64_t extent[3], block;
+} ql_layout;
+
+/* How many parts to cut data into, and along which axis. */
+typedef struct {
+    int axis;
+    int64_t chunks;
+} ql_cut;
+
+/* From `first` up to `limit` along each axis. Blocks are not cut. */
+typedef struct {
+    int64_t first[3], limit[3];
+} ql_part;
+
+ql_layout ql_layout_of(int kind, int64_t outer, int64_t length, int64_t inner, int64_t block);
+int64_t ql_elements(const ql_layout *at);
+ql_cut ql_cut_layout(const ql_layout *at);
+ql_part ql_part_of(const ql_layout *at, const ql_cut *cut, long chunk);
+
+/* --- reals to codes (affine.c) -------------------------------------------------------------- */
+
+/* The uint8 codes of `count` reals that share their parameters. */
+void ql_quantize_stretch(const ql_kernels *kernels, const float *x, uint8_t *codes, int64_t count,
+                         float scale, int32_t zero_point);
 
 /* --- memory (memory.c) ---------------------------------------------------------------------- */
 

@@ -24,9 +24,11 @@ static uint64_t xcr0(void) {
     return low | (uint64_t)high << 32;
 }
 
+/* With FMA, which only a few early processors from VIA lack. */
 int ql_cpu_has_avx2(void) {
     unsigned eax, ebx, ecx, edx;
-    if ((xcr0() & XCR0_AVX) != XCR0_AVX || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
+    if ((xcr0() & XCR0_AVX) != XCR0_AVX || !__get_cpuid(1, &eax, &ebx, &ecx, &edx) ||
+        !(ecx & bit_FMA) || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
         return 0;
     return (ebx & bit_AVX2) != 0;
 }

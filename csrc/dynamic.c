@@ -100,17 +100,16 @@ typedef struct {
     int64_t step;
 } reals;
 
-static void quantize_row(const ql_kernels *kernels, const float *a, int64_t k, const float *scale,
-                         const int32_t *zero_point, char *to) {
-    ql_quantize_run *const quantize = kernels->quantize[QL_FLOAT32][QL_UINT8 - QL_INT8];
+static void quantize_row(const ql_kernels *kernels, const float *a, int64_t k, float scale,
+                         int32_t zero_point, char *to) {
     if (kernels->element_size == 1) {
-        quantize(a, to, k, scale, zero_point, 0, 0, 255);
+        ql_quantize_stretch(kernels, a, (uint8_t *)to, k, scale, zero_point);
         return;
     }
     uint8_t codes[1024];
     for (int64_t at = 0; at < k; at += (int64_t)sizeof codes) {
         const int64_t count = ql_min(k - at, (int64_t)sizeof codes);
-        quantize(a + at, codes, count, scale, zero_point, 0, 0, 255);
+        ql_quantize_stretch(kernels, a + at, codes, count, scale, zero_point);
         kernels->load(to + at * kernels->element_size, codes, count, 0);
     }
 }
@@ -120,8 +119,8 @@ static void quantize_rows(const ql_rows *rows, const ql_kernels *kernels, int64_
     const reals *from = rows->source;
     for (int64_t i = 0; i < count; i++) {
         const int64_t row = first + i, at = row * from->step;
-        quantize_row(kernels, from->a + row * from->stride, from->k, from->scale + at,
-                     from->zero_point + at, panel + i * stride);
+        quantize_row(kernels, from->a + row * from->stride, from->k, from->scale[at],
+                     from->zero_point[at], panel + i * stride);
     }
 }
 

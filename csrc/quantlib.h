@@ -33,7 +33,7 @@ void ql_isa_select(int index);
 int ql_threads(void);
 void ql_set_threads(int threads);
 
-/* --- reals and codes (affine.c) ----------------------------------------------------------- */
+/* --- reals and codes (affine.c, min_max.c, requantize.c) ---------------------------------- */
 
 /* codes = saturate(rint(x / scale) + zero_point); x and scale have the type `real_type`. */
 int ql_quantize(const void *x, int real_type, void *codes, int code_type, const void *scale,

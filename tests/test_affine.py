@@ -17,7 +17,7 @@ from quantlib import QType, QuantParams, reference
 from quantlib.testing import assert_bit_exact, exact, interesting_sizes, memory_layouts
 from quantlib.testing.strategies import array_views, codes, quant_params, reals
 
-VECTORS = (8, 16, 32)  # how many elements the kernels take at once
+VECTORS = (8, 16, 32, 64)  # how many elements the kernels take at once
 SIZES = interesting_sizes(*VECTORS)
 SHAPES = hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=5)
 BOTH = pytest.mark.parametrize("layer", [ql, reference], ids=["fast", "reference"])
@@ -160,6 +160,99 @@ def test_granularities(isa: str, agree: Any, rng: np.random.Generator, name: str
                 agree("dequantize", agree("quantize", x, p), p)
                 agree("fake_quantize", x, p)
                 agree("min_max", x, axis=axis, block_size=block)
+
+
+def near_half_way(scale: np.ndarray, lowest: int, highest: int) -> np.ndarray:
+    """For each scale, the half-way points between steps and the floats next to them."""
+    halves = np.arange(lowest, highest + 1, dtype=np.float32) + np.float32(0.5)
+    with np.errstate(over="ignore", under="ignore"):
+        middle = scale[:, None] * halves
+    around = [middle]
+    for direction in (np.inf, -np.inf):
+        x = middle
+        for _ in range(3):
+            x = np.nextafter(x, np.float32(direction))
+            around.append(x)
+    return np.concatenate(around, axis=1)
+
+
+@pytest.mark.parametrize("name", ["int8", "uint8", "int4"])
+def test_next_to_half_way(isa: str, agree: Any, rng: np.random.Generator, name: str) -> None:
+    """Where a product with the reciprocal would round to another integer than the quotient."""
+    qtype = QType(name)
+    scale = rng.integers(1 << 23, 1 << 24, 60).astype(np.float32) * np.float32(2.0**-30)
+    zero_point = rng.integers(qtype.qmin, qtype.qmax + 1, scale.size)
+    x = near_half_way(scale, -260, 260)
+    rows, columns = (
+        QuantParams(scale, zero_point, qtype, 0),
+        QuantParams(scale, zero_point, qtype, 1),
+    )
+    agree("quantize", x, rows)
+    agree("fake_quantize", x, rows)
+    agree("quantize", x.T, columns)
+    agree("fake_quantize", x.T, columns)
+
+
+def test_every_magnitude_of_scales(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    """From the smallest subnormal to the largest float, alone and beside ordinary ones."""
+    powers = np.arange(-149, 128)
+    scale = np.ldexp(rng.uniform(1, 2, powers.size), powers).astype(np.float32)
+    x = near_half_way(scale, -130, 130)
+    agree("quantize", x, QuantParams(scale, 5, "int8", 0))
+    agree("fake_quantize", x, QuantParams(scale, 5, "int8", 0))
+    agree("quantize", x.T, QuantParams(scale, 5, "int8", 1))
+    for row, own in zip(x, scale, strict=True):
+        agree("quantize", row, QuantParams(own, -3, "int8"))
+    specials = np.float32(SPECIALS * 30)
+    for own in scale:
+        agree("quantize", specials, QuantParams(own, 3, "uint8"))
+        agree("fake_quantize", specials, QuantParams(own, 3, "uint8"))
+
+
+# Parts for threads are of 2**17 elements: each of these has more, and is cut along another axis.
+SHARED = [
+    ((400_003,), None, None),
+    ((7, 60_001), 1, None),
+    ((3000, 129), 1, None),
+    ((3000, 129), 0, None),
+    ((2, 3, 70_001), 1, None),
+    ((1, 523, 779), 1, None),
+    ((40, 260, 49), 1, None),
+    ((9, 33, 1301), 2, 32),
+    ((2, 331, 650), 1, 32),
+    ((1, 70, 6007), 1, 64),
+    ((130_000, 3), 1, 2),
+]
+
+
+@pytest.mark.parametrize(("shape", "axis", "block"), SHARED)
+def test_shared_among_threads(
+    isa: str, agree: Any, rng: np.random.Generator, shape: Any, axis: Any, block: Any
+) -> None:
+    extents = [] if axis is None else [shape[axis]] if block is None else list(shape)
+    if block is not None:
+        extents[axis] = -(-shape[axis] // block)
+    scale = rng.uniform(0.01, 0.3, extents).astype(np.float32)
+    p = QuantParams(scale, rng.integers(-100, 100, extents), "int8", axis, block)
+    x = rng.normal(0, 10, shape).astype(np.float32)
+    x.flat[rng.integers(0, x.size, 9)] = np.nan
+    agree("dequantize", agree("quantize", x, p), p)
+    agree("fake_quantize", x, p)
+    agree("min_max", x, axis=axis, block_size=block)
+
+
+def test_results_too_large_for_caches(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    """They are written past them, whole cache lines at once, wherever the array begins."""
+    size = (32 << 20) // 4 + 1000
+    codes = np.tile(rng.integers(-128, 128, 1 << 18, np.int8), 33)[:size]
+    p = QuantParams(0.03, 3, "int8")
+    reals = agree("dequantize", codes, p)
+    for start in (0, 1):
+        memory = np.empty(size + 16, np.float32)
+        out = memory[start : start + size]
+        assert_bit_exact(ql.dequantize(codes, p, out=out), reals)
+        assert_bit_exact(ql.fake_quantize(reals, p, out=out), reals)
+    assert_bit_exact(ql.quantize(np.tile(reals, 4), p), np.tile(codes, 4))
 
 
 @given(data=st.data(), shape=SHAPES)

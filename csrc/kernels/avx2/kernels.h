@@ -5,9 +5,9 @@
 #include "../../core.h"
 #include "../target.h"
 
-ql_quantize_run ql_avx2_quantize_float_int8, ql_avx2_quantize_float_uint8,
-    ql_avx2_fake_quantize_float;
-ql_dequantize_run ql_avx2_dequantize_int8_float, ql_avx2_dequantize_uint8_float;
+ql_multiply_run ql_avx2_quantize_int8, ql_avx2_quantize_uint8, ql_avx2_fake_quantize;
+ql_dequantize_run ql_avx2_dequantize_int8_float, ql_avx2_dequantize_uint8_float,
+    ql_avx2_stream_dequantize_int8_float, ql_avx2_stream_dequantize_uint8_float;
 ql_min_max_run ql_avx2_min_max_float;
 ql_histogram_run ql_avx2_histogram_float, ql_avx2_histogram_double;
 ql_moments_run ql_avx2_moments;

@@ -6,11 +6,13 @@
 #include "kernels.h"
 
 void ql_fill_avx2(ql_kernels *kernels) {
-    kernels->quantize[QL_FLOAT32][0] = ql_avx2_quantize_float_int8;
-    kernels->quantize[QL_FLOAT32][1] = ql_avx2_quantize_float_uint8;
-    kernels->fake_quantize[QL_FLOAT32] = ql_avx2_fake_quantize_float;
+    kernels->multiply_quantize[0] = ql_avx2_quantize_int8;
+    kernels->multiply_quantize[1] = ql_avx2_quantize_uint8;
+    kernels->multiply_fake_quantize = ql_avx2_fake_quantize;
     kernels->dequantize[QL_FLOAT32][0] = ql_avx2_dequantize_int8_float;
     kernels->dequantize[QL_FLOAT32][1] = ql_avx2_dequantize_uint8_float;
+    kernels->stream_dequantize[0] = ql_avx2_stream_dequantize_int8_float;
+    kernels->stream_dequantize[1] = ql_avx2_stream_dequantize_uint8_float;
     kernels->min_max[QL_FLOAT32] = ql_avx2_min_max_float;
     kernels->histogram[QL_FLOAT32] = ql_avx2_histogram_float;
     kernels->histogram[QL_FLOAT64] = ql_avx2_histogram_double;

@@ -5,9 +5,10 @@
 #include "../../core.h"
 #include "../target.h"
 
-ql_quantize_run ql_avx512vnni_quantize_float_int8, ql_avx512vnni_quantize_float_uint8,
-    ql_avx512vnni_fake_quantize_float;
-ql_dequantize_run ql_avx512vnni_dequantize_int8_float, ql_avx512vnni_dequantize_uint8_float;
+ql_multiply_run ql_avx512vnni_quantize_int8, ql_avx512vnni_quantize_uint8,
+    ql_avx512vnni_fake_quantize;
+ql_dequantize_run ql_avx512vnni_dequantize_int8_float, ql_avx512vnni_dequantize_uint8_float,
+    ql_avx512vnni_stream_dequantize_int8_float, ql_avx512vnni_stream_dequantize_uint8_float;
 ql_min_max_run ql_avx512vnni_min_max_float;
 ql_histogram_run ql_avx512vnni_histogram_float, ql_avx512vnni_histogram_double;
 ql_moments_run ql_avx512vnni_moments;

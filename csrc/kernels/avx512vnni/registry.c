@@ -12,11 +12,13 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
         TILE(1), TILE(2), TILE(3), TILE(4),  TILE(5),  TILE(6),
         TILE(7), TILE(8), TILE(9), TILE(10), TILE(11), TILE(12),
     };
-    kernels->quantize[QL_FLOAT32][0] = ql_avx512vnni_quantize_float_int8;
-    kernels->quantize[QL_FLOAT32][1] = ql_avx512vnni_quantize_float_uint8;
-    kernels->fake_quantize[QL_FLOAT32] = ql_avx512vnni_fake_quantize_float;
+    kernels->multiply_quantize[0] = ql_avx512vnni_quantize_int8;
+    kernels->multiply_quantize[1] = ql_avx512vnni_quantize_uint8;
+    kernels->multiply_fake_quantize = ql_avx512vnni_fake_quantize;
     kernels->dequantize[QL_FLOAT32][0] = ql_avx512vnni_dequantize_int8_float;
     kernels->dequantize[QL_FLOAT32][1] = ql_avx512vnni_dequantize_uint8_float;
+    kernels->stream_dequantize[0] = ql_avx512vnni_stream_dequantize_int8_float;
+    kernels->stream_dequantize[1] = ql_avx512vnni_stream_dequantize_uint8_float;
     kernels->min_max[QL_FLOAT32] = ql_avx512vnni_min_max_float;
     kernels->histogram[QL_FLOAT32] = ql_avx512vnni_histogram_float;
     kernels->histogram[QL_FLOAT64] = ql_avx512vnni_histogram_double;
