@@ -44,13 +44,16 @@ QL_INLINE void pack(const int dot, const uint8_t *rows, int64_t stride, int64_t 
                     int32_t *sums) {
     const uint8x16_t flip_u8x16 = vdupq_n_u8(flip);
     int32x4_t sum_i32x4[QL_PACK_STRIPS][4];
+#pragma GCC unroll 4
     for (int s = 0; s < strips; s++)
+#pragma GCC unroll 4
         for (int j = 0; j < 4; j++)
             sum_i32x4[s][j] = vld1q_s32(sums + s * QL_STRIP + 4 * j);
     for (int64_t group = 0; group < groups; group++, rows += dot * stride, to += dot * QL_STRIP)
 #pragma GCC unroll 4
         for (int s = 0; s < strips; s++) {
             int8x16_t rows_i8x16[8];
+            QL_LOADS_IN_ORDER;
 #pragma GCC unroll 8
             for (int row = 0; row < dot; row++)
                 rows_i8x16[row] = vreinterpretq_s8_u8(
@@ -61,7 +64,9 @@ QL_INLINE void pack(const int dot, const uint8_t *rows, int64_t stride, int64_t 
             for (int row = 0; row < dot; row++)
                 vst1q_s8(to + s * strip_stride + row * QL_STRIP, rows_i8x16[row]);
         }
+#pragma GCC unroll 4
     for (int s = 0; s < strips; s++)
+#pragma GCC unroll 4
         for (int j = 0; j < 4; j++)
             vst1q_s32(sums + s * QL_STRIP + 4 * j, sum_i32x4[s][j]);
 }

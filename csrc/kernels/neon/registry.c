@@ -6,6 +6,13 @@
 #include "kernels.h"
 
 void ql_fill_neon(ql_kernels *kernels) {
+    kernels->quantize[QL_FLOAT32][0] = ql_neon_quantize_float_int8;
+    kernels->quantize[QL_FLOAT32][1] = ql_neon_quantize_float_uint8;
+    kernels->fake_quantize[QL_FLOAT32] = ql_neon_fake_quantize_float;
+    kernels->dequantize[QL_FLOAT32][0] = ql_neon_dequantize_int8_float;
+    kernels->dequantize[QL_FLOAT32][1] = ql_neon_dequantize_uint8_float;
+    kernels->min_max[QL_FLOAT32] = ql_neon_min_max_float;
+
     kernels->dot = 1;
     kernels->group_step = 2;
     kernels->element_size = 2;
@@ -20,6 +27,10 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->tile[5][0] = ql_neon_tile_6;
     kernels->load = ql_neon_load;
     kernels->pack_groups = ql_neon_pack_1;
+    kernels->requantize = ql_neon_requantize;
+    kernels->rescale = ql_neon_rescale;
+    kernels->transpose_bytes = ql_neon_transpose_bytes;
+    kernels->depthwise = ql_neon_depthwise;
 }
 
 #endif
