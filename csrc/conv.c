@@ -14,8 +14,9 @@ struct ql_filter {
     ql_conv_shape shape;
     int64_t depth; /* products that one output sums */
     int64_t size;
-    int16_t *depthwise;  /* [tap][channel], code less zero point; or NULL */
-    ql_matrix *groups[]; /* or none */
+    int16_t *depthwise;   /* [tap][channel], code less zero point; or NULL */
+    int32_t *zero_points; /* of the channels, if depthwise */
+    ql_matrix *groups[];  /* or none */
 };
 
 static int64_t taps_of(const ql_conv_shape *shape) {
@@ -40,6 +41,14 @@ static void pack_depthwise(ql_filter *filter, const uint8_t *w, int is_signed,
         }
 }
 
+static void unpack_depthwise(const ql_filter *filter, uint8_t *w) {
+    const int64_t taps = taps_of(&filter->shape), channels = filter->shape.channels;
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t tap = 0; tap < taps; tap++)
+            w[c * taps + tap] =
+                (uint8_t)(filter->depthwise[tap * channels + c] + filter->zero_points[c]);
+}
+
 /* Packs one group from (out, in, tap) order into products of (tap, in) order. */
 static ql_matrix *pack_group(const ql_conv_shape *shape, const uint8_t *w, int is_signed,
                              const int32_t *zero_points, uint8_t *reordered) {
@@ -52,6 +61,19 @@ static ql_matrix *pack_group(const ql_conv_shape *shape, const uint8_t *w, int i
     return ql_matrix_pack(reordered, taps * in, out, out, 1, is_signed, zero_points);
 }
 
+/* And back. */
+static void unpack_group(const ql_filter *filter, int64_t group, uint8_t *w, int is_signed,
+                         uint8_t *reordered) {
+    const ql_conv_shape *shape = &filter->shape;
+    const int64_t taps = taps_of(shape), out = shape->out_channels / shape->group;
+    const int64_t in = shape->channels / shape->group;
+    ql_matrix_unpack(filter->groups[group], reordered, is_signed);
+    for (int64_t o = 0; o < out; o++)
+        for (int64_t c = 0; c < in; c++)
+            for (int64_t tap = 0; tap < taps; tap++)
+                w[(o * in + c) * taps + tap] = reordered[(tap * in + c) * out + o];
+}
+
 ql_filter *ql_filter_pack(const void *w_, int is_signed, const int32_t *zero_points,
                           const ql_conv_shape *shape) {
     const uint8_t *w = w_;
@@ -59,7 +81,7 @@ ql_filter *ql_filter_pack(const void *w_, int is_signed, const int32_t *zero_poi
     const int64_t in = shape->channels / shape->group;
     const int depthwise = is_depthwise(shape);
     const int64_t groups = shape->out_channels > 0 ? shape->group : 0; /* that have anything */
-    const int64_t extra = depthwise ? taps * shape->channels * 2 : groups * 8;
+    const int64_t extra = depthwise ? shape->channels * (taps * 2 + 4) : groups * 8;
     ql_filter *filter = ql_allocate(sizeof *filter + (size_t)extra);
     if (filter == NULL)
         return NULL;
@@ -71,7 +93,9 @@ ql_filter *ql_filter_pack(const void *w_, int is_signed, const int32_t *zero_poi
     };
     filter->shape.group = groups;
     if (depthwise) {
-        filter->depthwise = (int16_t *)filter->groups;
+        filter->zero_points = (int32_t *)filter->groups;
+        filter->depthwise = (int16_t *)(filter->zero_points + shape->channels);
+        memcpy(filter->zero_points, zero_points, (size_t)shape->channels * 4);
         pack_depthwise(filter, w, is_signed, zero_points);
         return filter;
     }
@@ -89,6 +113,22 @@ ql_filter *ql_filter_pack(const void *w_, int is_signed, const int32_t *zero_poi
         return filter;
     ql_filter_free(filter);
     return NULL;
+}
+
+int ql_filter_unpack(const ql_filter *filter, void *w, int is_signed) {
+    const ql_conv_shape *shape = &filter->shape;
+    if (filter->depthwise != NULL)
+        unpack_depthwise(filter, w);
+    if (filter->depthwise != NULL || shape->group == 0)
+        return QL_OK;
+    const int64_t size = shape->out_channels / shape->group * filter->depth;
+    uint8_t *reordered = ql_allocate((size_t)size);
+    if (reordered == NULL)
+        return QL_NO_MEMORY;
+    for (int64_t g = 0; g < shape->group; g++)
+        unpack_group(filter, g, (uint8_t *)w + g * size, is_signed, reordered);
+    ql_release(reordered);
+    return QL_OK;
 }
 
 void ql_filter_free(ql_filter *filter) {

@@ -147,6 +147,19 @@ ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride,
     return matrix;
 }
 
+void ql_matrix_unpack(const ql_matrix *matrix, void *b, int is_signed) {
+    const int64_t dot = matrix->kernels->dot;
+    const uint8_t flip = is_signed ? 0 : 0x80;
+    uint8_t *to = b;
+    for (int64_t k = 0; k < matrix->k; k++)
+        for (int64_t n = 0; n < matrix->n; n += QL_STRIP) {
+            const int8_t *group = matrix->strips + n / QL_STRIP * matrix->strip_stride +
+                                  k / dot * dot * QL_STRIP + k % dot;
+            for (int64_t j = 0; j < ql_min(QL_STRIP, matrix->n - n); j++)
+                *to++ = (uint8_t)group[j * dot] ^ flip;
+        }
+}
+
 void ql_matrix_free(ql_matrix *matrix) {
     ql_release(matrix);
 }

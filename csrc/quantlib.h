@@ -95,6 +95,8 @@ ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride,
 void ql_matrix_free(ql_matrix *matrix);
 /* The bytes that it holds. */
 int64_t ql_matrix_size(const ql_matrix *matrix);
+/* Writes the codes that were packed to b, contiguous (k, n). */
+void ql_matrix_unpack(const ql_matrix *matrix, void *b, int is_signed);
 
 /* What becomes of an accumulator. Rows and columns are those of the product. A `step` of 0 means
  * one entry for all rows, 1 one for each. The multiplier of entry (i, j) is, in float32,
@@ -151,6 +153,8 @@ ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_poin
                           const ql_conv_shape *shape);
 void ql_filter_free(ql_filter *filter);
 int64_t ql_filter_size(const ql_filter *filter);
+/* Writes the codes that were packed to w; QL_NO_MEMORY if it cannot. */
+int ql_filter_unpack(const ql_filter *filter, void *w, int is_signed);
 
 /* y = output(convolution + bias), x and y with channels last; padding is worth x_zero_point.
  * The columns of `output` are the output channels; its steps are 0. */

@@ -333,6 +333,10 @@ class Matrix:
         self.nbytes: int = lib.ql_matrix_size(packed)
         self._packed = ffi.gc(packed, lib.ql_matrix_free, self.nbytes)
 
+    def unpack(self, b: Array) -> None:
+        """Fill `b`, contiguous, with the codes that were packed."""
+        lib.ql_matrix_unpack(self._packed, _pointer(b), b.dtype == np.int8)
+
     def multiply(self, a: Array, zero_point: Array, stage: Stage, y: Array) -> None:
         """Fill `y`, contiguous (M, N), from `a`, (M, K) with contiguous rows; `zero_point` is an
         int32 scalar or has M entries."""
@@ -410,6 +414,10 @@ class Filter:
             raise MemoryError(f"w of shape {w.shape} could not be packed")
         self.nbytes: int = lib.ql_filter_size(packed)
         self._packed = ffi.gc(packed, lib.ql_filter_free, self.nbytes)
+
+    def unpack(self, w: Array) -> None:
+        """Fill `w`, contiguous, with the codes that were packed."""
+        _check(lib.ql_filter_unpack(self._packed, _pointer(w), w.dtype == np.int8))
 
     def convolve(self, x: Array, zero_point: int, extents: Any, stage: Stage, y: Array) -> None:
         """Fill `y` from `x`, both contiguous with channels last; `extents` is a conv_extents."""

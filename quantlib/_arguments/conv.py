@@ -185,22 +185,22 @@ def per_out_channel(value: Array, name: str, shape: ConvShape) -> Array:
     return value
 
 
-def no_images(w: Array, x_zero_point: Any, dilations: Any, group: Any, layout: Any) -> Array:
+def no_images(w: Array, x_zero_point: Any, geometry: dict[str, Any]) -> Array:
     """No images, just large enough for `w`: a convolution of them checks the other arguments."""
     rank = w.ndim - 2
     if rank < 1:
         raise ValueError(
             f"w has shape {w.shape}; weights are (M, C / group, k1, ...), 3 dimensions or more"
         )
-    layout = one_of(layout, "layout", *LAYOUTS)
-    dilation = _extents(dilations, "dilations", rank)
+    layout = one_of(geometry["layout"], "layout", *LAYOUTS)
+    dilation = _extents(geometry["dilations"], "dilations", rank)
     spatial = tuple((k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation, strict=True))
-    channels = w.shape[1] * _as_group(group)
+    channels = w.shape[1] * _as_group(geometry["group"])
     shape = (0, *spatial, channels) if layout == "NHWC" else (0, channels, *spatial)
     dtype = byte_type(x_zero_point, "x_zero_point")
     if math.prod(max(extent, 1) for extent in shape) > LARGEST_RESULT:
         raise ValueError(
-            f"w has shape {w.shape}; with dilations {dilation} and group {group} "
+            f"w has shape {w.shape}; with dilations {dilation} and group {geometry['group']} "
             "it needs an input that is larger than any memory"
         )
     return np.zeros(shape, dtype)

@@ -80,11 +80,11 @@ def matmul_zero_points(a: Array, b: Array, za: Any, zb: Any) -> tuple[Array, Arr
     )
 
 
-def check_scalars(**parameters: Any) -> None:
-    """Raise unless each of the parameters of a prepared product is a scalar or None."""
-    for name, value in parameters.items():
-        if value is not None:
-            per_tensor(as_array(value, name), name)
+def check_scalars(parameters: dict[str, Any], *names: str) -> None:
+    """Raise unless each of these parameters of a prepared product is a scalar or None."""
+    for name in names:
+        if parameters[name] is not None:
+            per_tensor(as_array(parameters[name], name), name)
 
 
 def no_rows(b: Array, a_zero_point: Any) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from quantlib._arguments.conv import (
     qlinear_conv_output,
 )
 from quantlib._arguments.output import Activation, Output
+from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
 from quantlib.ops._results import room, settle
 
 MOST_SHAPES = 64  # that a prepared convolution remembers
@@ -103,7 +103,7 @@ def qlinear_conv(
     return _convolve(data, filter_, zx, shape, _native.conv_extents(shape), stage, out)
 
 
-class QLinearConv:
+class QLinearConv(Prepared):
     def __init__(
         self,
         w: npt.ArrayLike,
@@ -125,24 +125,33 @@ class QLinearConv:
         layout: str = "NCHW",
     ) -> None:
         weights = as_bytes(w, "w")
-        self._w_shape = weights.shape
-        self._geometry: dict[str, Any] = {
-            "auto_pad": auto_pad,
-            "dilations": deepcopy(dilations),
-            "group": group,
-            "kernel_shape": deepcopy(kernel_shape),
-            "pads": deepcopy(pads),
-            "strides": deepcopy(strides),
-            "layout": layout,
-        }
-        self._scales = deepcopy((x_scale, w_scale, y_scale, y_zero_point, b, activation))
-        self._x_zero_point = deepcopy(x_zero_point)
+        self._w_shape, self._w_type = weights.shape, weights.dtype
+        self._geometry = own_geometry(
+            auto_pad=auto_pad,
+            dilations=dilations,
+            group=group,
+            kernel_shape=kernel_shape,
+            pads=pads,
+            strides=strides,
+            layout=layout,
+        )
+        self._given = given = own_arguments(
+            w_scale=w_scale,
+            w_zero_point=w_zero_point,
+            x_scale=x_scale,
+            x_zero_point=x_zero_point,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+            b=b,
+            activation=activation,
+        )
         self._stages: dict[Any, tuple[Array, _native.Stage]] = {}
         self._shapes: dict[tuple[int, ...], tuple[ConvShape, Any]] = {}
-        example = no_images(weights, x_zero_point, dilations, group, layout)
+        example = no_images(weights, given["x_zero_point"], self._geometry)
         shape = conv_shape(example.shape, weights.shape, **self._geometry)
         _require_three_axes(shape)
-        _, zw = conv_zero_points(example, weights, shape, x_zero_point, w_zero_point)
+        zero_points = given["x_zero_point"], given["w_zero_point"]
+        _, zw = conv_zero_points(example, weights, shape, *zero_points)
         self._stage(example, shape)
         self._filter = _native.Filter(weights, zw, shape)
 
@@ -151,6 +160,11 @@ class QLinearConv:
         shape, extents = self._shapes.get(data.shape) or self._shape(data.shape)
         zx, stage = self._stages.get(data.dtype) or self._stage(data, shape)
         return _convolve(data, self._filter, zx, shape, extents, stage, out)
+
+    def _arguments(self) -> dict[str, Any]:
+        w = np.empty(self._w_shape, self._w_type)
+        self._filter.unpack(w)
+        return {"w": w, **self._given, **self._geometry}
 
     def _shape(self, x_shape: tuple[int, ...]) -> tuple[ConvShape, Any]:
         """The extents for inputs of this shape, kept."""
@@ -163,9 +177,11 @@ class QLinearConv:
 
     def _stage(self, x: Array, shape: ConvShape) -> tuple[Array, _native.Stage]:
         """Zero point and output stage for inputs of the type of `x`, kept."""
-        zx = as_byte_zero_point(self._x_zero_point, "x_zero_point", x.dtype, "x")
+        given = self._given
+        zx = as_byte_zero_point(given["x_zero_point"], "x_zero_point", x.dtype, "x")
         zx = per_tensor(zx, "x_zero_point")
-        output, bias = qlinear_conv_output(x, shape, *self._scales)
+        names = "x_scale", "w_scale", "y_scale", "y_zero_point", "b", "activation"
+        output, bias = qlinear_conv_output(x, shape, *(given[name] for name in names))
         entry = zx, _stage(output, bias, shape.out_channels)
         self._stages[x.dtype] = entry
         return entry

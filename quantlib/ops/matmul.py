@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +23,7 @@ from quantlib._arguments.matmul import (
     with_scale,
 )
 from quantlib._arguments.output import Activation, Output
+from quantlib._arguments.prepared import Prepared, own_arguments
 from quantlib.ops._results import room, settle
 
 INT32: np.dtype[Any] = np.dtype(np.int32)
@@ -86,10 +86,11 @@ def dynamic_quantize_matmul(
     return packed.multiply_reals(left, by_row, _Finish(output, None, packed.n), out)
 
 
-class MatMulInteger:
+class MatMulInteger(Prepared):
     def __init__(self, b: npt.ArrayLike, b_zero_point: npt.ArrayLike | None = None) -> None:
         right = as_bytes(b, "b")
-        _, zb = matmul_zero_points(no_rows(right, None), right, None, b_zero_point)
+        self._given = own_arguments(b_zero_point=b_zero_point)
+        _, zb = matmul_zero_points(no_rows(right, None), right, None, self._given["b_zero_point"])
         self._right = _Right(right, zb)
         self._finish = _Finish(None, None, self._right.n)
 
@@ -108,8 +109,11 @@ class MatMulInteger:
             za = per_row(za, "a_zero_point", left.shape)
         return self._right.multiply(left, za, self._finish, out)
 
+    def _arguments(self) -> dict[str, Any]:
+        return {"b": self._right.unpacked(), **self._given}
 
-class QLinearMatMul:
+
+class QLinearMatMul(Prepared):
     def __init__(
         self,
         b: npt.ArrayLike,
@@ -124,16 +128,19 @@ class QLinearMatMul:
         activation: Activation = None,
     ) -> None:
         right = as_bytes(b, "b")
-        check_scalars(
+        self._given = given = own_arguments(
+            b_scale=b_scale,
+            b_zero_point=b_zero_point,
             a_scale=a_scale,
             a_zero_point=a_zero_point,
             y_scale=y_scale,
             y_zero_point=y_zero_point,
+            bias=bias,
+            activation=activation,
         )
-        example = no_rows(right, a_zero_point)
-        _, zb = matmul_zero_points(example, right, a_zero_point, b_zero_point)
-        self._a_zero_point = deepcopy(a_zero_point)
-        self._scales = deepcopy((a_scale, b_scale, y_scale, y_zero_point, bias, activation))
+        check_scalars(given, "a_scale", "a_zero_point", "y_scale", "y_zero_point")
+        example = no_rows(right, given["a_zero_point"])
+        _, zb = matmul_zero_points(example, right, given["a_zero_point"], given["b_zero_point"])
         self._stages: dict[Any, tuple[Array, _Finish]] = {}
         self._right = _Right(right, zb)
         self._stage(example)
@@ -144,18 +151,25 @@ class QLinearMatMul:
         za, finish = self._stages.get(left.dtype) or self._stage(left)
         return self._right.multiply(left, za, finish, out)
 
+    def _arguments(self) -> dict[str, Any]:
+        return {"b": self._right.unpacked(), **self._given}
+
     def _stage(self, a: Array) -> tuple[Array, _Finish]:
         """Zero point and output stage for operands of the type of `a`, kept."""
-        za = as_byte_zero_point(self._a_zero_point, "a_zero_point", a.dtype, "a")
+        given = self._given
+        za = as_byte_zero_point(given["a_zero_point"], "a_zero_point", a.dtype, "a")
         example = np.zeros((0, self._right.k), a.dtype)
         za = per_row(za, "a_zero_point", example.shape)
-        output, bias = qlinear_matmul_output(example, self._right.shape, *self._scales)
+        names = "a_scale", "b_scale", "y_scale", "y_zero_point", "bias", "activation"
+        output, bias = qlinear_matmul_output(
+            example, self._right.shape, *(given[name] for name in names)
+        )
         entry = za, _Finish(output, bias, self._right.n)
         self._stages[a.dtype] = entry
         return entry
 
 
-class DynamicQuantizeMatMul:
+class DynamicQuantizeMatMul(Prepared):
     def __init__(
         self,
         b: npt.ArrayLike,
@@ -168,9 +182,11 @@ class DynamicQuantizeMatMul:
     ) -> None:
         right = as_bytes(b, "b")
         self._by_row = as_flag(per_row, "per_row")
-        zb, output = dynamic_matmul_output(
-            no_rows(right, None), right, b_scale, b_zero_point, bias, activation
+        parameters = own_arguments(
+            b_scale=b_scale, b_zero_point=b_zero_point, bias=bias, activation=activation
         )
+        self._given = {**parameters, "per_row": self._by_row}
+        zb, output = dynamic_matmul_output(no_rows(right, None), right, **parameters)
         self._right = _Right(right, zb)
         self._finish = _Finish(output, None, self._right.n)
 
@@ -178,6 +194,9 @@ class DynamicQuantizeMatMul:
         left = as_float32(a, "a")
         self._right.check(left)
         return self._right.multiply_reals(left, self._by_row, self._finish, out)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"b": self._right.unpacked(), **self._given}
 
 
 class _Finish:
@@ -216,7 +235,7 @@ class _Right:
     """A right operand, packed: one matrix for each entry of its batch dimensions."""
 
     def __init__(self, b: Array, zero_point: Array) -> None:
-        self.shape, self.ndim = b.shape, b.ndim
+        self.shape, self.ndim, self.dtype = b.shape, b.ndim, b.dtype
         matrices = b[:, np.newaxis] if b.ndim == 1 else b
         self.k, self.n = matrices.shape[-2:]
         self.batch = matrices.shape[:-2]
@@ -225,6 +244,14 @@ class _Right:
             mine = _of_matrix(zero_point, self.batch, index)
             self._packed[index] = _native.Matrix(matrices[index], mine)
         self._shared = self._packed.reshape(-1)[0] if self._packed.size == 1 else None
+
+    def unpacked(self) -> Array:
+        """The codes, as they were given."""
+        b = np.empty((*self.batch, self.k, self.n), self.dtype)
+        packed: Any = self._packed
+        for index in np.ndindex(*self.batch):
+            packed[index].unpack(b[index])
+        return b.reshape(self.shape)
 
     def check(self, a: Array) -> None:
         """Raise unless `a` can stand to the left."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
-from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from quantlib._arguments.conv import (
     qlinear_conv_output,
 )
 from quantlib._arguments.output import Activation
+from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
 from quantlib.reference.requantize import exact_int32, finish
 
 
@@ -207,7 +207,7 @@ def qlinear_conv(
     return deliver(finish(acc, output), out)
 
 
-class QLinearConv:
+class QLinearConv(Prepared):
     """`qlinear_conv` with everything but `x` fixed.
 
     The fast class packs `w` once, for the instruction set in use; later changes of the arguments do
@@ -242,6 +242,9 @@ class QLinearConv:
     ``out``, and returns what `qlinear_conv` defines, with its errors. It may be made from several
     threads. Source: https://onnx.ai/onnx/operators/onnx__QLinearConv.html.
 
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
+    packed for the processor there.
+
     Examples
     --------
     >>> import numpy as np
@@ -272,17 +275,7 @@ class QLinearConv:
         layout: str = "NCHW",
     ) -> None:
         weights = as_bytes(w, "w")
-        definition = partial(
-            qlinear_conv,
-            w=weights,
-            x_scale=x_scale,
-            x_zero_point=x_zero_point,
-            w_scale=w_scale,
-            w_zero_point=w_zero_point,
-            y_scale=y_scale,
-            y_zero_point=y_zero_point,
-            b=b,
-            activation=activation,
+        geometry = own_geometry(
             auto_pad=auto_pad,
             dilations=dilations,
             group=group,
@@ -291,11 +284,24 @@ class QLinearConv:
             strides=strides,
             layout=layout,
         )
-        self._definition = deepcopy(definition)  # arrays that change later change nothing here
-        self(no_images(weights, x_zero_point, dilations, group, layout))  # checks the arguments
+        parameters = own_arguments(
+            w_scale=w_scale,
+            w_zero_point=w_zero_point,
+            x_scale=x_scale,
+            x_zero_point=x_zero_point,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+            b=b,
+            activation=activation,
+        )
+        self._given = {"w": weights.copy(), **parameters, **geometry}
+        self(no_images(weights, parameters["x_zero_point"], geometry))  # checks the arguments
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
-        return self._definition(x, out=out)
+        return qlinear_conv(x, out=out, **self._given)
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._given
 
 
 def _sums(x: Array, w: Array, zx: Array, zw: Array, shape: ConvShape) -> npt.NDArray[np.float64]:

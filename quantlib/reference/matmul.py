@@ -6,8 +6,7 @@ most ``K * 255 * 255``, so that holds for every K below 1.3e11.
 
 from __future__ import annotations
 
-from copy import deepcopy
-from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from quantlib._arguments.matmul import (
     with_scale,
 )
 from quantlib._arguments.output import Activation, Output
+from quantlib._arguments.prepared import Prepared, own_arguments
 from quantlib.reference.affine import dynamic_codes
 from quantlib.reference.requantize import exact_int32, finish
 
@@ -241,7 +241,7 @@ def dynamic_quantize_matmul(
     return deliver(_finished(codes, right, za, zb, 0, with_scale(output, scale)), out)
 
 
-class MatMulInteger:
+class MatMulInteger(Prepared):
     """`matmul_integer` with its right operand fixed: ``MatMulInteger(b, zb)(a, za)``.
 
     The fast class packs `b` once, for the instruction set in use; later changes of `b` do not show.
@@ -265,6 +265,9 @@ class MatMulInteger:
     errors of `matmul_integer`. It may be made from several threads. Source:
     https://onnx.ai/onnx/operators/onnx__MatMulInteger.html.
 
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
+    packed for the processor there.
+
     Examples
     --------
     >>> import numpy as np
@@ -275,8 +278,8 @@ class MatMulInteger:
     """
 
     def __init__(self, b: npt.ArrayLike, b_zero_point: npt.ArrayLike | None = None) -> None:
-        self._right = as_bytes(b, "b").copy(), deepcopy(b_zero_point)
-        self(no_rows(self._right[0], None))  # checks the arguments
+        self._given = {"b": as_bytes(b, "b").copy(), **own_arguments(b_zero_point=b_zero_point)}
+        self(no_rows(self._given["b"], None))  # checks the arguments
 
     def __call__(
         self,
@@ -285,11 +288,13 @@ class MatMulInteger:
         *,
         out: Array | None = None,
     ) -> Array:
-        b, b_zero_point = self._right
-        return matmul_integer(a, b, a_zero_point, b_zero_point, out=out)
+        return matmul_integer(a, a_zero_point=a_zero_point, out=out, **self._given)
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._given
 
 
-class QLinearMatMul:
+class QLinearMatMul(Prepared):
     """`qlinear_matmul` with everything but `a` fixed.
 
     The fast class packs `b` once, for the instruction set in use; later changes of the arguments do
@@ -322,6 +327,9 @@ class QLinearMatMul:
     `qlinear_matmul` defines, of shape ``(..., M, N)``, with its errors. It may be made from
     several threads. Source: https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html.
 
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
+    packed for the processor there.
+
     Examples
     --------
     >>> import numpy as np
@@ -345,32 +353,28 @@ class QLinearMatMul:
         activation: Activation = None,
     ) -> None:
         right = as_bytes(b, "b")
-        check_scalars(
-            a_scale=a_scale,
-            a_zero_point=a_zero_point,
-            y_scale=y_scale,
-            y_zero_point=y_zero_point,
-        )
-        definition = partial(
-            qlinear_matmul,
-            b=right,
-            a_scale=a_scale,
-            a_zero_point=a_zero_point,
+        self._given = own_arguments(
             b_scale=b_scale,
             b_zero_point=b_zero_point,
+            a_scale=a_scale,
+            a_zero_point=a_zero_point,
             y_scale=y_scale,
             y_zero_point=y_zero_point,
             bias=bias,
             activation=activation,
         )
-        self._definition = deepcopy(definition)  # arrays that change later change nothing here
-        self(no_rows(right, a_zero_point))  # checks the arguments
+        check_scalars(self._given, "a_scale", "a_zero_point", "y_scale", "y_zero_point")
+        self._given["b"] = right.copy()
+        self(no_rows(right, self._given["a_zero_point"]))  # checks the arguments
 
     def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
-        return self._definition(a, out=out)
+        return qlinear_matmul(a, out=out, **self._given)
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._given
 
 
-class DynamicQuantizeMatMul:
+class DynamicQuantizeMatMul(Prepared):
     """`dynamic_quantize_matmul` with everything but `a` fixed.
 
     The fast class packs `b` once, for the instruction set in use; later changes of the arguments do
@@ -402,6 +406,9 @@ class DynamicQuantizeMatMul:
     made from several threads. Source:
     https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md.
 
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
+    packed for the processor there.
+
     Examples
     --------
     >>> import numpy as np
@@ -422,20 +429,18 @@ class DynamicQuantizeMatMul:
         activation: Activation = None,
     ) -> None:
         right = as_bytes(b, "b")
-        definition = partial(
-            dynamic_quantize_matmul,
-            b=right,
-            b_scale=b_scale,
-            b_zero_point=b_zero_point,
-            bias=bias,
-            per_row=per_row,
-            activation=activation,
+        flag = as_flag(per_row, "per_row")
+        parameters = own_arguments(
+            b_scale=b_scale, b_zero_point=b_zero_point, bias=bias, activation=activation
         )
-        self._definition = deepcopy(definition)  # arrays that change later change nothing here
+        self._given = {"b": right.copy(), **parameters, "per_row": flag}
         self(no_rows(right, None))  # checks the arguments
 
     def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
-        return self._definition(a, out=out)
+        return dynamic_quantize_matmul(a, out=out, **self._given)
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._given
 
 
 def _finished(a: Array, b: Array, za: Array, zb: Array, bias: Array | int, output: Output) -> Array:
