@@ -15,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-import quantlib as ql
-from bench import peers
-from bench.cases import Admission, Candidate, Case, ConvShape, Race, conv_shapes
-from bench.harness import Contender
+from bench import peers, shapes
 from bench.peers import Input
+from bench.selection import Selection
+from bench.shapes import ConvShape
+from quantlib import ops, reference
+from quantlib.benchmark.cases import BASELINE, Admission, Candidate, Case, Race
+from quantlib.benchmark.stopwatch import Contender
 
 X_SCALE, X_ZERO_POINT, Y_ZERO_POINT = np.float32(0.02), np.uint8(121), np.uint8(117)
 STEPS_OF_DEVIATION = 40.0
@@ -97,15 +99,14 @@ class Layer:
         return np.empty((s.batch, *s.out_extent, s.out_channels), dtype)
 
 
-def cases(threads: int, most_work: int, admission: Admission) -> Iterator[Case]:
-    """One case for each layer of at most so many operations."""
-    for shape in conv_shapes():
-        if shape.operations <= most_work:
+def cases(threads: int, selection: Selection, admission: Admission) -> Iterator[Case]:
+    for shape in shapes.conv_shapes():
+        if selection.takes("conv", shape.label, shape.operations):
             yield _case(Layer(shape), threads, admission)
 
 
 def _case(layer: Layer, threads: int, admission: Admission) -> Case:
-    expected = ql.reference.qlinear_conv(layer.x, *layer.operands, **layer.geometry)
+    expected = reference.qlinear_conv(layer.x, *layer.operands, **layer.geometry)
     real = real_result(layer)
     rivals = (
         *_onnx_peers(layer, threads, admission, expected, real),
@@ -120,7 +121,7 @@ def _case(layer: Layer, threads: int, admission: Admission) -> Case:
 
 
 def _ours(layer: Layer, layout: str, x: Any, expected: Any, admission: Admission) -> Contender:
-    op = ql.QLinearConv(
+    op = ops.QLinearConv(
         layer.w,
         layer.w_scale,
         x_scale=X_SCALE,
@@ -140,13 +141,13 @@ def _ours(layer: Layer, layout: str, x: Any, expected: Any, admission: Admission
 
 def real_result(layer: Layer) -> Any:
     """What the float32 convolution is, NCHW: the exact sums of codes, in reals."""
-    sums = ql.reference.conv_integer(layer.x, layer.w, X_ZERO_POINT, **layer.geometry)
+    sums = reference.conv_integer(layer.x, layer.w, X_ZERO_POINT, **layer.geometry)
     scale = np.float64(X_SCALE) * layer.w_scale[:, np.newaxis, np.newaxis]
     return (sums * scale).astype(np.float32)
 
 
 def _baseline(layer: Layer, real: Any, admission: Admission) -> Contender:
-    return admission.required("NumPy float32", float_convolution(layer), last(real))
+    return admission.required(BASELINE, float_convolution(layer), last(real))
 
 
 def float_convolution(layer: Layer) -> Any:

@@ -1,208 +1,161 @@
-"""Matrix products: int8 against float32, shape by shape.
-
-NumPy's float32 product is the baseline. Codes are drawn over their whole range. int8 left operands
-have the zero point 0 and uint8 ones 121, right operands are int8 with the zero point 0, which is
-how networks are quantized in practice.
-"""
+"""Matrix products, shape by shape: quantlib's forms of them, each against the engines that do the
+same work, and against every float32 engine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-import quantlib as ql
-from bench import peers
-from bench.cases import Admission, Candidate, Case, MatmulShape, Race, matmul_shapes
-from bench.harness import Contender
+from bench import peers, shapes
 from bench.peers import Input
+from bench.selection import Selection
+from quantlib.benchmark import products
+from quantlib.benchmark.cases import Admission, Candidate, Case, Race
+from quantlib.benchmark.products import A_SCALE, INT8, UINT8, ZERO_POINTS, Operands
+from quantlib.benchmark.stopwatch import Contender
 
-A_SCALE, B_SCALE = np.float32(0.02), np.float32(0.005)
-A_ZERO_POINT, Y_ZERO_POINT = np.uint8(121), np.uint8(117)
-STEPS_OF_DEVIATION = 40.0  # the codes that a standard deviation of the result spans
-
-
-@dataclass(frozen=True)
-class Operands:
-    """The data of one shape."""
-
-    shape: MatmulShape
-
-    @cached_property
-    def _random(self) -> np.random.Generator:
-        return np.random.default_rng(self.shape.operations)
-
-    @cached_property
-    def signed(self) -> Any:
-        return self._random.integers(-128, 128, (self.shape.m, self.shape.k), np.int8)
-
-    @cached_property
-    def unsigned(self) -> Any:
-        return self.signed.view(np.uint8)
-
-    @cached_property
-    def right(self) -> Any:
-        return self._random.integers(-128, 128, (self.shape.k, self.shape.n), np.int8)
-
-    @cached_property
-    def real(self) -> tuple[Any, Any]:
-        return self.signed.astype(np.float32), self.right.astype(np.float32)
-
-    @cached_property
-    def y_scale(self) -> np.float32:
-        """Such that few results saturate."""
-        return np.float32(A_SCALE * B_SCALE * 74 * 74 * np.sqrt(self.shape.k) / STEPS_OF_DEVIATION)
-
-    def result(self, dtype: Any) -> Any:
-        return np.empty((self.shape.m, self.shape.n), dtype)
+Contenders = tuple[Contender, ...]
+MICROSOFT = "com.microsoft"
 
 
-def cases(threads: int, most_work: int, admission: Admission) -> Iterator[Case]:
-    """One case for each shape of at most so many operations."""
-    for shape in matmul_shapes():
-        if shape.operations <= most_work:
+def cases(threads: int, selection: Selection, admission: Admission) -> Iterator[Case]:
+    for shape in shapes.matmul_shapes():
+        if selection.takes("matmul", shape.label, shape.operations):
             yield _case(Operands(shape), threads, admission)
 
 
+def overhead_cases(threads: int, selection: Selection, admission: Admission) -> Iterator[Case]:
+    """What a call costs: hardly any arithmetic. Also without ``out``, as one calls most."""
+    for shape in shapes.overhead_shapes():
+        if selection.takes("overhead", shape.label, shape.operations):
+            data = Operands(shape)
+            case = _case(data, threads, admission)
+            rivals = case.races[0].peers
+            more = [Race(ours, rivals) for ours in products.new_results(data, admission)]
+            yield replace(case, suite="overhead", races=(*case.races, *more))
+
+
 def _case(data: Operands, threads: int, admission: Admission) -> Case:
-    float_peers = _float_peers(data, threads, admission)
-    races = (
-        *_integer_races(data, threads, admission, float_peers),
-        _quantized_race(data, threads, admission, float_peers),
-    )
     shape = data.shape
-    return Case("matmul", shape.label, shape.operations, _baseline(data, admission), races)
+    baseline = products.baseline(data, admission)
+    races = tuple(_races(data, threads, admission))
+    return Case("matmul", shape.label, shape.operations, baseline, races)
 
 
-def _baseline(data: Operands, admission: Admission) -> Contender:
+def _races(data: Operands, threads: int, admission: Admission) -> Iterator[Race]:
+    in_float = _float_peers(data, threads, admission)
+    constant = (*_integer_peers(data, threads, admission, prepared=True), *in_float)
+    fed = (*_integer_peers(data, threads, admission, prepared=False), *in_float)
+    for dtype in (INT8, UINT8):
+        yield Race(products.integer(data, dtype, admission), constant)
+        yield Race(products.integer_at_once(data, dtype, admission), fed)
+    constant = (*_quantized_peers(data, threads, admission, prepared=True), *in_float)
+    fed = (*_quantized_peers(data, threads, admission, prepared=False), *in_float)
+    for dtype in (INT8, UINT8):
+        yield Race(products.quantized(data, dtype, admission), constant)
+    yield Race(products.quantized_at_once(data, UINT8, admission), fed)
+    rivals = (*_scaled_peers(data, threads, admission), *in_float)
+    yield Race(products.scaled(data, admission), rivals)
+
+
+def _onnx(
+    node: str, left: Any, rest: list[Input], y: Any, threads: int, domain: str = ""
+) -> Callable[[], Any]:
+    """Prepares a node's call: the left operand is fed with it."""
+    inputs = [Input(left, constant=False), *rest]
+    return lambda: peers.onnx_call(node, inputs, y, threads=threads, domain=domain)
+
+
+def _float_peers(data: Operands, threads: int, admission: Admission) -> Contenders:
     left, right = data.real
-    y = data.result(np.float32)
-    return admission.required(
-        "NumPy float32", lambda: np.matmul(left, right, out=y), _product(data)
-    )
-
-
-def _product(data: Operands) -> Any:
-    left, right = data.real
-    return (left.astype(np.float64) @ right.astype(np.float64)).astype(np.float32)
-
-
-def _float_peers(data: Operands, threads: int, admission: Admission) -> tuple[Contender, ...]:
-    left, right = data.real
-    expected = _product(data)
     candidates = []
     if peers.installed("onnx", "onnxruntime"):
-        inputs = [Input(left, constant=False), Input(right)]
-        candidates.append(
-            Candidate(
-                "ONNX Runtime float32",
-                lambda: peers.onnx_call("MatMul", inputs, data.result(np.float32), threads=threads),
-                expected,
-            )
-        )
+        prepare = _onnx("MatMul", left, [Input(right)], data.result(np.float32), threads)
+        candidates.append(Candidate("ONNX Runtime float32", prepare, data.real_product))
     if peers.installed("torch"):
         candidates.append(
             Candidate(
                 "torch float32",
                 lambda: peers.torch_matmul_call(left, right, threads=threads),
-                expected,
+                data.real_product,
             )
         )
     return admission.peers(candidates)
 
 
-# --- int32 results --------------------------------------------------------------------------------
-
-
-def _integer_races(
-    data: Operands, threads: int, admission: Admission, float_peers: tuple[Contender, ...]
-) -> Iterator[Race]:
-    """Prepared for either type of left operand, and not prepared."""
-    signed = ql.reference.matmul_integer(data.signed, data.right)
-    unsigned = ql.reference.matmul_integer(data.unsigned, data.right, A_ZERO_POINT)
-    prepared = ql.MatMulInteger(data.right)
-
-    def once(left: Any, zero_point: Any, name: str, expected: Any) -> Contender:
-        y = data.result(np.int32)
-        return admission.required(name, lambda: prepared(left, zero_point, out=y), expected)
-
-    constant = (*_integer_peers(data, threads, admission, signed, unsigned, True), *float_peers)
-    fed = (*_integer_peers(data, threads, admission, signed, unsigned, False), *float_peers)
-    y = data.result(np.int32)
-    yield Race(once(data.signed, None, "MatMulInteger int8", signed), constant)
-    yield Race(once(data.unsigned, A_ZERO_POINT, "MatMulInteger uint8", unsigned), constant)
-    yield Race(
-        admission.required(
-            "matmul_integer int8, not prepared",
-            lambda: ql.matmul_integer(data.signed, data.right, out=y),
-            signed,
-        ),
-        fed,
-    )
-
-
 def _integer_peers(
-    data: Operands, threads: int, admission: Admission, signed: Any, unsigned: Any, constant: bool
-) -> tuple[Contender, ...]:
+    data: Operands, threads: int, admission: Admission, *, prepared: bool
+) -> Contenders:
     candidates = []
     if peers.installed("onnx", "onnxruntime"):
-        inputs = [
-            Input(data.unsigned, constant=False),
-            Input(data.right, constant=constant),
-            Input(A_ZERO_POINT),
-        ]
-        candidates.append(
-            Candidate(
-                "ONNX Runtime MatMulInteger" + ", not prepared" * (not constant),
-                lambda: peers.onnx_call(
-                    "MatMulInteger", inputs, data.result(np.int32), threads=threads
-                ),
-                unsigned,
+        for dtype in (UINT8, INT8):
+            rest = [Input(data.right, constant=prepared), Input(ZERO_POINTS[dtype])]
+            y = data.result(np.int32)
+            candidates.append(
+                Candidate(
+                    f"ONNX Runtime MatMulInteger {dtype}" + ", not prepared" * (not prepared),
+                    _onnx("MatMulInteger", data.left[dtype], rest, y, threads),
+                    data.integer_product[dtype],
+                )
             )
-        )
     if peers.installed("torch"):
         candidates.append(
             Candidate(
                 "torch _int_mm",
-                lambda: peers.torch_int_mm_call(data.signed, data.right, threads=threads),
-                signed,
+                lambda: peers.torch_int_mm_call(data.left[INT8], data.right, threads=threads),
+                data.integer_product[INT8],
             )
         )
     return admission.peers(candidates)
 
 
-# --- 8-bit results --------------------------------------------------------------------------------
-
-
-def _quantized_race(
-    data: Operands, threads: int, admission: Admission, float_peers: tuple[Contender, ...]
-) -> Race:
-    # As the definition and the ONNX operator take them, after the left operand.
-    rest = (A_SCALE, A_ZERO_POINT, data.right, B_SCALE, np.int8(0), data.y_scale, Y_ZERO_POINT)
-    expected = ql.reference.qlinear_matmul(data.unsigned, *rest)
-    op = ql.QLinearMatMul(
-        data.right,
-        B_SCALE,
-        a_scale=A_SCALE,
-        a_zero_point=A_ZERO_POINT,
-        y_scale=data.y_scale,
-        y_zero_point=Y_ZERO_POINT,
-    )
-    y = data.result(np.uint8)
-    ours = admission.required("QLinearMatMul uint8", lambda: op(data.unsigned, out=y), expected)
+def _quantized_peers(
+    data: Operands, threads: int, admission: Admission, *, prepared: bool
+) -> Contenders:
     candidates = []
     if peers.installed("onnx", "onnxruntime"):
-        inputs = [Input(data.unsigned, constant=False), *map(Input, rest)]
+        for dtype in (UINT8, INT8):
+            rest = [Input(value) for value in data.quantized_arguments(dtype)]
+            rest[2] = Input(data.right, constant=prepared)
+            y = data.result(dtype)
+            candidates.append(
+                Candidate(
+                    f"ONNX Runtime QLinearMatMul {dtype}" + ", not prepared" * (not prepared),
+                    _onnx("QLinearMatMul", data.left[dtype], rest, y, threads),
+                    data.quantized_product[dtype],
+                )
+            )
+    if prepared and peers.installed("torch"):
+        arguments = data.quantized_arguments(UINT8)
+        for engine in peers.TORCH_ENGINES:
+            candidates.append(
+                Candidate(
+                    f"torch quantized linear, {engine}",
+                    lambda engine=engine: peers.torch_quantized_linear_call(
+                        engine, data.left[UINT8], arguments, threads=threads
+                    ),
+                    data.quantized_product[UINT8],
+                    steps=1,
+                    read=peers.torch_codes,
+                )
+            )
+    return admission.peers(candidates)
+
+
+def _scaled_peers(data: Operands, threads: int, admission: Admission) -> Contenders:
+    candidates = []
+    if peers.installed("onnx", "onnxruntime"):
+        b_zero_point = np.zeros(data.shape.n, np.int8)
+        values = data.right, A_SCALE, data.b_scale, ZERO_POINTS[UINT8], b_zero_point
+        rest, y = [Input(value) for value in values], data.result(np.float32)
         candidates.append(
             Candidate(
-                "ONNX Runtime QLinearMatMul",
-                lambda: peers.onnx_call(
-                    "QLinearMatMul", inputs, data.result(np.uint8), threads=threads
-                ),
-                expected,
+                "ONNX Runtime MatMulIntegerToFloat",
+                _onnx("MatMulIntegerToFloat", data.left[UINT8], rest, y, threads, MICROSOFT),
+                data.scaled_product,
             )
         )
-    return Race(ours, (*admission.peers(candidates), *float_peers))
+    return admission.peers(candidates)

@@ -25,8 +25,8 @@ def installed(*modules: str) -> bool:
 
 # --- ONNX Runtime ---------------------------------------------------------------------------------
 
-IR_VERSION = 8
-OPSET = 17
+IR_VERSION = 10
+OPSET = 21  # blocked quantization came with it
 MICROSOFT_OPSET = 1
 
 
@@ -51,11 +51,12 @@ def onnx_call(
     return _onnx_session([(node, domain, attributes)], inputs, [output], threads)
 
 
-def onnx_min_max_call(x: Any, *, threads: int) -> Call:
-    """A call that runs ReduceMin and ReduceMax on `x`."""
-    outputs = [np.empty((), np.float32), np.empty((), np.float32)]
+def onnx_min_max_call(x: Any, axes: Sequence[int], shape: tuple[int, ...], *, threads: int) -> Call:
+    """A call that runs ReduceMin and ReduceMax on `x`; their results have this shape."""
+    outputs = [np.empty(shape, np.float32), np.empty(shape, np.float32)]
     nodes = [(name, "", {"keepdims": 0}) for name in ("ReduceMin", "ReduceMax")]
-    return _onnx_session(nodes, [Input(x, constant=False)], outputs, threads)
+    inputs = [Input(x, constant=False), Input(np.int64(axes))]
+    return _onnx_session(nodes, inputs, outputs, threads)
 
 
 def _onnx_session(
@@ -126,6 +127,8 @@ def _onnx_model(
 
 # --- torch ----------------------------------------------------------------------------------------
 
+TORCH_ENGINES = ("fbgemm", "onednn")
+
 
 def _torch(threads: int) -> Any:
     import torch
@@ -176,35 +179,92 @@ def torch_conv_call(x: Any, w: Any, shape: Any, *, threads: int) -> Call:
     return call
 
 
-def torch_min_max_call(x: Any, *, threads: int) -> Call:
+def torch_quantized_linear_call(
+    engine: str, a: Any, arguments: tuple[Any, ...], *, threads: int
+) -> Call:
+    """A product of uint8 by prepared int8 with a scale for each column, to uint8 codes; `arguments`
+    are those of QLinearMatMul after the left operand."""
+    torch = _torch(threads)
+    a_scale, a_zero_point, b, b_scale, _, y_scale, y_zero_point = arguments
+    if engine not in torch.backends.quantized.supported_engines:
+        raise RuntimeError(f"torch is built without {engine}")
+    torch.backends.quantized.engine = engine
+    zero_points = torch.zeros(b.shape[1], dtype=torch.int64)
+    with _quantized_tensors():
+        weights = torch._make_per_channel_quantized_tensor(
+            torch.from_numpy(np.ascontiguousarray(b.T)),
+            torch.from_numpy(b_scale.astype(np.float64)),
+            zero_points,
+            0,
+        )
+        left = torch._make_per_tensor_quantized_tensor(
+            torch.from_numpy(a), float(a_scale), int(a_zero_point)
+        )
+        packed = torch.ops.quantized.linear_prepack(weights, None)
+    scale, zero_point = float(y_scale), int(y_zero_point)
+    return lambda: torch.ops.quantized.linear(left, packed, scale, zero_point)
+
+
+def torch_codes(tensor: Any) -> Any:
+    """The codes of a quantized tensor."""
+    return tensor.int_repr().numpy()
+
+
+def torch_min_max_call(x: Any, axes: tuple[int, ...] | None, *, threads: int) -> Call:
     torch = _torch(threads)
     data = torch.from_numpy(x)
 
     def call() -> Any:
+        if axes is not None:
+            return torch.amin(data, axes), torch.amax(data, axes)
         ends = torch.aminmax(data)
         return ends.min, ends.max
 
     return call
 
 
-def torch_quantize_call(x: Any, scale: float, zero_point: int, *, threads: int) -> Call:
+def _torch_parameters(torch: Any, scale: Any, zero_point: Any, axis: int | None) -> tuple[Any, ...]:
+    """As the functions for one or for many scales take them."""
+    if axis is None:
+        return float(scale), int(zero_point)
+    return torch.from_numpy(scale.copy()), torch.from_numpy(zero_point.astype(np.int32)), axis
+
+
+def torch_quantize_call(
+    x: Any, scale: Any, zero_point: Any, axis: int | None, *, threads: int
+) -> Call:
     torch = _torch(threads)
     data = torch.from_numpy(x)
-
-    def call() -> Any:
-        return torch.quantize_per_tensor(data, scale, zero_point, torch.qint8).int_repr()
-
+    parameters = _torch_parameters(torch, scale, zero_point, axis)
+    quantize = torch.quantize_per_tensor if axis is None else torch.quantize_per_channel
     with _quantized_tensors():
-        call()
-    return call
+        quantize(data, *parameters, torch.qint8)
+    return lambda: quantize(data, *parameters, torch.qint8)
 
 
-def torch_dequantize_call(codes: Any, scale: float, zero_point: int, *, threads: int) -> Call:
+def torch_dequantize_call(
+    codes: Any, scale: Any, zero_point: Any, axis: int | None, *, threads: int
+) -> Call:
     torch = _torch(threads)
     data = torch.from_numpy(codes)
+    parameters = _torch_parameters(torch, scale, zero_point, axis)
     with _quantized_tensors():
-        quantized = torch._make_per_tensor_quantized_tensor(data, scale, zero_point)
+        if axis is None:
+            quantized = torch._make_per_tensor_quantized_tensor(data, *parameters)
+        else:
+            quantized = torch._make_per_channel_quantized_tensor(data, *parameters)
     return lambda: quantized.dequantize()
+
+
+def torch_fake_quantize_call(
+    x: Any, scale: Any, zero_point: Any, axis: int | None, *, threads: int
+) -> Call:
+    torch = _torch(threads)
+    data = torch.from_numpy(x)
+    parameters = _torch_parameters(torch, scale, zero_point, axis)
+    if axis is None:
+        return lambda: torch.fake_quantize_per_tensor_affine(data, *parameters, -128, 127)
+    return lambda: torch.fake_quantize_per_channel_affine(data, *parameters, -128, 127)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT))  # last, so that an installed quantlib comes first
 
-from bench.report import duration  # noqa: E402
-from bench.results import best_peer, loses, newest, read  # noqa: E402
+from quantlib.benchmark.report import duration, thread_count  # noqa: E402
+from quantlib.benchmark.results import Key, all_rows, best_peer, loses, read  # noqa: E402
 
 README = ROOT / "README.md"
+RESULTS = ROOT / "bench" / "results"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 # Chosen before they were measured: suite, shape, operation. Of each suite, `worst_rows` adds the
@@ -32,8 +33,6 @@ ROWS = (
 )
 
 SHOWN_PACKAGES = {"numpy": "NumPy", "onnxruntime": "ONNX Runtime", "torch": "torch"}
-
-Key = tuple[str, str, str]
 
 
 def main() -> int:
@@ -51,6 +50,12 @@ def main() -> int:
     return 0
 
 
+def newest() -> Path | None:
+    """The committed results of the latest day."""
+    dated = [(read(path)["machine"]["date"], path.name, path) for path in RESULTS.glob("*.json")]
+    return max(dated)[2] if dated else None
+
+
 def with_table(text: str, table: str) -> str:
     """`text` with `table` between its markers."""
     before, begin, rest = text.partition(BEGIN)
@@ -61,22 +66,23 @@ def with_table(text: str, table: str) -> str:
 
 
 def render(results: Mapping[str, Any], file_name: str) -> str:
-    """The table in Markdown, and what it was measured on."""
-    rows = {key: (case, row) for key, case, row in _all_rows(results)}
+    """The table in Markdown, and what it was measured on: the first of the runs, one thread."""
+    run = results["runs"][0]
+    rows = {key: (case, row) for key, case, row in all_rows(run)}
     chosen = [key for key in ROWS if key in rows]
-    chosen += [key for key in worst_rows(results) if key not in chosen]
+    chosen += [key for key in worst_rows(run) if key not in chosen]
     chosen.sort(key=list(rows).index)
     lines = [
         "| | quantlib | NumPy float32 | | fastest peer | |",
         "|:--|--:|--:|--:|:--|--:|",
         *(_line(key, *rows[key]) for key in chosen),
         "",
-        *_below(results, file_name, [row for _, row in rows.values()]),
+        *_below(results, file_name),
     ]
     return "\n".join(lines)
 
 
-def worst_rows(results: Mapping[str, Any]) -> list[Key]:
+def worst_rows(run: Mapping[str, Any]) -> list[Key]:
     """Of each suite, the row with the smallest speedup over its best peer, or over NumPy."""
 
     def smallest(row: Mapping[str, Any]) -> float:
@@ -84,18 +90,9 @@ def worst_rows(results: Mapping[str, Any]) -> list[Key]:
         return float(row["over_numpy"] if best is None else min(best[1], row["over_numpy"]))
 
     worst: dict[str, tuple[float, Key]] = {}
-    for key, _, row in _all_rows(results):
+    for key, _, row in all_rows(run):
         worst[key[0]] = min(worst.get(key[0], (float("inf"), key)), (smallest(row), key))
     return [key for _, key in worst.values()]
-
-
-def _all_rows(
-    results: Mapping[str, Any],
-) -> Iterator[tuple[Key, Mapping[str, Any], Mapping[str, Any]]]:
-    for suite, cases in results["suites"].items():
-        for case in cases:
-            for row in case["rows"]:
-                yield (suite, case["shape"], row["operation"]), case, row
 
 
 def _line(key: Key, case: Mapping[str, Any], row: Mapping[str, Any]) -> str:
@@ -119,23 +116,41 @@ def _speedup(ratio: float) -> str:
     return f"**{ratio:.2f}x**" if ratio >= 1 else f"{ratio:.2f}x"
 
 
-def _below(
-    results: Mapping[str, Any], file_name: str, rows: list[Mapping[str, Any]]
-) -> Iterator[str]:
-    machine, threads = results["machine"], results["settings"]["threads"]
+def _below(results: Mapping[str, Any], file_name: str) -> Iterator[str]:
+    machine, threads = results["machine"], thread_count(results["runs"][0]["threads"])
     versions = ", ".join(
         f"{shown} {machine['packages'][package]}"
         for package, shown in SHOWN_PACKAGES.items()
         if package in machine["packages"]
     )
     yield (
-        f"{machine['cpu']} ({machine['isa']}), {threads} thread{'s' * (threads > 1)}, "
-        f"{machine['date']}; {versions}. The last column of each pair is how many times as fast "
-        "quantlib is. The rows were chosen beforehand, and of each kind the one where quantlib "
-        f"does worst was added: it is slower than NumPy or a peer in {sum(map(loses, rows))} of "
-        f"the {len(rows)} rows of [all figures](bench/results/{file_name}). "
-        "`python bench/run.py` measures yours."
+        f"{machine['cpu']} ({machine['isa']}), {threads}, {machine['date']}; "
+        f"{versions}. The last column of each pair is how many times as fast quantlib is. The rows "
+        "were chosen beforehand, and of each kind the one where quantlib does worst was added. Of "
+        f"[all figures](bench/results/{file_name}), it is slower than NumPy or a peer in "
+        f"{'; '.join(map(_lost, results['runs']))}. `quantlib bench` measures your machine, "
+        "`python bench/run.py` with the peers."
     )
+
+
+def _lost(run: Mapping[str, Any]) -> str:
+    rows = [row for _, _, row in all_rows(run)]
+    lost = f"{sum(map(loses, rows))} of {len(rows)} rows on {thread_count(run['threads'])}"
+    if "busy" not in run:
+        return lost
+    busy = run["busy"]
+    return f"{lost} ({_below_fair_share(run)} beside {busy['neighbours']} busy processes)"
+
+
+def _below_fair_share(run: Mapping[str, Any]) -> str:
+    """How many operations of quantlib kept less than 0.8 of a fair share of the processors."""
+    kept = [
+        case["busy"]["kept"][row["operation"]] / case["busy"]["fair_share"]
+        for _, case, row in all_rows(run)
+        if "busy" in case
+    ]
+    low = sum(share < 0.8 for share in kept)
+    return f"below 0.8 of the fair share in {low} of {len(kept)}"
 
 
 if __name__ == "__main__":

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import NoReturn
 
 __all__ = ["COMMANDS", "Command", "main"]
@@ -27,7 +29,8 @@ class Command:
     name: str
     help: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], None]
+    run: Callable[[argparse.Namespace], int | None]
+    """Its result is the exit code, None for 0."""
 
 
 def _add_demo_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,12 +47,59 @@ def _run_demo(options: argparse.Namespace) -> None:
         demo.print_report(report)
 
 
+def _add_bench_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--threads", type=int, default=1, metavar="N", help="of both (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the figures there too")
+    parser.add_argument(
+        "--plot", type=Path, metavar="PATH", help="draw them there (.png, .svg, .pdf)"
+    )
+
+
+def _run_bench(options: argparse.Namespace) -> int | None:
+    from quantlib.benchmark import plot, process, report, results, short
+
+    process.check(options.threads)
+    if options.plot is not None:
+        plot.check(options.plot)
+    for target in filter(None, (options.json, options.plot)):
+        process.check_target(target)
+    if not process.is_set_for(options.threads):
+        return _again(options)
+    figures = short.run(options.threads)
+    report.print_report(figures)
+    if options.json is not None:
+        results.write(figures, options.json)
+    if options.plot is not None:
+        plot.write(figures, options.plot)
+    return None
+
+
+def _again(options: argparse.Namespace) -> int:
+    """``quantlib bench`` in a process whose engines all use so many threads; its exit code."""
+    from quantlib.benchmark import process
+
+    arguments = ["bench", f"--threads={options.threads}"]
+    for name in ("json", "plot"):
+        if getattr(options, name) is not None:
+            arguments.append(f"--{name}={getattr(options, name)}")
+    command = [sys.executable, "-P", "-m", "quantlib", *arguments]
+    return subprocess.run(command, env=process.environment(options.threads), check=False).returncode
+
+
 COMMANDS = (
     Command(
         "demo",
         "quantize a small digit classifier and compare it with float32",
         _add_demo_arguments,
         _run_demo,
+    ),
+    Command(
+        "bench",
+        "measure int8 against NumPy float32 on this machine, in under a minute",
+        _add_bench_arguments,
+        _run_bench,
     ),
 )
 
@@ -80,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code, 0 or 2.
+        The exit code, 0 or 2; that of the process it started, if a command starts one.
 
     Raises
     ------
@@ -89,13 +139,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        code: int = options.run(options) or 0
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader, `head` for instance, has seen enough. What is left in the buffer has nowhere
         # to go, and Python would complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (OSError, ValueError) as error:
         print(f"quantlib: {error}", file=sys.stderr)
         return 2
-    return 0
+    return code

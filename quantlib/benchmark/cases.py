@@ -1,122 +1,17 @@
-"""What is measured: the shapes, and the words that the suites describe their cases in."""
+"""What is compared: the words that the benchmarks describe their cases in, and what is let in."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.harness import Contender
+from quantlib.benchmark.stopwatch import Contender
 
-SHAPES = Path(__file__).resolve().parent / "shapes"
 FLOAT_TOLERANCE = 1e-4  # of the largest result: float32 sums in another order
-
-
-# --- shapes ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class MatmulShape:
-    """(M, K) @ (K, N)."""
-
-    m: int
-    k: int
-    n: int
-
-    @property
-    def label(self) -> str:
-        return f"{self.m},{self.k},{self.n}"
-
-    @property
-    def operations(self) -> int:
-        return 2 * self.m * self.k * self.n
-
-
-@dataclass(frozen=True)
-class ConvShape:
-    """A two-dimensional convolution, the same along both spatial axes."""
-
-    batch: int
-    channels: int
-    height: int
-    width: int
-    out_channels: int
-    kernel: int = 1
-    stride: int = 1
-    pad: int = 0
-    group: int = 1
-
-    @property
-    def label(self) -> str:
-        text = f"{self.batch},{self.channels},{self.height},{self.width} -> {self.out_channels}"
-        for name, default in (("kernel", 1), ("stride", 1), ("pad", 0), ("group", 1)):
-            value = getattr(self, name)
-            text += f" {name}={value}" if value != default else ""
-        return text
-
-    @property
-    def depthwise(self) -> bool:
-        return self.group == self.channels == self.out_channels
-
-    @property
-    def out_extent(self) -> tuple[int, int]:
-        height, width = (
-            (extent + 2 * self.pad - self.kernel) // self.stride + 1
-            for extent in (self.height, self.width)
-        )
-        return height, width
-
-    @property
-    def operations(self) -> int:
-        height, width = self.out_extent
-        products = self.channels // self.group * self.kernel**2
-        return 2 * self.batch * height * width * self.out_channels * products
-
-
-def matmul_shapes() -> list[MatmulShape]:
-    return [MatmulShape(*_integers(line)) for line in _lines("matmul")]
-
-
-def conv_shapes() -> list[ConvShape]:
-    return [_conv_shape(line) for line in _lines("conv")]
-
-
-def elementwise_sizes() -> list[int]:
-    return [int(line) for line in _lines("elementwise")]
-
-
-def _conv_shape(line: str) -> ConvShape:
-    extents, _, rest = line.partition("->")
-    out_channels, *options = rest.split()
-    batch, channels, height, width = _integers(extents)
-    named = dict(map(_option, options))
-    return ConvShape(batch, channels, height, width, int(out_channels), **named)
-
-
-def _option(text: str) -> tuple[str, int]:
-    found = re.fullmatch(r"(kernel|stride|pad|group)=(\d+)", text)
-    if found is None:
-        raise ValueError(f"a convolution's option is {text!r}; it must be like 'kernel=3'")
-    return found[1], int(found[2])
-
-
-def _integers(text: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in text.split(","))
-
-
-def _lines(suite: str) -> Iterator[str]:
-    """The lines of a file of shapes, without comments."""
-    for line in (SHAPES / f"{suite}.txt").read_text(encoding="utf-8").splitlines():
-        content = line.partition("#")[0].strip()
-        if content:
-            yield content
-
-
-# --- cases ----------------------------------------------------------------------------------------
+BASELINE = "NumPy float32"
 
 
 class WrongResultError(Exception):
@@ -182,7 +77,8 @@ class Admission:
     def _admitted(self, candidate: Candidate) -> Callable[[], Any] | None:
         try:
             call = candidate.prepare()
-            verify(candidate.name, call(), candidate.expected, steps=candidate.steps)
+            result = candidate.read(call())
+            verify(candidate.name, result, candidate.expected, steps=candidate.steps)
         except Exception as error:  # whatever a foreign engine raises is its own affair
             reason = str(error).strip().partition("\n")[0]
             self.notes.append(f"{candidate.name} left out: {type(error).__name__}: {reason}")
@@ -199,6 +95,8 @@ class Candidate:
     expected: Any
     steps: int = 0
     """By how many codes an integer result may differ: engines round ties differently."""
+    read: Callable[[Any], Any] = lambda result: result
+    """Makes an array of what the call returns. This is not timed."""
 
 
 def verify(name: str, result: Any, expected: Any, steps: int = 0) -> None:

@@ -13,28 +13,27 @@ import subprocess
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from importlib import metadata
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import quantlib as ql
+from quantlib import cpu
+from quantlib.benchmark.results import rounded
 
-HERE = Path(__file__).resolve().parent
-PACKAGES = ("numpy", "scipy", "onnxruntime", "torch")
 FLAGS = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
-# The loop of limits.c that quantlib's kernels come down to, by instruction set.
-INT8_LOOPS = {"avx2": "int8_avx2", "avx512vnni": "int8_avx512vnni", "amx": "int8_amx"}
-# The loop of float32 products, best first, and the flag that it needs.
-FLOAT32_LOOPS = (("float32_avx512", "avx512f"), ("float32_avx2", "fma"))
+LOOPS = "limits.c"
+ITERATIONS = 100_000
 COPY_BYTES = 256 * 2**20
 
 
-def describe() -> dict[str, Any]:
-    """The machine, as it is written into the results."""
+def describe(peers: Sequence[str] = ()) -> dict[str, Any]:
+    """The machine, as it is written into the results; `peers` are packages to name as well."""
     info = _cpu_info()
     flags = info.get("flags", info.get("Features", "")).split()
     return {
@@ -45,14 +44,15 @@ def describe() -> dict[str, Any]:
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
         or "not readable",
         "flags": [flag for flag in FLAGS if flag in flags],
-        "isa": ql.cpu.isa(),
+        "isa": cpu.isa(),
         "system": f"{platform.system()} {_numbers(platform.release())}",
         "python": platform.python_version(),
         "compiler": _compiler_version(),
         "blas": _blas(),
         "quantlib": metadata.version("quantlib-int8") if _installed("quantlib-int8") else "source",
-        "commit": _commit(),
-        "packages": {name: metadata.version(name) for name in PACKAGES if _installed(name)},
+        "packages": {
+            name: metadata.version(name) for name in ("numpy", *peers) if _installed(name)
+        },
     }
 
 
@@ -65,43 +65,69 @@ def slug(machine: dict[str, Any]) -> str:
     )
 
 
-def limits(machine: dict[str, Any]) -> dict[str, float | None]:
-    """What one core can do at most, measured: G operations/s, and G bytes/s of a copy.
+@dataclass(frozen=True)
+class Loop:
+    """What one core did at most with an instruction."""
 
-    The arithmetic limits are None where there is no compiler to build limits.c with, or no loop
-    for the instruction set.
+    name: str
+    instruction: str
+    rate: float
+    """G operations a second."""
+
+
+def limits() -> dict[str, Any]:
+    """What one core can do at most, measured: G operations a second, and G bytes of a copy.
+
+    The arithmetic limits are those of the processor's instructions, by name of the loop; none where
+    there is no compiler to build ``limits.c`` with.
     """
-    float32 = next((loop for loop, flag in FLOAT32_LOOPS if flag in machine["flags"]), None)
+    loops = measured_loops()
+    return {
+        "loops": {loop.name: rounded(loop.rate) for loop in loops},
+        "instructions": {loop.name: loop.instruction for loop in loops},
+        "copy_gbytes": rounded(_copy_rate()),
+    }
+
+
+def int8_limit(limits: Mapping[str, Any], isa: str) -> float | None:
+    """G operations a second of the instruction that the kernels of `isa` come down to."""
+    limit: float | None = limits["loops"].get(f"int8_{isa}")
+    return limit
+
+
+def measured_loops() -> list[Loop]:
+    """Every loop of ``limits.c`` that this processor runs, timed."""
     with tempfile.TemporaryDirectory() as folder:
         library = _build(Path(folder))
-        return {
-            "int8_gops": _rate(library, INT8_LOOPS.get(machine["isa"])),
-            "float32_gflops": _rate(library, float32),
-            "copy_gbytes": _copy_rate(),
-        }
+        if library is None:
+            return []
+        library.loop_name.restype = library.loop_instruction.restype = ctypes.c_char_p
+        library.loop_operations.restype = ctypes.c_long
+        library.loop_run.argtypes = [ctypes.c_int, ctypes.c_long]
+        return [
+            Loop(
+                library.loop_name(index).decode(),
+                library.loop_instruction(index).decode(),
+                library.loop_operations(index) * ITERATIONS / _seconds(library, index) / 1e9,
+            )
+            for index in range(library.loop_count())
+            if library.loop_available(index)
+        ]
 
 
 def _build(folder: Path) -> ctypes.CDLL | None:
     target = folder / "limits.so"
-    command = [*_compiler(), "-O2", "-shared", "-fPIC", "-o", str(target), str(HERE / "limits.c")]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    with as_file(files("quantlib.benchmark") / LOOPS) as source:
+        command = [*_compiler(), "-O2", "-shared", "-fPIC", "-o", str(target), str(source)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            return None
     return ctypes.CDLL(str(target))
 
 
-def _rate(library: ctypes.CDLL | None, loop: str | None, iterations: int = 100_000) -> float | None:
-    if library is None or loop is None:
-        return None
-    count = library[f"{loop}_operations"]
-    count.restype = ctypes.c_long
-    operations = int(count())
-    if operations == 0:
-        return None
-    run = library[loop]
-    run.argtypes = [ctypes.c_long]
-    return operations * iterations / _fastest(lambda: run(iterations), 30) / 1e9
+def _seconds(library: ctypes.CDLL, index: int) -> float:
+    return _fastest(lambda: library.loop_run(index, ITERATIONS), 30)
 
 
 def _copy_rate() -> float:
@@ -157,13 +183,6 @@ def _blas() -> str:
     config: Any = np.show_config(mode="dicts")
     blas = config["Build Dependencies"]["blas"]
     return f"{blas['name']} {blas['version']}"
-
-
-def _commit() -> str:
-    """The commit of the source tree that the benchmark is in, with a + if the code differs."""
-    commit = _output(["git", "-C", str(HERE), "rev-parse", "--short=12", "HEAD"]).strip()
-    changed = _output(["git", "-C", str(HERE.parent), "status", "--short", "csrc", "quantlib"])
-    return (commit + "+" * bool(changed.strip())) or "unknown"
 
 
 def _output(command: list[str]) -> str:

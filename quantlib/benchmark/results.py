@@ -1,59 +1,59 @@
 """From timings to what is kept: a plain dictionary, the same in memory and in a JSON file.
 
-``results["suites"][suite]`` is a list of cases. A case has a ``shape``, its ``work`` (operations,
-or elements), the ``times`` of all its contenders in microseconds (median, first and third
-quartile), and ``rows``: one for each operation of quantlib, with its ``rate`` in G a second, how
-many times as fast it is as NumPy float32 and as each peer, and its ``share`` of the limit.
+``results["runs"]`` has an entry for each number of threads. In it, ``suites[suite]`` is a list of
+cases. A case has a ``shape``, its ``work`` (operations, or elements), the ``times`` of all its
+contenders in microseconds (median, first and third quartile), and ``rows``: one for each operation
+of quantlib, with its ``rate`` in G a second, how many times as fast it is as NumPy float32 and as
+each peer, and its ``share`` of the limit. ``groups`` holds the geometric means of each operation.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cases import Case, Race
-from bench.harness import Timing, speedup
+from quantlib.benchmark.cases import Case, Race
+from quantlib.benchmark.stopwatch import Timing, speedup
 
-RESULTS = Path(__file__).resolve().parent / "results"
 DIGITS = 4  # significant ones, more than the spread warrants
 SLOWER = 0.97  # a smaller speedup over the fastest peer counts as a loss
 
 
 def of_case(
-    case: Case, timings: Mapping[str, Timing], limits: Mapping[str, float | None], threads: int
+    case: Case, timings: Mapping[str, Timing], limit: float | None, threads: int
 ) -> dict[str, Any]:
-    """What is kept of a case."""
+    """What is kept of a case; `limit` is what one core can do, in G operations a second."""
     return {
         "shape": case.shape,
         "work": case.work,
         "times": {name: _microseconds(timing) for name, timing in timings.items()},
-        "rows": [_row(case, race, timings, limits, threads) for race in case.races],
+        "rows": [_row(case, race, timings, limit, threads) for race in case.races],
     }
 
 
 def _microseconds(timing: Timing) -> list[float]:
-    return [_round(1e6 * seconds) for seconds in (timing.median, *timing.quartiles)]
+    return [rounded(1e6 * seconds) for seconds in (timing.median, *timing.quartiles)]
 
 
 def _row(
     case: Case,
     race: Race,
     timings: Mapping[str, Timing],
-    limits: Mapping[str, float | None],
+    limit: float | None,
     threads: int,
 ) -> dict[str, Any]:
     mine = timings[race.ours.name]
-    over_peers = {peer.name: _round(speedup(mine, timings[peer.name])) for peer in race.peers}
-    share = _share(case, mine, timings, limits, threads)
+    over_peers = {peer.name: rounded(speedup(mine, timings[peer.name])) for peer in race.peers}
+    share = _share(case, mine, timings, limit, threads)
     return {
         "operation": race.ours.name,
-        "rate": _round(case.work / mine.median / 1e9),
-        "over_numpy": _round(speedup(mine, timings[case.baseline.name])),
+        "rate": rounded(case.work / mine.median / 1e9),
+        "over_numpy": rounded(speedup(mine, timings[case.baseline.name])),
         "over_peers": over_peers,
-        "share": None if share is None else _round(share),
+        "share": None if share is None else rounded(share),
     }
 
 
@@ -61,18 +61,26 @@ def _share(
     case: Case,
     mine: Timing,
     timings: Mapping[str, Timing],
-    limits: Mapping[str, float | None],
+    limit: float | None,
     threads: int,
 ) -> float | None:
     """Of the arithmetic limit of so many cores; element-wise, of the speed of a copy."""
     if case.copy is not None:
         return case.bytes_moved / case.copy_bytes * speedup(mine, timings[case.copy.name])
-    limit = limits["int8_gops"]
     return None if limit is None else case.work / mine.median / 1e9 / (limit * threads)
 
 
-def _round(value: float) -> float:
+def rounded(value: float) -> float:
+    """As many digits as are kept."""
     return float(f"{value:.{DIGITS}g}")
+
+
+def of_run(
+    threads: int, suites: Mapping[str, Sequence[Mapping[str, Any]]], **more: Any
+) -> dict[str, Any]:
+    """The cases of one number of threads, and what they come to."""
+    groups = {suite: summary(cases) for suite, cases in suites.items()}
+    return {"threads": threads, **more, "groups": groups, "suites": dict(suites)}
 
 
 # --- reading rows ---------------------------------------------------------------------------------
@@ -106,12 +114,23 @@ def _summary_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int]:
     kept: dict[str, float | int] = {
         "rows": len(rows),
         "lost": sum(map(loses, rows)),
-        "over_numpy": statistics.geometric_mean(row["over_numpy"] for row in rows),
+        "over_numpy": rounded(statistics.geometric_mean(row["over_numpy"] for row in rows)),
     }
     bests = [best[1] for row in rows if (best := best_peer(row)) is not None]
     if bests:
-        kept["over_best_peer"] = statistics.geometric_mean(bests)
+        kept["over_best_peer"] = rounded(statistics.geometric_mean(bests))
     return kept
+
+
+Key = tuple[str, str, str]
+
+
+def all_rows(run: Mapping[str, Any]) -> Iterator[tuple[Key, Mapping[str, Any], Mapping[str, Any]]]:
+    """Suite, shape and operation of each row of a run, with its case and itself."""
+    for suite, cases in run["suites"].items():
+        for case in cases:
+            for row in case["rows"]:
+                yield (suite, case["shape"], row["operation"]), case, row
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -140,12 +159,6 @@ def _compact(text: str) -> str:
         else:
             open_line.append(line)
     return "\n".join(lines + open_line)
-
-
-def newest() -> Path | None:
-    """The committed results of the latest day."""
-    dated = [(read(path)["machine"]["date"], path.name, path) for path in RESULTS.glob("*.json")]
-    return max(dated)[2] if dated else None
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -35,6 +35,9 @@ class Plan:
     sample_seconds: float = 2e-3
     """The least that one sample lasts: a faster call is repeated within it."""
     warmup_seconds: float = 10e-3
+    case_seconds: float = float("inf")
+    """There are fewer rounds than `rounds`, but `least_rounds`, if they would take longer."""
+    least_rounds: int = 7
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,13 @@ def measure(
     if len(set(names)) < len(names):
         raise ValueError(f"contenders must have different names, not {names}")
     with _no_garbage_collection():
-        counts = [_warm_up(contender, plan, clock) for contender in contenders]
+        counts, once = [], []
+        for contender in contenders:
+            count, each = _warm_up(contender, plan, clock)
+            counts.append(count)
+            once.append((count + 1) * each)
         seconds: list[list[float]] = [[] for _ in contenders]
-        for turn in range(plan.rounds):
+        for turn in range(_rounds(sum(once), plan)):
             for index in rotated(len(contenders), turn):
                 seconds[index].append(_sample(contenders[index], counts[index], clock))
     return {
@@ -88,14 +95,22 @@ def rotated(count: int, turn: int) -> Iterator[int]:
     return ((turn + place) % count for place in range(count))
 
 
-def _warm_up(contender: Contender, plan: Plan, clock: Clock) -> int:
-    """Runs a contender until it is warm, and says how many calls one sample takes."""
+def _rounds(seconds: float, plan: Plan) -> int:
+    """How many rounds there are, of so many seconds each."""
+    if plan.rounds * seconds <= plan.case_seconds:
+        return plan.rounds
+    return max(int(plan.case_seconds / seconds), min(plan.least_rounds, plan.rounds))
+
+
+def _warm_up(contender: Contender, plan: Plan, clock: Clock) -> tuple[int, float]:
+    """Runs a contender until it is warm, and says how many calls one sample takes, and how long
+    one call."""
     begin, count = clock(), 1
     while True:
         seconds = _sample(contender, count, clock)
         long_enough = seconds * count >= plan.sample_seconds
         if long_enough and clock() - begin >= plan.warmup_seconds:
-            return count
+            return count, seconds
         if not long_enough:
             count *= 2
 

@@ -1,9 +1,9 @@
 /* What the arithmetic units of one core can do: loops that touch registers only.
  *
- * machine.py compiles this file when a benchmark starts, and times its functions. Each runs
- * `iterations` rounds of independent instructions, as many as hide their latency, and a further
- * function says how many operations a round is (a multiplication and an addition are two).
- * The instructions are written as assembly, so that no compiler can hoist or merge them. */
+ * machine.py compiles this file when a benchmark starts, asks for the table at its end, and times
+ * what the processor has. Each loop runs `iterations` rounds of independent instructions, as many
+ * as hide their latency (a multiplication and an addition are two operations). The instructions are
+ * written as assembly, so that no compiler can hoist or merge them. */
 #define _GNU_SOURCE
 #include <immintrin.h>
 #include <string.h>
@@ -21,7 +21,7 @@
         statement(7) statement(8) statement(9) statement(10) statement(11)
 
 /* vpdpbusd on 512 bits: 16 sums of four products. The inner loop of int8 on AVX-512 VNNI. */
-__attribute__((target("avx512f"))) void int8_avx512vnni(long iterations) {
+__attribute__((target("avx512f"))) static void int8_avx512vnni(long iterations) {
     __m512i sum_i32x16[12], ones_i8x64 = _mm512_set1_epi8(1);
     for (int i = 0; i < 12; i++)
         sum_i32x16[i] = _mm512_setzero_si512();
@@ -32,13 +32,9 @@ __attribute__((target("avx512f"))) void int8_avx512vnni(long iterations) {
     }
 }
 
-long int8_avx512vnni_operations(void) {
-    return 12 * 16 * 4 * 2;
-}
-
 /* vpmaddwd and vpaddd on 256 bits: 8 sums of two products. The inner loop of int8 on AVX2, where
  * codes are widened to 16 bits to stay exact. */
-__attribute__((target("avx2"))) void int8_avx2(long iterations) {
+__attribute__((target("avx2"))) static void int8_avx2(long iterations) {
     __m256i sum_i32x8[12], ones_i16x16 = _mm256_set1_epi16(1), product_i32x8;
     for (int i = 0; i < 12; i++)
         sum_i32x8[i] = _mm256_setzero_si256();
@@ -52,13 +48,9 @@ __attribute__((target("avx2"))) void int8_avx2(long iterations) {
     }
 }
 
-long int8_avx2_operations(void) {
-    return 12 * 8 * 2 * 2;
-}
-
 /* tdpbssd: a tile of 16 x 16 sums of 64 products, four tiles in turn. */
 #if KNOWS_AMX
-__attribute__((target("amx-tile,amx-int8"))) void int8_amx(long iterations) {
+__attribute__((target("amx-tile,amx-int8"))) static void int8_amx(long iterations) {
     struct {
         unsigned char palette, start_row, reserved[14];
         unsigned short row_bytes[16];
@@ -88,16 +80,8 @@ __attribute__((target("amx-tile,amx-int8"))) void int8_amx(long iterations) {
 }
 #endif
 
-/* 0, for none, unless Linux lets this process use the tiles. */
-long int8_amx_operations(void) {
-    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
-    if (!KNOWS_AMX || syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) != 0)
-        return 0;
-    return 4L * 16 * 16 * 64 * 2;
-}
-
 /* vfmadd on 512 and on 256 bits: what float32 products run on. */
-__attribute__((target("avx512f"))) void float32_avx512(long iterations) {
+__attribute__((target("avx512f"))) static void float32_avx512(long iterations) {
     __m512 sum_f32x16[12], ones_f32x16 = _mm512_set1_ps(1);
     for (int i = 0; i < 12; i++)
         sum_f32x16[i] = _mm512_setzero_ps();
@@ -108,11 +92,7 @@ __attribute__((target("avx512f"))) void float32_avx512(long iterations) {
     }
 }
 
-long float32_avx512_operations(void) {
-    return 12 * 16 * 2;
-}
-
-__attribute__((target("avx2,fma"))) void float32_avx2(long iterations) {
+__attribute__((target("avx2,fma"))) static void float32_avx2(long iterations) {
     __m256 sum_f32x8[12], ones_f32x8 = _mm256_set1_ps(1);
     for (int i = 0; i < 12; i++)
         sum_f32x8[i] = _mm256_setzero_ps();
@@ -123,6 +103,63 @@ __attribute__((target("avx2,fma"))) void float32_avx2(long iterations) {
     }
 }
 
-long float32_avx2_operations(void) {
-    return 12 * 8 * 2;
+#if KNOWS_AMX
+/* Whether Linux lets this process use the tiles. */
+static int may_use_tiles(void) {
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
+    return syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#endif
+
+static int has_avx2(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+static int has_avx512(void) {
+    return __builtin_cpu_supports("avx512f");
+}
+
+static int has_avx512vnni(void) {
+    return __builtin_cpu_supports("avx512vnni");
+}
+
+/* For int8, the name of a loop ends in that of the instruction set whose kernels come down to it.
+ */
+static const struct {
+    const char *name, *instruction;
+    int (*available)(void);
+    void (*run)(long iterations);
+    long operations; /* of an iteration */
+} loops[] = {
+    {"int8_avx2", "vpmaddwd + vpaddd", has_avx2, int8_avx2, 12 * 8 * 2 * 2},
+    {"int8_avx512vnni", "vpdpbusd", has_avx512vnni, int8_avx512vnni, 12 * 16 * 4 * 2},
+#if KNOWS_AMX
+    {"int8_amx", "tdpbssd", may_use_tiles, int8_amx, 4L * 16 * 16 * 64 * 2},
+#endif
+    {"float32_avx2", "vfmadd, 256 bits", has_avx2, float32_avx2, 12 * 8 * 2},
+    {"float32_avx512", "vfmadd, 512 bits", has_avx512, float32_avx512, 12 * 16 * 2},
+};
+
+int loop_count(void) {
+    return sizeof loops / sizeof loops[0];
+}
+
+const char *loop_name(int index) {
+    return loops[index].name;
+}
+
+const char *loop_instruction(int index) {
+    return loops[index].instruction;
+}
+
+int loop_available(int index) {
+    return loops[index].available();
+}
+
+long loop_operations(int index) {
+    return loops[index].operations;
+}
+
+void loop_run(int index, long iterations) {
+    loops[index].run(iterations);
 }
