@@ -37,8 +37,8 @@ def _candidates(name: str, data: Data, expected: Any, threads: int) -> Iterator[
             f"torch {name}",
             lambda: TORCH[name](data, threads),
             expected,
-            steps=int(name == "quantize"),
-            read=peers.torch_codes if name == "quantize" else lambda result: result,
+            steps=STEPS.get(name, 0),
+            read=READ.get(name, lambda result: result),
         )
 
 
@@ -101,10 +101,21 @@ def _torch_min_max(data: Data, threads: int) -> Any:
     return peers.torch_min_max_call(data.x, axes, threads=threads)
 
 
+def _torch_histogram(data: Data, threads: int) -> Any:
+    return peers.torch_histogram_call(data.x, elementwise.HISTOGRAM_BINS, threads=threads)
+
+
 ONNX = {"quantize": _onnx_quantize, "dequantize": _onnx_dequantize, "min_max": _onnx_min_max}
 TORCH = {
     "quantize": _torch_quantize,
     "dequantize": _torch_dequantize,
     "fake_quantize": _torch_fake_quantize,
     "min_max": _torch_min_max,
+    "summarize": _torch_histogram,
+}
+# torch rounds to codes in another order of operations, and bin edges in another way.
+STEPS = {"quantize": 1, "summarize": 50}
+READ: dict[str, Callable[[Any], Any]] = {
+    "quantize": peers.torch_codes,
+    "summarize": lambda counts: counts.numpy().astype(np.int64),
 }

@@ -19,6 +19,7 @@ from quantlib.benchmark.stopwatch import Contender
 
 Contenders = tuple[Contender, ...]
 MICROSOFT = "com.microsoft"
+DYNAMIC_TOLERANCE = 0.01  # of the largest result: codes of the left operand may differ by one
 
 
 def cases(threads: int, selection: Selection, admission: Admission) -> Iterator[Case]:
@@ -59,6 +60,8 @@ def _races(data: Operands, threads: int, admission: Admission) -> Iterator[Race]
     yield Race(products.quantized_at_once(data, UINT8, admission), fed)
     rivals = (*_scaled_peers(data, threads, admission), *in_float)
     yield Race(products.scaled(data, admission), rivals)
+    rivals = (*_dynamic_peers(data, threads, admission), *in_float)
+    yield Race(products.dynamic(data, admission), rivals)
 
 
 def _onnx(
@@ -158,4 +161,31 @@ def _scaled_peers(data: Operands, threads: int, admission: Admission) -> Contend
                 data.scaled_product,
             )
         )
+    return admission.peers(candidates)
+
+
+def _dynamic_peers(data: Operands, threads: int, admission: Admission) -> Contenders:
+    candidates = []
+    left, y = data.real[0], data.result(np.float32)
+    if peers.installed("onnx", "onnxruntime"):
+        rest = [Input(data.right), Input(data.b_scale)]
+        candidates.append(
+            Candidate(
+                "ONNX Runtime DynamicQuantizeMatMul",
+                _onnx("DynamicQuantizeMatMul", left, rest, y, threads, MICROSOFT),
+                data.dynamic_product,
+            )
+        )
+    if peers.installed("torch"):
+        for engine in peers.TORCH_ENGINES:
+            candidates.append(
+                Candidate(
+                    f"torch dynamic linear, {engine}",
+                    lambda engine=engine: peers.torch_dynamic_linear_call(
+                        engine, left, data.right, data.b_scale, threads=threads
+                    ),
+                    data.dynamic_product,
+                    tolerance=DYNAMIC_TOLERANCE,
+                )
+            )
     return admission.peers(candidates)

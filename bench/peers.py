@@ -186,28 +186,45 @@ def torch_quantized_linear_call(
     are those of QLinearMatMul after the left operand."""
     torch = _torch(threads)
     a_scale, a_zero_point, b, b_scale, _, y_scale, y_zero_point = arguments
+    packed = _packed_weights(torch, engine, b, b_scale)
+    with _quantized_tensors():
+        left = torch._make_per_tensor_quantized_tensor(
+            torch.from_numpy(a), float(a_scale), int(a_zero_point)
+        )
+    scale, zero_point = float(y_scale), int(y_zero_point)
+    return lambda: torch.ops.quantized.linear(left, packed, scale, zero_point)
+
+
+def torch_dynamic_linear_call(engine: str, a: Any, b: Any, b_scale: Any, *, threads: int) -> Call:
+    """A product of reals, quantized on the way, by prepared int8, to reals."""
+    torch = _torch(threads)
+    packed, left = _packed_weights(torch, engine, b, b_scale), torch.from_numpy(a)
+    return lambda: torch.ops.quantized.linear_dynamic(left, packed, False)
+
+
+def _packed_weights(torch: Any, engine: str, b: Any, b_scale: Any) -> Any:
     if engine not in torch.backends.quantized.supported_engines:
         raise RuntimeError(f"torch is built without {engine}")
     torch.backends.quantized.engine = engine
-    zero_points = torch.zeros(b.shape[1], dtype=torch.int64)
     with _quantized_tensors():
         weights = torch._make_per_channel_quantized_tensor(
             torch.from_numpy(np.ascontiguousarray(b.T)),
             torch.from_numpy(b_scale.astype(np.float64)),
-            zero_points,
+            torch.zeros(b.shape[1], dtype=torch.int64),
             0,
         )
-        left = torch._make_per_tensor_quantized_tensor(
-            torch.from_numpy(a), float(a_scale), int(a_zero_point)
-        )
-        packed = torch.ops.quantized.linear_prepack(weights, None)
-    scale, zero_point = float(y_scale), int(y_zero_point)
-    return lambda: torch.ops.quantized.linear(left, packed, scale, zero_point)
+    return torch.ops.quantized.linear_prepack(weights, None)
 
 
 def torch_codes(tensor: Any) -> Any:
     """The codes of a quantized tensor."""
     return tensor.int_repr().numpy()
+
+
+def torch_histogram_call(x: Any, bins: int, *, threads: int) -> Call:
+    torch = _torch(threads)
+    data = torch.from_numpy(x)
+    return lambda: torch.histc(data, bins)
 
 
 def torch_min_max_call(x: Any, axes: tuple[int, ...] | None, *, threads: int) -> Call:

@@ -78,7 +78,8 @@ class Admission:
         try:
             call = candidate.prepare()
             result = candidate.read(call())
-            verify(candidate.name, result, candidate.expected, steps=candidate.steps)
+            allowed = {"steps": candidate.steps, "tolerance": candidate.tolerance}
+            verify(candidate.name, result, candidate.expected, **allowed)
         except Exception as error:  # whatever a foreign engine raises is its own affair
             reason = str(error).strip().partition("\n")[0]
             self.notes.append(f"{candidate.name} left out: {type(error).__name__}: {reason}")
@@ -95,11 +96,15 @@ class Candidate:
     expected: Any
     steps: int = 0
     """By how many codes an integer result may differ: engines round ties differently."""
+    tolerance: float = FLOAT_TOLERANCE
+    """By what part of the largest one a float result may differ."""
     read: Callable[[Any], Any] = lambda result: result
     """Makes an array of what the call returns. This is not timed."""
 
 
-def verify(name: str, result: Any, expected: Any, steps: int = 0) -> None:
+def verify(
+    name: str, result: Any, expected: Any, steps: float = 0, tolerance: float = FLOAT_TOLERANCE
+) -> None:
     """Raises WrongResultError unless integers are equal (within `steps`) and floats are close."""
     results = result if isinstance(result, tuple) else (result,)
     expecteds = expected if isinstance(expected, tuple) else (expected,)
@@ -114,6 +119,6 @@ def verify(name: str, result: Any, expected: Any, steps: int = 0) -> None:
             raise WrongResultError(f"{name} returned a value that is not finite")
         difference = float(np.abs(got.astype(np.float64) - want).max(initial=0.0))
         largest = float(np.abs(want.astype(np.float64)).max(initial=0.0))
-        allowed = FLOAT_TOLERANCE * largest if want.dtype.kind == "f" else steps
+        allowed = tolerance * largest if want.dtype.kind == "f" else steps
         if difference > allowed:
             raise WrongResultError(f"{name} is off by {difference:g}, where {allowed:g} is allowed")

@@ -23,6 +23,7 @@ from quantlib.params import QuantParams
 SCALE, ZERO_POINT = 0.03125, 3  # a power of two: torch multiplies by 1 / scale, the others divide
 FLOAT, CODE, ACCUMULATOR = 4, 1, 4  # bytes
 MULTIPLIER = 0.003
+HISTOGRAM_BINS, LARGEST_HISTOGRAM = 2048, 10_000_000
 
 
 @dataclass(frozen=True)
@@ -253,10 +254,25 @@ def requantize(data: Data, admission: Admission) -> Entry:
     )
 
 
+def summarize(data: Data, admission: Admission) -> Entry:
+    """A histogram, and more, against NumPy's histogram of the bins that the literature takes."""
+    x = data.x
+    expected, _ = np.histogram(x, HISTOGRAM_BINS)
+    return Entry(
+        admission.required("summarize", lambda: ops.summarize(x), reference.summarize(x)),
+        admission.required(BASELINE, lambda: np.histogram(x, HISTOGRAM_BINS)[0], expected),
+        expected,
+        FLOAT,
+    )
+
+
 Operation = Callable[[Data, Admission], Entry]
 
 
 def operations(layout: Layout) -> list[Operation]:
-    """Those that have this granularity: `requantize` has no blocks."""
-    every: list[Operation] = [quantize, dequantize, fake_quantize, min_max, requantize]
-    return every[:-1] if layout.block else every
+    """Those that have this granularity: `requantize` has no blocks, and NumPy's histogram no axis.
+    Of data that no cache holds, a histogram takes NumPy seconds, and says nothing new."""
+    every: list[Operation] = [quantize, dequantize, fake_quantize, min_max]
+    every += [] if layout.block else [requantize]
+    every += [summarize] if layout.axis is None and layout.size <= LARGEST_HISTOGRAM else []
+    return every

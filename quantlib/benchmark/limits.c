@@ -5,15 +5,18 @@
  * as hide their latency (a multiplication and an addition are two operations). The instructions are
  * written as assembly, so that no compiler can hoist or merge them. */
 #define _GNU_SOURCE
+#include <cpuid.h>
 #include <immintrin.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #ifdef __clang__
-#define KNOWS_AMX (__clang_major__ >= 12)
+#define KNOWS_AMX     (__clang_major__ >= 12)
+#define KNOWS_AVXVNNI (__clang_major__ >= 12)
 #else
-#define KNOWS_AMX (__GNUC__ >= 11)
+#define KNOWS_AMX     (__GNUC__ >= 11)
+#define KNOWS_AVXVNNI (__GNUC__ >= 11)
 #endif
 
 #define REPEAT_12(statement)                                                                       \
@@ -31,6 +34,27 @@ __attribute__((target("avx512f"))) static void int8_avx512vnni(long iterations) 
 #undef STEP
     }
 }
+
+/* vpdpbusd on 256 bits, in the encoding of processors without AVX-512. */
+#if KNOWS_AVXVNNI
+__attribute__((target("avx2"))) static void int8_avxvnni(long iterations) {
+    __m256i sum_i32x8[12], ones_i8x32 = _mm256_set1_epi8(1);
+    for (int i = 0; i < 12; i++)
+        sum_i32x8[i] = _mm256_setzero_si256();
+    for (long n = 0; n < iterations; n++) {
+#define STEP(i)                                                                                    \
+    __asm__ volatile("%{vex%} vpdpbusd %1, %1, %0" : "+x"(sum_i32x8[i]) : "x"(ones_i8x32));
+        REPEAT_12(STEP)
+#undef STEP
+    }
+}
+
+static int has_avxvnni(void) {
+    unsigned eax, ebx, ecx, edx;
+    return __builtin_cpu_supports("avx2") && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) &&
+           (eax & 1u << 4);
+}
+#endif
 
 /* vpmaddwd and vpaddd on 256 bits: 8 sums of two products. The inner loop of int8 on AVX2, where
  * codes are widened to 16 bits to stay exact. */
@@ -132,7 +156,10 @@ static const struct {
     long operations; /* of an iteration */
 } loops[] = {
     {"int8_avx2", "vpmaddwd + vpaddd", has_avx2, int8_avx2, 12 * 8 * 2 * 2},
-    {"int8_avx512vnni", "vpdpbusd", has_avx512vnni, int8_avx512vnni, 12 * 16 * 4 * 2},
+#if KNOWS_AVXVNNI
+    {"int8_avxvnni", "vpdpbusd, 256 bits", has_avxvnni, int8_avxvnni, 12 * 8 * 4 * 2},
+#endif
+    {"int8_avx512vnni", "vpdpbusd, 512 bits", has_avx512vnni, int8_avx512vnni, 12 * 16 * 4 * 2},
 #if KNOWS_AMX
     {"int8_amx", "tdpbssd", may_use_tiles, int8_amx, 4L * 16 * 16 * 64 * 2},
 #endif

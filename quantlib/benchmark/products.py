@@ -102,6 +102,11 @@ class Operands:
             self.left[UINT8], a_scale, a_zero_point, b, b_scale, b_zero_point, None, None
         )
 
+    @cached_property
+    def dynamic_product(self) -> Any:
+        """Of reals, quantized by their own range on the way."""
+        return reference.dynamic_quantize_matmul(self.real[0], self.right, self.b_scale)
+
     def quantized_arguments(self, dtype: np.dtype[Any]) -> tuple[Any, ...]:
         """As `qlinear_matmul` and the ONNX operator take them, after the left operand."""
         b_zero_point = np.zeros(self.shape.n, np.int8)
@@ -175,6 +180,13 @@ def scaled(data: Operands, admission: Admission) -> Contender:
     return admission.required(
         "QLinearMatMul uint8 to float32", lambda: op(a, out=y), data.scaled_product
     )
+
+
+def dynamic(data: Operands, admission: Admission) -> Contender:
+    """float32 in and out, the right operand prepared, a scale for each column."""
+    a, y = data.real[0], data.result(np.float32)
+    op = ops.DynamicQuantizeMatMul(data.right, data.b_scale)
+    return admission.required("DynamicQuantizeMatMul", lambda: op(a, out=y), data.dynamic_product)
 
 
 def new_results(data: Operands, admission: Admission) -> Iterator[Contender]:
