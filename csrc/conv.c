@@ -275,22 +275,6 @@ static int is_pointwise(const ql_conv_shape *s) {
     return 1;
 }
 
-/* The output stage of one group: its columns of the whole. */
-static ql_output of_group(const ql_output *output, int64_t column) {
-    ql_output mine = *output;
-    if (mine.bias != NULL)
-        mine.bias += column;
-    if (mine.multiplier != NULL)
-        mine.multiplier += column;
-    if (mine.bias_real != NULL)
-        mine.bias_real += column;
-    return mine;
-}
-
-static int64_t size_of(int type) {
-    return type == QL_INT32 || type == QL_FLOAT32 ? 4 : 1;
-}
-
 static int conv_groups(const ql_filter *filter, const ql_rows *common, const patches *all,
                        const ql_conv_shape *shape, const ql_output *output, char *y) {
     const int64_t in = shape->channels / shape->group, out = shape->out_channels / shape->group;
@@ -304,9 +288,10 @@ static int conv_groups(const ql_filter *filter, const ql_rows *common, const pat
             rows.bytes = all->x + g * in;
             rows.stride = shape->channels;
         }
-        const ql_output stage = of_group(output, g * out);
-        const int status = ql_product(filter->groups[g], &rows, &stage,
-                                      y + g * out * size_of(output->type), shape->out_channels);
+        const ql_output stage = ql_output_from(output, g * out);
+        const int status =
+            ql_product(filter->groups[g], NULL, &rows, &stage,
+                       y + g * out * ql_size_of_result(output->type), shape->out_channels);
         if (status != QL_OK)
             return status;
     }

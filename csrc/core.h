@@ -19,6 +19,7 @@ enum {
     QL_TILE_ROWS = 32,    /* the most rows that a tile may have */
     QL_TILE_STRIPS = 2,   /* the most strips that a tile may have */
     QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
+    QL_DIRECT_ROWS = 8,   /* the most rows that are multiplied with an operand as it lies */
     QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
     QL_ALIGNMENT = 64,
     QL_BINS_LOG2 = 12,
@@ -76,6 +77,27 @@ typedef void ql_load(void *row, const uint8_t *bytes, int64_t count, uint8_t fli
  * bytes apart, and adds each column to sums[strip][QL_STRIP]. */
 typedef void ql_pack_groups(const uint8_t *rows, int64_t stride, int64_t groups, int64_t strips,
                             uint8_t flip, int8_t *to, int64_t strip_stride, int32_t *sums);
+
+/* Packs `groups` groups of one whole strip from columns that are `stride` bytes apart, and adds
+ * each column to sums[QL_STRIP]. */
+typedef void ql_pack_columns(const uint8_t *columns, int64_t stride, int64_t groups, uint8_t flip,
+                             int8_t *to, int32_t *sums);
+
+/* The sum of `count` loaded elements: goes with `element_size` and `left_signed`. */
+typedef int64_t ql_sum_row(const void *row, int64_t count);
+
+/* sums[i][j] -= row_sum[i] * b_zero_point[j] + a_zero_point[i] * column_term[j], modulo 2**32, for
+ * whole strips of columns. */
+typedef void ql_correct_tile(int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                             const int32_t *row_sum, const int32_t *b_zero_point,
+                             const int32_t *a_zero_point, const int32_t *column_term);
+
+/* Adds the products of `groups` whole groups of a few rows, up to QL_DIRECT_ROWS, with a right
+ * operand as it lies, rows of `columns` codes `b_stride` bytes apart, to sums[row][column], and the
+ * right operand's codes to column_sums; both have whole strips. */
+typedef void ql_direct(const uint8_t *a, int64_t a_stride, int64_t rows, int64_t groups,
+                       const uint8_t *b, int64_t b_stride, int64_t columns, uint8_t b_flip,
+                       int32_t *sums, int64_t sums_stride, int32_t *column_sums);
 
 /* Finishes int32 sums of `rows` times `columns`, with a multiplier for each column; of rescaled
  * ones each row has a factor besides, `row_step` (0 or 1) after that of the row before, and each
@@ -142,7 +164,11 @@ typedef struct ql_kernels {
     void (*prepare)(int64_t rows); /* readies the processor for tiles of so many rows, or NULL */
     void (*release)(void);         /* gives up what tiles leave in the processor, or NULL */
     ql_load *load;
+    ql_sum_row *sum_row;
     ql_pack_groups *pack_groups;
+    ql_pack_columns *pack_columns; /* or NULL: group by group */
+    ql_correct_tile *correct;
+    ql_direct *direct; /* or NULL: a right operand is packed first */
     ql_requantize_tile *requantize;
     ql_rescale_tile *rescale;
     ql_copy_tile *copy;
@@ -256,6 +282,23 @@ static inline int32_t ql_shift(int from_signed, int to_signed) {
     return 128 * (from_signed - to_signed);
 }
 
+/* A right operand where the caller has it. */
+typedef struct {
+    const uint8_t *bytes;
+    int64_t k, n, k_stride, n_stride;
+    int is_signed;
+    const int32_t *zero_points; /* of each column */
+} ql_operand;
+
+/* Its columns from `column` on. */
+ql_operand ql_operand_from(const ql_operand *operand, int64_t column, int64_t columns);
+
+/* What a packed operand would be, without its memory. */
+ql_matrix ql_matrix_describe(const ql_kernels *kernels, const ql_operand *operand);
+/* Room for up to n columns, or NULL; and packing of `columns` columns from `column` on into it. */
+ql_matrix *ql_matrix_room(const ql_kernels *kernels, int64_t k, int64_t n);
+void ql_matrix_fill(ql_matrix *matrix, const ql_operand *operand, int64_t column, int64_t columns);
+
 /* The left operand of a product: where its rows come from. Its numbers are those of the table that
  * the right operand was packed for. */
 typedef struct ql_rows {
@@ -271,8 +314,19 @@ typedef struct ql_rows {
     const void *source; /* what load needs besides */
 } ql_rows;
 
-int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output, void *y,
-               int64_t y_stride);
+/* `b` is packed; or it is only described, and `operand` is packed just in time, panel by panel. */
+int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *rows,
+               const ql_output *output, void *y, int64_t y_stride);
+
+/* Whether an operand is multiplied with so many rows as it lies, and that product (direct.c) of
+ * loaded rows `a`, whose sums must be known to fit int32. */
+int ql_is_direct(const ql_kernels *kernels, const ql_operand *b, int64_t rows);
+int ql_multiply_directly(const ql_kernels *kernels, const ql_operand *b, const ql_rows *rows,
+                         const uint8_t *a, int64_t a_stride, const int32_t *row_sums,
+                         const ql_output *output, char *y, int64_t y_stride);
+
+/* The output stage of the columns from `column` on. */
+ql_output ql_output_from(const ql_output *output, int64_t column);
 
 /* Finishes exact sums; `row` is the first row, `column` the first column, of the product. */
 void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t *sums,
@@ -282,6 +336,10 @@ void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t
 /* Whether every accumulator fits int32, whatever the codes: products of `depth` pairs that are
  * at most `left` and `right` from their zero points, plus the bias. */
 int ql_fits_int32(int64_t depth, int64_t left, int64_t right, const int32_t *bias, int64_t columns);
+
+static inline int64_t ql_size_of_result(int type) {
+    return type == QL_INT32 || type == QL_FLOAT32 ? 4 : 1;
+}
 
 static inline int64_t ql_min(int64_t a, int64_t b) {
     return a < b ? a : b;

@@ -136,5 +136,5 @@ int ql_dynamic_matmul(const ql_matrix *b, const float *a, int64_t rows, int64_t 
     ql_output scaled = *output;
     scaled.row_factor = a_scale;
     scaled.row_step = a_step;
-    return ql_product(b, &source, &scaled, y, y_stride);
+    return ql_product(b, NULL, &source, &scaled, y, y_stride);
 }

@@ -5,36 +5,38 @@
  * is all that counts, stays the same. Beyond k and n the strips hold zeros, which add nothing. */
 #include "core.h"
 
-/* Where the operand lies. */
-typedef struct {
-    const uint8_t *bytes;
-    int64_t k, n, k_stride, n_stride;
-    uint8_t flip; /* turns the byte into int8: 0x80 for uint8, 0 for int8 */
-} operand;
+enum {
+    /* Groups that are packed before the columns beside them are: few enough that the pages of their
+     * rows stay in the translation buffer, for a row may be a page or more. */
+    GROUPS_PER_VISIT = 32,
+    WORTH_SHARING = 1 << 20 /* codes */
+};
 
-enum { GROUPS_PER_SUM = 1 << 20 }; /* int32 holds the sum of so many groups of int8 */
+static uint8_t flip_of(const ql_operand *b) {
+    return b->is_signed ? 0 : 0x80;
+}
 
 /* A group that may reach outside the operand: element by element, zero there. */
-static void pack_element_wise(const operand *b, int64_t k, int64_t n, int dot, int8_t *to) {
+static void pack_element_wise(const ql_operand *b, int64_t k, int64_t n, int dot, int8_t *to) {
     const int64_t columns = ql_min(QL_STRIP, b->n - n), products = ql_min(dot, b->k - k);
     memset(to, 0, (size_t)(QL_STRIP * dot));
     for (int64_t j = 0; j < columns; j++)
         for (int64_t d = 0; d < products; d++) {
             const int64_t at = (k + d) * b->k_stride + (n + j) * b->n_stride;
-            to[j * dot + d] = (int8_t)(b->bytes[at] ^ b->flip);
+            to[j * dot + d] = (int8_t)(b->bytes[at] ^ flip_of(b));
         }
 }
 
 /* A whole group of an operand whose columns are contiguous: a transposed matrix. */
-static inline void pack_column_wise(const operand *b, int64_t k, int64_t n, const int dot,
+static inline void pack_column_wise(const ql_operand *b, int64_t k, int64_t n, const int dot,
                                     int8_t *to) {
     const uint8_t *from = b->bytes + k + n * b->n_stride;
     for (int j = 0; j < QL_STRIP; j++, from += b->n_stride)
         for (int d = 0; d < dot; d++)
-            to[j * dot + d] = (int8_t)(from[d] ^ b->flip);
+            to[j * dot + d] = (int8_t)(from[d] ^ flip_of(b));
 }
 
-static void pack_whole_group(const operand *b, int64_t k, int64_t n, int dot, int8_t *to) {
+static void pack_whole_group(const ql_operand *b, int64_t k, int64_t n, int dot, int8_t *to) {
     switch (dot) {
     case 1:
         pack_column_wise(b, k, n, 1, to);
@@ -56,9 +58,9 @@ static void add_columns(const int8_t *group, int dot, int64_t sums[QL_STRIP]) {
             sums[j] += group[j * dot + d];
 }
 
-/* Groups `first` to `last` of one strip, for operands and edges that pack_groups does not take. */
-static void pack_strip(const operand *b, ql_matrix *matrix, int64_t strip, int64_t first,
-                       int64_t last) {
+/* Groups `first` to `last` of one strip, for operands and edges that no kernel takes. */
+static void pack_edge(const ql_operand *b, ql_matrix *matrix, int64_t strip, int64_t first,
+                      int64_t last) {
     const int dot = matrix->kernels->dot;
     const int64_t n = strip * QL_STRIP;
     const int whole = b->k_stride == 1 && n + QL_STRIP <= b->n;
@@ -72,78 +74,142 @@ static void pack_strip(const operand *b, ql_matrix *matrix, int64_t strip, int64
     }
 }
 
-/* `strips` whole strips of an operand whose rows are contiguous, but for a last partial group. */
-static void pack_strips(const operand *b, ql_matrix *matrix, int64_t strip, int64_t strips) {
-    const int dot = matrix->kernels->dot;
-    const int64_t whole = b->k / dot;
-    int8_t *to = matrix->strips + strip * matrix->strip_stride;
-    for (int64_t group = 0; group < whole; group += GROUPS_PER_SUM) {
-        int32_t sums[QL_PACK_STRIPS * QL_STRIP] = {0};
-        matrix->kernels->pack_groups(b->bytes + group * dot * b->k_stride + strip * QL_STRIP,
-                                     b->k_stride, ql_min(GROUPS_PER_SUM, whole - group), strips,
-                                     b->flip, to + group * dot * QL_STRIP, matrix->strip_stride,
-                                     sums);
-        for (int64_t j = 0; j < strips * QL_STRIP; j++)
-            matrix->sums[strip * QL_STRIP + j] += sums[j];
-    }
-    for (int64_t s = strip; s < strip + strips; s++)
-        pack_strip(b, matrix, s, whole, matrix->groups);
+/* `groups` whole groups of `strips` whole strips, whose rows or whose columns are contiguous. */
+static void pack_whole(const ql_operand *b, ql_matrix *matrix, int64_t group, int64_t groups,
+                       int64_t strip, int64_t strips) {
+    const ql_kernels *kernels = matrix->kernels;
+    const uint8_t *from =
+        b->bytes + group * kernels->dot * b->k_stride + strip * QL_STRIP * b->n_stride;
+    int8_t *to = matrix->strips + strip * matrix->strip_stride + group * kernels->dot * QL_STRIP;
+    int32_t sums[QL_PACK_STRIPS * QL_STRIP] = {0};
+    if (b->n_stride == 1)
+        kernels->pack_groups(from, b->k_stride, groups, strips, flip_of(b), to,
+                             matrix->strip_stride, sums);
+    else
+        for (int64_t s = 0; s < strips; s++)
+            kernels->pack_columns(from + s * QL_STRIP * b->n_stride, b->n_stride, groups,
+                                  flip_of(b), to + s * matrix->strip_stride, sums + s * QL_STRIP);
+    for (int64_t j = 0; j < strips * QL_STRIP; j++)
+        matrix->sums[strip * QL_STRIP + j] += sums[j];
 }
 
-static void pack_all(const operand *b, ql_matrix *matrix) {
+static int has_kernel(const ql_operand *b, const ql_kernels *kernels) {
+    return b->n_stride == 1 || (b->k_stride == 1 && kernels->pack_columns != NULL);
+}
+
+static void pack_all(const ql_operand *b, ql_matrix *matrix) {
     const int64_t strips = ql_ceil_div(b->n, QL_STRIP);
-    const int64_t whole = b->n_stride == 1 ? b->n / QL_STRIP : 0;
-    for (int64_t strip = 0; strip < whole; strip += QL_PACK_STRIPS)
-        pack_strips(b, matrix, strip, ql_min(QL_PACK_STRIPS, whole - strip));
-    for (int64_t strip = whole; strip < strips; strip++)
-        pack_strip(b, matrix, strip, 0, matrix->groups);
+    const int taken = has_kernel(b, matrix->kernels);
+    const int64_t whole_strips = taken ? b->n / QL_STRIP : 0;
+    const int64_t whole_groups = b->k / matrix->kernels->dot;
+    memset(matrix->sums, 0, (size_t)(strips * QL_STRIP * 8));
+    for (int64_t group = 0; group < whole_groups; group += GROUPS_PER_VISIT)
+        for (int64_t strip = 0; strip < whole_strips; strip += QL_PACK_STRIPS)
+            pack_whole(b, matrix, group, ql_min(GROUPS_PER_VISIT, whole_groups - group), strip,
+                       ql_min(QL_PACK_STRIPS, whole_strips - strip));
+    for (int64_t strip = 0; strip < strips; strip++)
+        pack_edge(b, matrix, strip, strip < whole_strips ? whole_groups : 0, matrix->groups);
 }
 
-/* The zero points in int8, and what follows from them. */
-static void set_zero_points(ql_matrix *matrix, const int32_t *zero_points, int is_signed) {
-    for (int64_t j = 0; j < matrix->n; j++) {
-        const int32_t zero = zero_points[j] - (is_signed ? 0 : 128);
-        matrix->zero_point[j] = zero;
+/* Zero points in int8, and what follows from them. */
+static void set_zero_points(ql_matrix *matrix, const ql_operand *b) {
+    matrix->has_zero_point = 0;
+    matrix->reach = 0;
+    for (int64_t j = 0; j < b->n; j++) {
+        const int32_t zero = b->zero_points[j] - (b->is_signed ? 0 : 128);
+        if (matrix->zero_point != NULL)
+            matrix->zero_point[j] = zero;
         matrix->has_zero_point |= zero != 0;
         const int32_t reach = zero + 128 > 127 - zero ? zero + 128 : 127 - zero;
         matrix->reach = reach > matrix->reach ? reach : matrix->reach;
     }
 }
 
-ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride,
-                          int is_signed, const int32_t *zero_points) {
-    /* An operand may be a view that repeats one byte, and so be larger than any memory. Below, the
-     * sizes are less than this product. Without columns there is nothing to pack, whatever k is. */
-    if (n > 0 && (k > PTRDIFF_MAX / 64 || n + QL_STRIP > PTRDIFF_MAX / (k + 128)))
-        return NULL;
-    const ql_kernels *kernels = ql_current_kernels();
+/* The geometry of an operand of k times n, without memory. */
+static ql_matrix geometry(const ql_kernels *kernels, int64_t k, int64_t n) {
     const int64_t step = (int64_t)kernels->dot * kernels->group_step;
     const int64_t groups = n > 0 ? ql_ceil_div(k, step) * kernels->group_step : 0;
-    const int64_t strips = ql_ceil_div(n, QL_STRIP);
-    /* One line more than the codes take: strips a power of two apart would share cache sets. */
-    const int64_t strip_stride = groups * kernels->dot * QL_STRIP + QL_ALIGNMENT;
-    const int64_t columns = strips * QL_STRIP;
-    const int64_t header = (int64_t)(sizeof(ql_matrix) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
-    const int64_t size = header + strips * strip_stride + columns * (8 + 4);
-    ql_matrix *matrix = ql_allocate((size_t)size);
-    if (matrix == NULL)
-        return NULL;
-    char *memory = (char *)matrix;
-    *matrix = (ql_matrix){
+    return (ql_matrix){
         .kernels = kernels,
         .k = k,
         .n = n,
         .groups = groups,
-        .strip_stride = strip_stride,
-        .strips = (int8_t *)(memory + header),
-        .sums = (int64_t *)(memory + header + strips * strip_stride),
-        .zero_point = (int32_t *)(memory + header + strips * strip_stride + columns * 8),
-        .size = size,
+        /* One line more than the codes take: strips a power of two apart would share cache sets. */
+        .strip_stride = groups * kernels->dot * QL_STRIP + QL_ALIGNMENT,
     };
-    memset(matrix->sums, 0, (size_t)columns * (8 + 4)); /* and the zero points behind them */
-    set_zero_points(matrix, zero_points, is_signed);
-    const operand from = {b, k, n, k_stride, n_stride, is_signed ? 0 : 0x80};
-    pack_all(&from, matrix);
+}
+
+ql_matrix ql_matrix_describe(const ql_kernels *kernels, const ql_operand *b) {
+    ql_matrix matrix = geometry(kernels, b->k, b->n);
+    set_zero_points(&matrix, b);
+    return matrix;
+}
+
+ql_matrix *ql_matrix_room(const ql_kernels *kernels, int64_t k, int64_t n) {
+    /* An operand may be a view that repeats one byte, and so be larger than any memory. Below, the
+     * sizes are less than this product. Without columns there is nothing to pack, whatever k is. */
+    if (n > 0 && (k > PTRDIFF_MAX / 64 || n + QL_STRIP > PTRDIFF_MAX / (k + 128)))
+        return NULL;
+    ql_matrix shape = geometry(kernels, k, n);
+    const int64_t strips = ql_ceil_div(n, QL_STRIP), columns = strips * QL_STRIP;
+    const int64_t header = (int64_t)(sizeof(ql_matrix) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
+    shape.size = header + strips * shape.strip_stride + columns * (8 + 4);
+    char *memory = ql_allocate((size_t)shape.size);
+    if (memory == NULL)
+        return NULL;
+    shape.strips = (int8_t *)(memory + header);
+    shape.sums = (int64_t *)(memory + header + strips * shape.strip_stride);
+    shape.zero_point = (int32_t *)(shape.sums + columns);
+    memset(shape.zero_point, 0, (size_t)columns * 4);
+    return memcpy(memory, &shape, sizeof shape);
+}
+
+ql_operand ql_operand_from(const ql_operand *b, int64_t column, int64_t columns) {
+    ql_operand part = *b;
+    part.bytes += column * b->n_stride;
+    part.zero_points += column;
+    part.n = columns;
+    return part;
+}
+
+void ql_matrix_fill(ql_matrix *matrix, const ql_operand *b, int64_t column, int64_t columns) {
+    const ql_operand part = ql_operand_from(b, column, columns);
+    matrix->n = columns;
+    set_zero_points(matrix, &part);
+    pack_all(&part, matrix);
+}
+
+/* A packing cut into chunks of columns for the threads. */
+typedef struct {
+    ql_matrix *matrix;
+    const ql_operand *operand;
+    int64_t chunk_columns;
+} packing;
+
+static void pack_chunk(void *context, long chunk) {
+    const packing *all = context;
+    const int64_t column = chunk * all->chunk_columns;
+    const int64_t columns = ql_min(all->chunk_columns, all->operand->n - column);
+    const ql_operand part = ql_operand_from(all->operand, column, columns);
+    ql_matrix view = *all->matrix;
+    view.strips += column / QL_STRIP * view.strip_stride;
+    view.sums += column;
+    pack_all(&part, &view);
+}
+
+ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride,
+                          int is_signed, const int32_t *zero_points) {
+    enum { CHUNK = QL_PACK_STRIPS * QL_STRIP, CHUNKS_PER_THREAD = 4 };
+    const ql_operand operand = {b, k, n, k_stride, n_stride, is_signed, zero_points};
+    ql_matrix *matrix = ql_matrix_room(ql_current_kernels(), k, n);
+    if (matrix == NULL)
+        return NULL;
+    set_zero_points(matrix, &operand);
+    packing all = {matrix, &operand, ql_max(n, 1)};
+    const int64_t wanted = (int64_t)ql_threads() * CHUNKS_PER_THREAD;
+    if (n > 0 && k > WORTH_SHARING / n)
+        all.chunk_columns = ql_ceil_div(ql_ceil_div(n, wanted), CHUNK) * CHUNK;
+    ql_run_chunks((long)ql_ceil_div(n, all.chunk_columns), pack_chunk, &all);
     return matrix;
 }
 

@@ -12,19 +12,26 @@
  *
  * Order: blocks of rows, as many as loaded fit BLOCK_BYTES (half of a usual L2 cache); in a block
  * pairs of strips; for a pair, tiles down the rows. A pair of strips is read from memory once for
- * each block of rows, and stays in L1 while the tiles use it. */
+ * each block of rows, and stays in L1 while the tiles use it.
+ *
+ * An operand that is given with the call and has few rows beside it is packed panel by panel, each
+ * used while it is in the cache: a packed copy of all of it would cost more than the product. */
 #include "core.h"
 
 enum {
-    BLOCK_BYTES = 256 * 1024,
-    ROW_PADDING = 64,        /* after a loaded row, so that rows do not share cache sets */
-    GROUPS_PER_PIECE = 8192, /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
-    MOST_PRODUCTS = 65793,   /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
+    BLOCK_ROWS = 256,         /* rows that are loaded together: so often is a strip of b used */
+    BLOCK_BYTES = 512 * 1024, /* but no more than this, so that they stay in the second cache */
+    PANEL_BYTES = 512 * 1024, /* of b that are packed just in time */
+    PANEL_COLUMNS = 64,       /* at least: a cache line of its rows */
+    ROW_PADDING = 64,         /* after a loaded row, so that rows do not share cache sets */
+    GROUPS_PER_PIECE = 8192,  /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
+    MOST_PRODUCTS = 65793,    /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
 };
 
 /* One call of ql_product. */
 typedef struct {
     const ql_matrix *b;
+    const ql_operand *operand; /* what b is packed from just in time, or NULL */
     const ql_kernels *kernels;
     const ql_rows *rows;
     const ql_output *output;
@@ -32,12 +39,22 @@ typedef struct {
     int64_t y_stride;
     int64_t block_rows;
     int64_t panel_stride;
-    char *panel;       /* the loaded rows of a block */
-    int64_t *row_sums; /* of the block; only if b has zero points */
-    int32_t *init;     /* what the sums of each column start from */
-    int wide;          /* whether sums need 64 bits */
-    int in_place;      /* whether tiles read the rows where they are */
+    char *panel;           /* the loaded rows of a block */
+    int64_t *row_sums;     /* of the block; only if b has zero points */
+    ql_matrix *packed;     /* columns of the operand */
+    int32_t *init;         /* what the sums of each column start from */
+    int32_t *column_terms; /* what the rows' zero points are multiplied by */
+    int wide;              /* whether sums need 64 bits */
+    int direct;            /* whether the operand is multiplied as it lies */
+    int in_place;          /* whether tiles read the rows where they are */
 } product;
+
+/* The rows that are multiplied together, loaded or in place. */
+typedef struct {
+    int64_t first, count;
+    const char *a;
+    int64_t stride;
+} block;
 
 int ql_fits_int32(int64_t depth, int64_t left, int64_t right, const int32_t *bias,
                   int64_t columns) {
@@ -64,29 +81,23 @@ static int32_t row_zero_point(const ql_rows *rows, int64_t row) {
     return rows->zero_point[row * rows->zero_point_step];
 }
 
-/* colsum(b) - K * zb, modulo 2**32. */
-static uint32_t column_term(const ql_matrix *b, int64_t column) {
-    return (uint32_t)b->sums[column] - (uint32_t)b->k * (uint32_t)b->zero_point[column];
+static int64_t whole_strips(int64_t columns) {
+    return ql_ceil_div(columns, QL_STRIP) * QL_STRIP;
 }
 
-/* bias - za * (colsum - K * zb), without the za term where rows have zero points of their own. */
-static void set_init(const product *p) {
+/* The column terms, colsum(b) - K * zb modulo 2**32, and what sums start from: bias - za * term,
+ * or only the bias where rows have zero points of their own. Strips end in zeros. */
+static void set_columns(const product *p) {
     const ql_matrix *b = p->b;
     const uint32_t za = p->rows->zero_point_step ? 0 : (uint32_t)p->rows->zero_point[0];
-    const int64_t columns = ql_ceil_div(b->n, QL_STRIP) * QL_STRIP;
-    for (int64_t j = 0; j < columns; j++) {
-        const uint32_t bias = j < b->n ? (uint32_t)bias_of(p, j) : 0;
-        p->init[j] = (int32_t)(bias - za * column_term(b, j));
+    for (int64_t j = 0; j < b->n; j++) {
+        const uint32_t term = (uint32_t)b->sums[j] - (uint32_t)b->k * (uint32_t)b->zero_point[j];
+        p->column_terms[j] = (int32_t)term;
+        p->init[j] = (int32_t)((uint32_t)bias_of(p, j) - za * term);
     }
-}
-
-static int64_t sum_row(const ql_kernels *kernels, const char *row, int64_t count) {
-    int64_t sum = 0;
-    for (int64_t k = 0; k < count; k++)
-        sum += kernels->element_size == 2 ? ((const int16_t *)row)[k]
-               : kernels->left_signed     ? ((const int8_t *)row)[k]
-                                          : ((const uint8_t *)row)[k];
-    return sum;
+    const size_t rest = (size_t)(whole_strips(b->n) - b->n) * 4;
+    memset(p->column_terms + b->n, 0, rest);
+    memset(p->init + b->n, 0, rest);
 }
 
 /* Loads rows into the panel and, if b has zero points, sums each. */
@@ -95,27 +106,24 @@ static void load_block(const product *p, int64_t first, int64_t count) {
     p->rows->load(p->rows, p->kernels, first, count, p->panel, p->panel_stride);
     for (int64_t i = 0; i < count; i++) {
         char *row = p->panel + i * p->panel_stride;
-        memset(row + p->b->k * size, 0, (size_t)((padded - p->b->k) * size));
-        if (!p->b->has_zero_point)
-            continue;
-        p->row_sums[i] = sum_row(p->kernels, row, p->b->k);
+        if (padded > p->b->k)
+            memset(row + p->b->k * size, 0, (size_t)((padded - p->b->k) * size));
+        if (p->b->has_zero_point)
+            p->row_sums[i] = p->kernels->sum_row(row, p->b->k);
     }
 }
 
 /* The terms that differ from row to row. */
 static void correct(const product *p, int64_t first, int64_t in_block, int64_t rows, int64_t column,
                     int64_t columns, int32_t *sums) {
-    const ql_matrix *b = p->b;
+    int32_t row_sum[QL_TILE_ROWS], zero_point[QL_TILE_ROWS];
     for (int64_t i = 0; i < rows; i++) {
-        const uint32_t za =
-            p->rows->zero_point_step ? (uint32_t)row_zero_point(p->rows, first + in_block + i) : 0;
-        const uint32_t row_sum = b->has_zero_point ? (uint32_t)p->row_sums[in_block + i] : 0;
-        for (int64_t j = 0; j < columns; j++)
-            sums[i * QL_TILE_COLUMNS + j] =
-                (int32_t)((uint32_t)sums[i * QL_TILE_COLUMNS + j] -
-                          za * column_term(b, column + j) -
-                          (uint32_t)b->zero_point[column + j] * row_sum);
+        row_sum[i] = p->b->has_zero_point ? (int32_t)p->row_sums[in_block + i] : 0;
+        zero_point[i] =
+            p->rows->zero_point_step ? row_zero_point(p->rows, first + in_block + i) : 0;
     }
+    p->kernels->correct(sums, QL_TILE_COLUMNS, rows, whole_strips(columns), row_sum,
+                        p->b->zero_point + column, zero_point, p->column_terms + column);
 }
 
 /* The sums of a tile piece by piece of K, collected in 64 bits; QL_OVERFLOW if one does not fit. */
@@ -166,10 +174,9 @@ static int64_t tiles_alike(const ql_kernels *kernels, int64_t left) {
     return left < 2 * most ? 1 : left % most == 0 ? left / most : left / most - 1;
 }
 
-/* A column of tiles of one height: rows `in_block` to `last` of a block, one pair of strips. `a` is
- * the block's first row. */
-static int multiply_strips(const product *p, int64_t first, int64_t in_block, int64_t last,
-                           int64_t rows, int64_t column, const char *a, int64_t a_stride) {
+/* A column of tiles of one height: rows `in_block` to `last` of a block, one pair of strips. */
+static int multiply_strips(const product *p, const block *all, int64_t in_block, int64_t last,
+                           int64_t rows, int64_t column) {
     const ql_matrix *b = p->b;
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
     const int64_t columns = ql_min(width, b->n - column);
@@ -179,35 +186,74 @@ static int multiply_strips(const product *p, int64_t first, int64_t in_block, in
     ql_tile *tile = p->kernels->tile[rows - 1][strips - 1];
     int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
     for (int64_t i = in_block; i < last; i += rows) {
-        const char *tile_a = a + i * a_stride;
+        const char *a = all->a + i * all->stride;
         if (p->wide) {
             const int status =
-                wide_tile(p, first, i, rows, column, columns, tile_a, a_stride, sums);
+                wide_tile(p, all->first, i, rows, column, columns, a, all->stride, sums);
             if (status != QL_OK)
                 return status;
         } else {
-            tile(b->groups, tile_a, a_stride, strip, b->strip_stride, p->init + column, sums);
+            tile(b->groups, a, all->stride, strip, b->strip_stride, p->init + column, sums);
             if (correcting)
-                correct(p, first, i, rows, column, columns, sums);
+                correct(p, all->first, i, rows, column, columns, sums);
         }
-        ql_finish(p->kernels, p->output, sums, QL_TILE_COLUMNS, first + i, rows, column, columns,
-                  p->y, p->y_stride);
+        ql_finish(p->kernels, p->output, sums, QL_TILE_COLUMNS, all->first + i, rows, column,
+                  columns, p->y, p->y_stride);
     }
     return QL_OK;
 }
 
 /* One block of rows: the tiles of each height in turn, pair of strips by pair of strips. */
-static int multiply_block(const product *p, int64_t first, int64_t count, int64_t column,
-                          int64_t last_column, const char *a, int64_t a_stride) {
+static int multiply_block(const product *p, const block *rows, int64_t column,
+                          int64_t last_column) {
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
     int status = QL_OK;
-    for (int64_t i = 0, last; i < count && status == QL_OK; i = last) {
-        const int64_t rows = rows_of_tile(p->kernels, count - i);
-        last = i + rows * tiles_alike(p->kernels, count - i);
+    for (int64_t i = 0, last; i < rows->count && status == QL_OK; i = last) {
+        const int64_t height = rows_of_tile(p->kernels, rows->count - i);
+        last = i + height * tiles_alike(p->kernels, rows->count - i);
         if (p->kernels->prepare != NULL)
-            p->kernels->prepare(rows);
+            p->kernels->prepare(height);
         for (int64_t at = column; at < last_column && status == QL_OK; at += width)
-            status = multiply_strips(p, first, i, last, rows, at, a, a_stride);
+            status = multiply_strips(p, rows, i, last, height, at);
+    }
+    return status;
+}
+
+/* How many columns of an operand are packed just in time together. */
+static int64_t columns_of_panel(const ql_matrix *b, int64_t columns) {
+    const int64_t depth = ql_max(b->groups * b->kernels->dot, 1);
+    const int64_t most = PANEL_BYTES / depth / PANEL_COLUMNS * PANEL_COLUMNS;
+    return ql_min(columns, ql_max(most, PANEL_COLUMNS));
+}
+
+/* One block of few rows by columns of the operand as it lies. */
+static int multiply_operand(const product *p, const block *rows, int64_t column,
+                            int64_t last_column) {
+    const ql_operand part = ql_operand_from(p->operand, column, last_column - column);
+    const ql_output output = ql_output_from(p->output, column);
+    int32_t row_sums[QL_DIRECT_ROWS] = {0};
+    for (int64_t i = 0; p->b->has_zero_point && i < rows->count; i++)
+        row_sums[i] = (int32_t)p->row_sums[i];
+    return ql_multiply_directly(p->kernels, &part, p->rows, (const uint8_t *)rows->a, rows->stride,
+                                row_sums, &output, p->y + column * ql_size_of_result(output.type),
+                                p->y_stride);
+}
+
+/* One block of rows by columns that are packed now, panel by panel. */
+static int multiply_panels(const product *p, const block *rows, int64_t column,
+                           int64_t last_column) {
+    const int64_t step = columns_of_panel(p->b, last_column - column);
+    int status = QL_OK;
+    for (; column < last_column && status == QL_OK; column += step) {
+        const int64_t columns = ql_min(step, last_column - column);
+        ql_matrix_fill(p->packed, p->operand, column, columns);
+        const ql_output output = ql_output_from(p->output, column);
+        product panel = *p;
+        panel.b = p->packed;
+        panel.output = &output;
+        panel.y += column * ql_size_of_result(output.type);
+        set_columns(&panel);
+        status = multiply_block(&panel, rows, 0, columns);
     }
     return status;
 }
@@ -217,14 +263,18 @@ static int multiply_part(const product *p, int64_t first, int64_t last, int64_t 
                          int64_t last_column) {
     int status = QL_OK;
     for (; first < last && status == QL_OK; first += p->block_rows) {
-        const int64_t count = ql_min(p->block_rows, last - first);
-        const char *a = p->panel;
-        if (p->in_place)
-            a = (const char *)p->rows->bytes + first * p->rows->stride;
+        block rows = {first, ql_min(p->block_rows, last - first), p->panel, p->panel_stride};
+        if (p->in_place) {
+            rows.a = (const char *)p->rows->bytes + first * p->rows->stride;
+            rows.stride = p->rows->stride;
+        } else
+            load_block(p, first, rows.count);
+        if (p->operand == NULL)
+            status = multiply_block(p, &rows, column, last_column);
+        else if (p->direct)
+            status = multiply_operand(p, &rows, column, last_column);
         else
-            load_block(p, first, count);
-        const int64_t stride = p->in_place ? p->rows->stride : p->panel_stride;
-        status = multiply_block(p, first, count, column, last_column, a, stride);
+            status = multiply_panels(p, &rows, column, last_column);
     }
     return status;
 }
@@ -238,12 +288,37 @@ static int readable_in_place(const product *p) {
            (rows->stride % 2048 != 0 || rows->count < 8);
 }
 
+/* --- chunks --------------------------------------------------------------------------------- */
+
 /* A product cut into chunks of rows and columns for the threads. */
 typedef struct {
     product whole;
     int64_t chunk_rows, chunk_columns, across; /* chunks side by side */
     ql_status status;
 } chunked;
+
+/* The memory that a chunk works in: loaded rows, their sums and, where b is packed just in time, a
+ * panel of it and what belongs to its columns. */
+static char *workspace(product *p, int64_t columns) {
+    const int64_t rows_size = p->in_place ? 0 : p->block_rows * p->panel_stride;
+    const int64_t sums_size = p->b->has_zero_point ? p->block_rows * 8 : 0;
+    const int64_t most =
+        p->operand == NULL || p->direct ? 0 : whole_strips(columns_of_panel(p->b, columns));
+    char *memory = ql_allocate((size_t)(rows_size + sums_size + most * 8));
+    if (memory == NULL)
+        return NULL;
+    p->panel = memory;
+    p->row_sums = (int64_t *)(memory + rows_size);
+    if (p->operand == NULL || p->direct)
+        return memory;
+    p->init = (int32_t *)(memory + rows_size + sums_size);
+    p->column_terms = p->init + most;
+    p->packed = ql_matrix_room(p->kernels, p->b->k, most);
+    if (p->packed != NULL)
+        return memory;
+    ql_release(memory);
+    return NULL;
+}
 
 static void multiply_chunk(void *context, long chunk) {
     chunked *c = context;
@@ -253,15 +328,14 @@ static void multiply_chunk(void *context, long chunk) {
     const int64_t last = ql_min(p.rows->count, first + c->chunk_rows);
     const int64_t last_column = ql_min(p.b->n, column + c->chunk_columns);
     p.block_rows = ql_min(p.block_rows, last - first);
-    const int64_t panel_size = p.in_place ? 0 : p.block_rows * p.panel_stride;
-    p.panel = ql_allocate((size_t)(panel_size + p.block_rows * 8));
-    if (p.panel == NULL) {
+    char *memory = workspace(&p, last_column - column);
+    if (memory == NULL) {
         ql_report(&c->status, QL_NO_MEMORY);
         return;
     }
-    p.row_sums = (int64_t *)(p.panel + panel_size);
     ql_report(&c->status, multiply_part(&p, first, last, column, last_column));
-    ql_release(p.panel);
+    ql_matrix_free(p.packed);
+    ql_release(memory);
     if (p.kernels->release != NULL)
         p.kernels->release();
 }
@@ -275,7 +349,8 @@ static int worth_sharing(const product *p) {
 }
 
 /* Chunks for the threads, or one for the caller where a product is too small to share. Rows are cut
- * first: a cut of the columns loads the rows once more. */
+ * first: a cut of the columns loads the rows once more. But where b is packed just in time only
+ * columns are cut, for a cut of the rows packs once more. */
 static long cut(chunked *c) {
     enum { CHUNKS_PER_THREAD = 4, LEAST_COLUMNS = 128 };
     const product *p = &c->whole;
@@ -287,20 +362,32 @@ static long cut(chunked *c) {
     if (threads == 1 || !worth_sharing(p))
         return 1;
     const int64_t wanted = threads * CHUNKS_PER_THREAD;
-    c->chunk_rows = ql_max(ql_ceil_div(ql_ceil_div(rows, wanted), tile) * tile, 2 * tile);
+    if (p->operand == NULL)
+        c->chunk_rows = ql_max(ql_ceil_div(ql_ceil_div(rows, wanted), tile) * tile, 2 * tile);
     const int64_t down = ql_ceil_div(rows, c->chunk_rows);
     const int64_t across = ql_max(1, ql_min(ql_ceil_div(wanted, down), columns / LEAST_COLUMNS));
-    const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
-    c->chunk_columns = ql_ceil_div(ql_ceil_div(columns, across), width) * width;
+    c->chunk_columns = ql_ceil_div(ql_ceil_div(columns, across), PANEL_COLUMNS) * PANEL_COLUMNS;
     c->across = ql_ceil_div(columns, c->chunk_columns);
     return (long)(down * c->across);
 }
 
-int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output, void *y,
-               int64_t y_stride) {
+/* What belongs to all columns of a packed operand; QL_NO_MEMORY if there is no room. */
+static int prepare_columns(product *p) {
+    const int64_t columns = whole_strips(p->b->n);
+    p->init = ql_allocate((size_t)columns * 8);
+    if (p->init == NULL)
+        return QL_NO_MEMORY;
+    p->column_terms = p->init + columns;
+    set_columns(p);
+    return QL_OK;
+}
+
+int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *rows,
+               const ql_output *output, void *y, int64_t y_stride) {
     if (rows->count == 0 || b->n == 0)
         return QL_OK;
     chunked c = {.whole = {.b = b,
+                           .operand = operand,
                            .kernels = b->kernels,
                            .rows = rows,
                            .output = output,
@@ -308,23 +395,33 @@ int ql_product(const ql_matrix *b, const ql_rows *rows, const ql_output *output,
                            .y_stride = y_stride}};
     product *p = &c.whole;
     const int64_t row_size = b->groups * p->kernels->dot * p->kernels->element_size;
-    const int64_t columns = ql_ceil_div(b->n, QL_STRIP) * QL_STRIP + QL_STRIP;
     const int64_t tile = p->kernels->tile_rows;
     p->in_place = readable_in_place(p);
     p->panel_stride = ((row_size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT) + ROW_PADDING;
-    p->block_rows = ql_max(BLOCK_BYTES / p->panel_stride / tile, 1) * tile;
+    p->block_rows = ql_min(BLOCK_ROWS, ql_max(BLOCK_BYTES / p->panel_stride, tile)) / tile * tile;
+    if (operand != NULL)
+        p->block_rows = rows->count; /* for packing once more would cost more */
     p->wide = !ql_fits_int32(b->k, reach_of_rows(p->kernels, rows), b->reach, output->bias, b->n);
-    p->init = ql_allocate((size_t)columns * 4);
-    if (p->init == NULL)
+    p->direct = operand != NULL && !p->wide && ql_is_direct(p->kernels, operand, rows->count);
+    if (operand == NULL && prepare_columns(p) != QL_OK)
         return QL_NO_MEMORY;
-    memset(p->init + columns - QL_STRIP, 0, QL_STRIP * 4);
-    set_init(p);
     ql_run_chunks(cut(&c), multiply_chunk, &c);
     ql_release(p->init);
     return ql_reported(&c.status);
 }
 
 /* --- outputs -------------------------------------------------------------------------------- */
+
+ql_output ql_output_from(const ql_output *output, int64_t column) {
+    ql_output part = *output;
+    if (part.bias != NULL)
+        part.bias += column;
+    if (part.multiplier != NULL)
+        part.multiplier += column;
+    if (part.bias_real != NULL)
+        part.bias_real += column;
+    return part;
+}
 
 static void requantize_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
                             int64_t sums_stride, int64_t row, int64_t rows, const float *multiplier,

@@ -378,6 +378,36 @@ class Matrix:
         )
 
 
+class Operand:
+    """A right operand of shape (K, N) that is packed anew, where that pays, for each product."""
+
+    def __init__(self, b: Array, zero_point: Array) -> None:
+        self.b = b
+        self.zero_points = ready(np.broadcast_to(zero_point.reshape(-1), b.shape[1:]), np.int32)
+
+    def multiply(self, a: Array, zero_point: Array, stage: Stage, y: Array) -> None:
+        """As `Matrix.multiply`."""
+        b = self.b
+        _check(
+            lib.ql_matmul_once(
+                ffi.cast("void *", b.ctypes.data),
+                *b.shape,
+                *b.strides,
+                b.dtype == np.int8,
+                _int32(self.zero_points),
+                ffi.cast("void *", a.ctypes.data),
+                a.shape[0],
+                a.strides[0],
+                a.dtype == np.int8,
+                _int32(zero_point),
+                int(zero_point.ndim > 0),
+                stage.struct,
+                _pointer(y),
+                b.shape[1],
+            )
+        )
+
+
 def conv_extents(shape: ConvShape) -> Any:
     """A ``ql_conv_shape``: axes of extent 1 stand before the spatial axes up to three."""
     lead = 3 - len(shape.kernel)

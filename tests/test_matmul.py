@@ -185,6 +185,49 @@ def test_blocks_of_rows(isa: str, agree: Any, rng: np.random.Generator, k: int) 
         agree("matmul_integer", a, b, random_codes(rng, m, np.uint8), 5)
 
 
+# Operands given with the call: few rows are multiplied with them as they lie, in ranges of 2048
+# columns; more rows by panels of 64 columns and up; transposed ones are packed by columns.
+GIVEN = [
+    (1, 1030, 2100),
+    (2, 3, 4100),
+    (5, 66, 2048),
+    (8, 131, 2049),
+    (9, 129, 70),
+    (33, 9000, 130),
+    (130, 4096, 97),
+    (520, 40, 33),
+]
+
+
+@TYPES
+@LEFT_TYPES
+@pytest.mark.parametrize(("m", "k", "n"), GIVEN)
+def test_given_operands(
+    isa: str, agree: Any, rng: np.random.Generator, m: int, k: int, n: int, a_type: Any, b_type: Any
+) -> None:
+    a, b = random_codes(rng, (m, k), a_type), random_codes(rng, (k, n), b_type)
+    za = random_codes(rng, (m,) if m % 2 else (), a_type)
+    zb = random_codes(rng, (n,) if n % 2 else (), b_type)
+    agree("matmul_integer", a, b, za, zb)
+    agree("matmul_integer", a, np.asfortranarray(b))
+    agree("matmul_integer", a, np.flip(b, 1), za, zb)
+    bias = rng.integers(-1000, 1000, n, np.int32)
+    agree("qlinear_matmul", a, 0.1, za, b, 0.2, zb, np.float32(k), np.uint8(99), bias=bias)
+
+
+@pytest.mark.parametrize("b_type", BYTES)
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("k", interesting_sizes(32, 128))
+def test_packing_in_either_order(
+    isa: str, agree: Any, rng: np.random.Generator, k: int, order: Any, b_type: Any
+) -> None:
+    """Prepared weights: rows or columns that are contiguous, and zero points that need the sums."""
+    b = np.array(random_codes(rng, (k, 83), b_type), order=order)
+    a = random_codes(rng, (3, k), np.int8)
+    za, zb = np.int8(-5), random_codes(rng, (83,), b_type)
+    assert_bit_exact(ql.MatMulInteger(b, zb)(a, za), reference.matmul_integer(a, b, za, zb))
+
+
 @LEFT_TYPES
 @TYPES
 def test_extremes(isa: str, agree: Any, a_type: Any, b_type: Any) -> None:

@@ -42,7 +42,7 @@ def matmul_integer(
 ) -> Array:
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
     za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
-    packed = _Right(right, zb)
+    packed = _Right(right, zb, _native.Operand)
     return packed.multiply(left, za, _Finish(None, None, packed.n), out)
 
 
@@ -65,7 +65,7 @@ def qlinear_matmul(
     output, offset = qlinear_matmul_output(
         left, right.shape, a_scale, b_scale, y_scale, y_zero_point, bias, activation
     )
-    packed = _Right(right, zb)
+    packed = _Right(right, zb, _native.Operand)
     return packed.multiply(left, za, _Finish(output, offset, packed.n), out)
 
 
@@ -232,17 +232,19 @@ class _Finish:
 
 
 class _Right:
-    """A right operand, packed: one matrix for each entry of its batch dimensions."""
+    """A right operand: one matrix for each entry of its batch dimensions, packed to be kept or, as
+    an `Operand`, for one product."""
 
-    def __init__(self, b: Array, zero_point: Array) -> None:
+    def __init__(self, b: Array, zero_point: Array, matrix: Any = _native.Matrix) -> None:
         self.shape, self.ndim, self.dtype = b.shape, b.ndim, b.dtype
+        self.reads = (b,) if matrix is _native.Operand else ()  # while C writes the result
         matrices = b[:, np.newaxis] if b.ndim == 1 else b
         self.k, self.n = matrices.shape[-2:]
         self.batch = matrices.shape[:-2]
         self._packed = np.empty(self.batch, object)
         for index in np.ndindex(*self.batch):
             mine = _of_matrix(zero_point, self.batch, index)
-            self._packed[index] = _native.Matrix(matrices[index], mine)
+            self._packed[index] = matrix(matrices[index], mine)
         self._shared = self._packed.reshape(-1)[0] if self._packed.size == 1 else None
 
     def unpacked(self) -> Array:

@@ -15,6 +15,9 @@ ql_tile ql_avx2_tile_1, ql_avx2_tile_2, ql_avx2_tile_3, ql_avx2_tile_4, ql_avx2_
     ql_avx2_tile_6;
 ql_load ql_avx2_load;
 ql_pack_groups ql_avx2_pack_groups;
+ql_sum_row ql_avx2_sum_row;
+ql_correct_tile ql_avx2_correct;
+ql_pack_columns ql_avx2_pack_columns;
 ql_requantize_tile ql_avx2_requantize;
 ql_rescale_tile ql_avx2_rescale;
 ql_transpose_bytes ql_avx2_transpose_bytes;

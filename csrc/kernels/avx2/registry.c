@@ -31,6 +31,9 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->tile[5][0] = ql_avx2_tile_6;
     kernels->load = ql_avx2_load;
     kernels->pack_groups = ql_avx2_pack_groups;
+    kernels->sum_row = ql_avx2_sum_row;
+    kernels->correct = ql_avx2_correct;
+    kernels->pack_columns = ql_avx2_pack_columns;
     kernels->requantize = ql_avx2_requantize;
     kernels->rescale = ql_avx2_rescale;
     kernels->transpose_bytes = ql_avx2_transpose_bytes;

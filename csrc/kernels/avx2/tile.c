@@ -79,6 +79,46 @@ void ql_avx2_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t flip)
         row[k] = (int16_t)(bytes[k] ^ flip);
 }
 
+/* vpmaddwd with ones: exact in 32 bits for 2**23 pairs, so the sum is carried over in between. */
+int64_t ql_avx2_sum_row(const void *row_, int64_t count) {
+    enum { PIECE = 1 << 20 };
+    const int16_t *row = row_;
+    const __m256i ones_i16x16 = _mm256_set1_epi16(1);
+    int64_t sum = 0, k = 0;
+    while (k + 16 <= count) {
+        const int64_t end = ql_min(count - 15, k + PIECE);
+        __m256i sum_i32x8 = _mm256_setzero_si256();
+        for (; k < end; k += 16)
+            sum_i32x8 = _mm256_add_epi32(
+                sum_i32x8,
+                _mm256_madd_epi16(_mm256_loadu_si256((const __m256i *)(row + k)), ones_i16x16));
+        int32_t lanes[8];
+        _mm256_storeu_si256((__m256i *)lanes, sum_i32x8);
+        for (int lane = 0; lane < 8; lane++)
+            sum += lanes[lane];
+    }
+    for (; k < count; k++)
+        sum += row[k];
+    return sum;
+}
+
+void ql_avx2_correct(int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                     const int32_t *row_sum, const int32_t *b_zero_point,
+                     const int32_t *a_zero_point, const int32_t *column_term) {
+    for (int64_t j = 0; j < columns; j += 8) {
+        const __m256i zb_i32x8 = _mm256_loadu_si256((const __m256i *)(b_zero_point + j));
+        const __m256i term_i32x8 = _mm256_loadu_si256((const __m256i *)(column_term + j));
+        for (int64_t i = 0; i < rows; i++) {
+            __m256i *at = (__m256i *)(sums + i * sums_stride + j);
+            const __m256i row_i32x8 = _mm256_mullo_epi32(_mm256_set1_epi32(row_sum[i]), zb_i32x8);
+            const __m256i za_i32x8 =
+                _mm256_mullo_epi32(_mm256_set1_epi32(a_zero_point[i]), term_i32x8);
+            _mm256_storeu_si256(at, _mm256_sub_epi32(_mm256_loadu_si256(at),
+                                                     _mm256_add_epi32(row_i32x8, za_i32x8)));
+        }
+    }
+}
+
 QL_TARGET_END
 
 #endif

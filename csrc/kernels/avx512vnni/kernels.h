@@ -22,6 +22,10 @@ ql_tile ql_avx512vnni_tile_1x1, ql_avx512vnni_tile_2x1, ql_avx512vnni_tile_3x1,
     ql_avx512vnni_tile_10x2, ql_avx512vnni_tile_11x2, ql_avx512vnni_tile_12x2;
 ql_load ql_avx512vnni_load;
 ql_pack_groups ql_avx512vnni_pack_groups;
+ql_direct ql_avx512vnni_direct;
+ql_sum_row ql_avx512vnni_sum_row;
+ql_correct_tile ql_avx512vnni_correct;
+ql_pack_columns ql_avx512vnni_pack_columns;
 ql_requantize_tile ql_avx512vnni_requantize;
 ql_rescale_tile ql_avx512vnni_rescale;
 ql_copy_tile ql_avx512vnni_copy;

@@ -5,7 +5,8 @@
 
 #include "kernels.h"
 
-#define TILE(rows) {ql_avx512vnni_tile_##rows##x1, ql_avx512vnni_tile_##rows##x2}
+#define TILE(rows)                                                                                 \
+    { ql_avx512vnni_tile_##rows##x1, ql_avx512vnni_tile_##rows##x2 }
 
 void ql_fill_avx512vnni(ql_kernels *kernels) {
     static ql_tile *const tiles[12][QL_TILE_STRIPS] = {
@@ -32,6 +33,10 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     memcpy(kernels->tile, tiles, sizeof tiles);
     kernels->load = ql_avx512vnni_load;
     kernels->pack_groups = ql_avx512vnni_pack_groups;
+    kernels->direct = ql_avx512vnni_direct;
+    kernels->sum_row = ql_avx512vnni_sum_row;
+    kernels->correct = ql_avx512vnni_correct;
+    kernels->pack_columns = ql_avx512vnni_pack_columns;
     kernels->requantize = ql_avx512vnni_requantize;
     kernels->rescale = ql_avx512vnni_rescale;
     kernels->copy = ql_avx512vnni_copy;

@@ -87,6 +87,45 @@ void ql_avx512vnni_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t
     }
 }
 
+/* vpdpbusd with ones: exact in 32 bits for 2**21 groups, so the sum is carried over in between. */
+int64_t ql_avx512vnni_sum_row(const void *row_, int64_t count) {
+    enum { PIECE = 1 << 24 };
+    const uint8_t *row = row_;
+    const __m512i ones_i8x64 = _mm512_set1_epi8(1);
+    int64_t sum = 0;
+    for (int64_t k = 0; k < count;) {
+        const int64_t end = ql_min(count, k + PIECE);
+        __m512i sum_i32x16 = _mm512_setzero_si512();
+        for (; k + 64 <= end; k += 64)
+            sum_i32x16 = _mm512_dpbusd_epi32(sum_i32x16, _mm512_loadu_si512(row + k), ones_i8x64);
+        if (k < end) {
+            const __mmask64 tail = ~0ULL >> (64 - (end - k));
+            sum_i32x16 =
+                _mm512_dpbusd_epi32(sum_i32x16, _mm512_maskz_loadu_epi8(tail, row + k), ones_i8x64);
+            k = end;
+        }
+        sum += (uint32_t)_mm512_reduce_add_epi32(sum_i32x16);
+    }
+    return sum;
+}
+
+void ql_avx512vnni_correct(int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                           const int32_t *row_sum, const int32_t *b_zero_point,
+                           const int32_t *a_zero_point, const int32_t *column_term) {
+    for (int64_t j = 0; j < columns; j += 16) {
+        const __m512i zb_i32x16 = _mm512_loadu_si512(b_zero_point + j);
+        const __m512i term_i32x16 = _mm512_loadu_si512(column_term + j);
+        for (int64_t i = 0; i < rows; i++) {
+            int32_t *at = sums + i * sums_stride + j;
+            const __m512i row_i32x16 = _mm512_mullo_epi32(_mm512_set1_epi32(row_sum[i]), zb_i32x16);
+            const __m512i za_i32x16 =
+                _mm512_mullo_epi32(_mm512_set1_epi32(a_zero_point[i]), term_i32x16);
+            _mm512_storeu_si512(at, _mm512_sub_epi32(_mm512_loadu_si512(at),
+                                                     _mm512_add_epi32(row_i32x16, za_i32x16)));
+        }
+    }
+}
+
 QL_TARGET_END
 
 #endif

@@ -16,7 +16,9 @@ void ql_fill_avxvnni(ql_kernels *kernels) {
     kernels->tile[4][0] = ql_avxvnni_tile_5;
     kernels->tile[5][0] = ql_avxvnni_tile_6;
     kernels->load = ql_avxvnni_load;
+    kernels->sum_row = ql_avxvnni_sum_row;
     kernels->pack_groups = ql_avxvnni_pack_groups;
+    kernels->pack_columns = ql_avxvnni_pack_columns;
 }
 
 #endif

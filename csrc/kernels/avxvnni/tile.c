@@ -75,6 +75,23 @@ void ql_avxvnni_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t fl
         row[k] = bytes[k] ^ flip;
 }
 
+/* vpsadbw with 0 adds eight bytes to 64 bits. */
+int64_t ql_avxvnni_sum_row(const void *row_, int64_t count) {
+    const uint8_t *row = row_;
+    __m256i sum_i64x4 = _mm256_setzero_si256();
+    int64_t k = 0;
+    for (; k + 32 <= count; k += 32)
+        sum_i64x4 = _mm256_add_epi64(sum_i64x4,
+                                     _mm256_sad_epu8(_mm256_loadu_si256((const __m256i *)(row + k)),
+                                                     _mm256_setzero_si256()));
+    int64_t lanes[4];
+    _mm256_storeu_si256((__m256i *)lanes, sum_i64x4);
+    int64_t sum = lanes[0] + lanes[1] + lanes[2] + lanes[3];
+    for (; k < count; k++)
+        sum += row[k];
+    return sum;
+}
+
 QL_TARGET_END
 
 #endif

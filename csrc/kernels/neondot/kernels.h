@@ -8,5 +8,6 @@
 ql_tile ql_neondot_tile_1, ql_neondot_tile_2, ql_neondot_tile_3, ql_neondot_tile_4,
     ql_neondot_tile_5, ql_neondot_tile_6;
 ql_load ql_neondot_load;
+ql_sum_row ql_neondot_sum_row;
 
 #endif

@@ -19,6 +19,7 @@ void ql_fill_neondot(ql_kernels *kernels) {
     kernels->tile[4][0] = ql_neondot_tile_5;
     kernels->tile[5][0] = ql_neondot_tile_6;
     kernels->load = ql_neondot_load;
+    kernels->sum_row = ql_neondot_sum_row;
     kernels->pack_groups = ql_neon_pack_4;
 }
 

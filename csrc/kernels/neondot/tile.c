@@ -77,6 +77,17 @@ void ql_neondot_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t fl
         row[k] = bytes[k] ^ flip;
 }
 
+/* saddlv adds 16 bytes to 16 bits. */
+int64_t ql_neondot_sum_row(const void *row_, int64_t count) {
+    const int8_t *row = row_;
+    int64_t sum = 0, k = 0;
+    for (; k + 16 <= count; k += 16)
+        sum += vaddlvq_s8(vld1q_s8(row + k));
+    for (; k < count; k++)
+        sum += row[k];
+    return sum;
+}
+
 QL_TARGET_END
 
 #endif

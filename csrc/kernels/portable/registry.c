@@ -39,6 +39,8 @@ void ql_fill_portable(ql_kernels *kernels) {
                  {ql_portable_tile_4}},
         .load = ql_portable_load,
         .pack_groups = ql_portable_pack_groups,
+        .sum_row = ql_portable_sum_row,
+        .correct = ql_portable_correct,
         .requantize = ql_portable_requantize,
         .rescale = ql_portable_rescale,
         .copy = ql_portable_copy,

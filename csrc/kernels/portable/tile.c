@@ -41,3 +41,23 @@ void ql_portable_load(void *row_, const uint8_t *restrict bytes, int64_t count, 
     for (int64_t k = 0; k < count; k++)
         row[k] = (int16_t)(bytes[k] ^ flip);
 }
+
+int64_t ql_portable_sum_row(const void *row_, int64_t count) {
+    const int16_t *row = row_;
+    int64_t sum = 0;
+    for (int64_t k = 0; k < count; k++)
+        sum += row[k];
+    return sum;
+}
+
+void ql_portable_correct(int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                         const int32_t *row_sum, const int32_t *b_zero_point,
+                         const int32_t *a_zero_point, const int32_t *column_term) {
+    for (int64_t i = 0; i < rows; i++) {
+        const uint32_t row = (uint32_t)row_sum[i], za = (uint32_t)a_zero_point[i];
+        int32_t *restrict sum = sums + i * sums_stride;
+        for (int64_t j = 0; j < columns; j++)
+            sum[j] = (int32_t)((uint32_t)sum[j] - row * (uint32_t)b_zero_point[j] -
+                               za * (uint32_t)column_term[j]);
+    }
+}
