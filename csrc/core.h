@@ -139,6 +139,30 @@ typedef void ql_blend_run(const uint8_t *a, const uint8_t *b, int b_step, uint8_
 /* y[i] = table[x[i]]; the table has 256 entries. */
 typedef void ql_look_up_run(const uint8_t *x, const uint8_t *table, uint8_t *y, int64_t count);
 
+/* y[i] = the largest of x[t * tap_stride + i] over `taps` taps, 1 or more; y may be x. */
+typedef void ql_max_run(const uint8_t *x, int64_t taps, int64_t tap_stride, uint8_t *y,
+                        int64_t count);
+
+/* sums[i] = the sum of x[t * tap_stride + i] over `taps` taps, as numbers 0 to 255. */
+typedef void ql_sum_run(const uint8_t *x, int64_t taps, int64_t tap_stride, uint8_t flip,
+                        int32_t *sums, int64_t count);
+/* The sum of `count` bytes, as numbers 0 to 255. */
+typedef int64_t ql_total(const uint8_t *x, int64_t count, uint8_t flip);
+
+/* What becomes of a window's sum: what its zero points add up to, what a step is worth, and the
+ * zero point and flip of the result. */
+typedef struct {
+    int32_t offset;
+    float factor;
+    int32_t y_zero;
+    uint8_t y_flip;
+} ql_average;
+
+/* y[i] = saturate(rint(f32(sum - offset) * factor) + y_zero), where the sum is that of
+ * sums[t * tap_stride + i] over `taps` taps. */
+typedef void ql_average_run(const int32_t *sums, int64_t taps, int64_t tap_stride,
+                            const ql_average *average, uint8_t *y, int64_t count);
+
 /* An instruction set: its kernels and the sizes they want. Filled from portable first, so that a
  * set that overrides only some kernels is whole. */
 typedef struct ql_kernels {
@@ -178,6 +202,10 @@ typedef struct ql_kernels {
     ql_blend_run *add;
     ql_blend_run *multiply;
     ql_look_up_run *look_up;
+    ql_max_run *max[2]; /* of uint8, of int8 */
+    ql_sum_run *sum;
+    ql_total *total;
+    ql_average_run *average;
 } ql_kernels;
 
 /* The table in use (dispatch.c). */

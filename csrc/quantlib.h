@@ -172,7 +172,7 @@ int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero
 void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t columns,
                   int64_t element_size);
 
-/* --- layers between products (elementwise.c, lookup.c) ------------------------------------ */
+/* --- layers between products (elementwise.c, lookup.c, pool.c) ---------------------------- */
 
 /* y = saturate(rint((a - a_zero) * a_factor + (b - b_zero) * b_factor) + y_zero), kept between the
  * codes `lower` and `upper`, for contiguous codes. The result has `rank` axes of the extents given,
@@ -191,3 +191,19 @@ int ql_multiply(const void *a, int a_signed, int32_t a_zero, const void *b, int 
 /* y[i][j] = table[x[i][j]] for bytes; the rows of y are `y_stride` apart. */
 int ql_look_up(const void *x, const void *table, void *y, int64_t rows, int64_t columns,
                int64_t y_stride);
+
+/* The extents of a pooling of three spatial axes; fewer are preceded by axes of extent 1. Images
+ * are (batch, in, inner): with channels first, each channel is an image of its own. */
+typedef struct ql_pool_shape {
+    int64_t batch, inner;
+    int64_t in[3], kernel[3], stride[3], dilation[3], pad[3], pad_end[3], out[3];
+} ql_pool_shape;
+
+/* y = the largest code of each window, the lowest code there is where a window is empty. */
+int ql_max_pool(const void *x, int is_signed, const ql_pool_shape *shape, void *y);
+
+/* y = saturate(rint(f32(sum of (x - x_zero)) * (x_scale / (y_scale * count))) + y_zero) of each
+ * window; padding counts where `count_pad` is not 0. */
+int ql_average_pool(const void *x, int x_signed, int32_t x_zero, float x_scale,
+                    const ql_pool_shape *shape, int count_pad, void *y, int y_signed,
+                    int32_t y_zero, float y_scale);

@@ -15,7 +15,8 @@ from quantlib._arguments.affine import Granularity
 from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import ConvShape
 from quantlib._arguments.output import Output
-from quantlib._arguments.quantized import Target
+from quantlib._arguments.pool import PoolShape
+from quantlib._arguments.quantized import Source, Target
 from quantlib._arguments.summary import Summary
 from quantlib._environment import refuse
 
@@ -502,3 +503,49 @@ def look_up(x: Array, table: Array, y: Array, rows: int) -> None:
     pointer = _pointer(y) if y.flags.c_contiguous else ffi.cast("void *", y.ctypes.data)
     stride = columns if y.flags.c_contiguous else y.strides[0]
     _check(lib.ql_look_up(_pointer(x), _pointer(table), pointer, rows, columns, stride))
+
+
+def pool_extents(shape: PoolShape) -> Any:
+    """A ``ql_pool_shape``: axes of extent 1 stand before the spatial axes up to three."""
+    lead = 3 - len(shape.kernel)
+    ones, zeros = (1,) * lead, (0,) * lead
+    last = shape.layout == "NHWC"
+    return ffi.new(
+        "ql_pool_shape *",
+        {
+            "batch": shape.batch if last else shape.batch * shape.channels,
+            "inner": shape.channels if last else 1,
+            "in": ones + shape.spatial,
+            "kernel": ones + shape.kernel,
+            "stride": ones + shape.strides,
+            "dilation": ones + shape.dilations,
+            "pad": zeros + shape.pads_begin,
+            "pad_end": zeros + shape.pads_end,
+            "out": ones + shape.out_spatial,
+        },
+    )
+
+
+def max_pool(x: Array, shape: PoolShape, y: Array) -> None:
+    """Fill `y` with the largest codes of windows of `x`, both contiguous."""
+    _check(lib.ql_max_pool(_pointer(x), x.dtype == np.int8, pool_extents(shape), _pointer(y)))
+
+
+def average_pool(
+    x: Array, source: Source, shape: PoolShape, count_pad: bool, target: Target, y: Array
+) -> None:
+    """Fill `y` with averages of windows of `x`, the contiguous data of `source`."""
+    _check(
+        lib.ql_average_pool(
+            _pointer(x),
+            x.dtype == np.int8,
+            source.zero_point,
+            float(source.scale),
+            pool_extents(shape),
+            count_pad,
+            _pointer(y),
+            y.dtype == np.int8,
+            target.zero_point,
+            float(target.scale),
+        )
+    )

@@ -51,6 +51,8 @@ class _Lib(Protocol):
     ql_add: Callable[..., int]
     ql_multiply: Callable[..., int]
     ql_look_up: Callable[..., int]
+    ql_max_pool: Callable[..., int]
+    ql_average_pool: Callable[..., int]
 
 class _FFI(Protocol):
     NULL: Any

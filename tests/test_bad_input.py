@@ -59,6 +59,15 @@ X_TO_Y: Arguments = {
     "y_scale": 2.0,
     "y_zero_point": np.uint8(9),
 }
+POOL: Arguments = {
+    "kernel_shape": [3, 2],
+    "auto_pad": "NOTSET",
+    "ceil_mode": 0,
+    "dilations": [1, 2],
+    "pads": [1, 1, 0, 1],
+    "strides": [2, 1],
+    "layout": "NCHW",
+}
 WIDE = np.arange(8, dtype=np.uint8).reshape(2, 4)
 PAIR: Arguments = {
     "a": WIDE,
@@ -182,6 +191,9 @@ CALLS: dict[str, Arguments] = {
         "axis": 1,
     },
     "pad": {"x": WIDE, "pads": [1, 2, 0, -1], "x_zero_point": np.uint8(3), "axes": [1, 0]},
+    "max_pool": {"x": IMAGE, **POOL},
+    "qlinear_average_pool": {"x": IMAGE, **X_TO_Y, **POOL, "count_include_pad": 1},
+    "qlinear_global_average_pool": {"x": IMAGE, **X_TO_Y, "layout": "NHWC"},
 }
 CALL_ARGUMENTS = {
     "QLinearLookup": ("x",),
@@ -421,14 +433,23 @@ wrong(CONVOLUTIONS, "layout", [None, 1, b"NCHW", np.array(["a", "b"])], TypeErro
 LOOKUPS = "qlinear_lookup qlinear_relu qlinear_leaky_relu qlinear_clip qlinear_sigmoid qlinear_tanh"
 LOOKUPS += " qlinear_gelu QLinearLookup"
 PAIRS = "qlinear_add qlinear_mul"
-for names, operand in ((PAIRS, "a"), (PAIRS, "b"), (LOOKUPS, "x"), ("pad", "x")):
+AVERAGES = "qlinear_average_pool qlinear_global_average_pool"
+POOLS = f"max_pool {AVERAGES}"
+for names, operand in (
+    (PAIRS, "a"),
+    (PAIRS, "b"),
+    (f"{LOOKUPS} {AVERAGES}", "x"),
+    ("max_pool pad", "x"),
+):
     wrong(names, operand, NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)
-    if operand != "x" or names == LOOKUPS:
+    if names == "max_pool pad":
+        names = "pad"
+    else:
         wrong(names, f"{operand}_scale", [*BAD_SCALES, 1e-60, np.ones(2), np.zeros(0)], ValueError)
         wrong(names, f"{operand}_scale", [*NOT_SCALES, None], TypeError)
     wrong(names, f"{operand}_zero_point", [300, -129, [1, 2], []], ValueError)
     wrong(names, f"{operand}_zero_point", [*NOT_ZERO_POINTS, np.int16(0)], TypeError)
-for names in (PAIRS, LOOKUPS, "qlinear_concat"):
+for names in (PAIRS, LOOKUPS, AVERAGES, "qlinear_concat"):
     wrong(names, "y_scale", [*BAD_SCALES, 1e-60, np.ones(2), np.zeros(0)], ValueError)
     wrong(names, "y_scale", [*NOT_SCALES, None], TypeError)
     wrong(names, "y_zero_point", [300, -129, [1, 2], []], ValueError)
@@ -454,6 +475,27 @@ wrong("qlinear_concat", "inputs", [[(A, 1.0, 0), (A[:1], 1.0, 0)]], ValueError)
 wrong("qlinear_concat", "inputs", [[(A, 1.0, 0), (A[0], 1.0, 0)], [(A[0, 0], 1, 0)]], ValueError)
 wrong("qlinear_concat", "axis", [2, -3, 2**70], ValueError)
 wrong("qlinear_concat", "axis", NOT_INTEGERS, TypeError)
+wrong(POOLS, "x", [np.zeros(s, np.uint8) for s in ((), (4,), (2, 4))], ValueError)
+wrong(POOLS, "layout", ["NHCW", "", "nchw"], ValueError)
+wrong(POOLS, "layout", [None, 1, b"NCHW", np.array(["a", "b"])], TypeError)
+WINDOWS = "max_pool qlinear_average_pool"
+wrong(WINDOWS, "x", [np.zeros((1, 1, 1, 1, 1, 1), np.uint8)], ValueError)
+wrong(WINDOWS, "kernel_shape", [None, *NOT_EXTENTS], TypeError)
+wrong(WINDOWS, "kernel_shape", [[], [1], [0, 1], [1, 1, 1], [9, 9], [2**31, 1]], ValueError)
+wrong(WINDOWS, "ceil_mode", [2, -1], ValueError)
+wrong(WINDOWS, "ceil_mode", [None, "1", 1.0, [1]], TypeError)
+wrong("qlinear_average_pool", "count_include_pad", [2, -1], ValueError)
+wrong("qlinear_average_pool", "count_include_pad", [None, "1", 1.0, [1]], TypeError)
+wrong(WINDOWS, "auto_pad", ["SAME", "", "same_upper", "VALID"], ValueError)  # pads is given
+wrong(WINDOWS, "auto_pad", [None, 1, b"VALID", ["VALID"]], TypeError)
+for argument, fewest in (("strides", 1), ("dilations", 1), ("pads", 0)):
+    wrong(WINDOWS, argument, NOT_EXTENTS, TypeError)
+    for entry in (fewest - 1, -1, 2**31, 2**70):
+        wrong(WINDOWS, argument, [[entry] * (4 if argument == "pads" else 2)], ValueError)
+    wrong(WINDOWS, argument, [[], [1], [1] * 5], ValueError)
+wrong(WINDOWS, "pads", [[2**31 - 1] * 4], ValueError)
+wrong(WINDOWS, "dilations", [[2**30, 2**30]], ValueError)
+wrong(AVERAGES, "x_scale", [1e38], ValueError)  # its quotient by y_scale overflows
 wrong("pad", "pads", NOT_EXTENTS, TypeError)
 wrong("pad", "pads", [[], [1], [1] * 5, [0, 0, -5, 0], [2**31] * 4, [2**63, 0, 0, 0]], ValueError)
 wrong("pad", "pads", [[2**31 - 1] * 4], ValueError)  # larger than any memory

@@ -253,6 +253,23 @@ def layers(random: Any) -> None:
         x = codes(random, (2, width), np.uint8)
         scales = {"x_scale": 0.1, "x_zero_point": 3, "y_scale": 0.2, "y_zero_point": np.int8(7)}
         check("qlinear_sigmoid", {"x": x, **scales})
+    for turn in range(60):
+        rank = 1 + turn % 3
+        spatial = tuple(random.integers(3, 40 if rank == 1 else 9, rank).tolist())
+        inner = int(random.choice(WIDTHS[:12]))
+        layout = ("NCHW", "NHWC")[turn % 2]
+        shape = (2, 3, *spatial) if layout == "NCHW" else (2, *spatial, inner)
+        geometry = {
+            "kernel_shape": random.integers(1, 4, rank).tolist(),
+            "pads": random.integers(0, 3, 2 * rank).tolist(),
+            "strides": random.integers(1, 4, rank).tolist(),
+            "layout": layout,
+        }
+        x = codes(random, shape, np.uint8)
+        check("max_pool", {"x": x, **geometry})
+        check("max_pool", {"x": x.view(np.int8), **geometry})
+        check("qlinear_average_pool", {"x": x, **scales, **geometry})
+        check("qlinear_global_average_pool", {"x": x, **scales, "layout": layout})
 
 
 def main(isa: str) -> None:

@@ -374,3 +374,65 @@ def test_functions_of_codes(dtype: Any, seed: int) -> None:
     inputs["y_zero_point"] = scalar(np.iinfo(dtype).min, dtype)
     mine = ql.qlinear_sigmoid(*inputs.values())
     within_one_code(mine, run("QLinearSigmoid", inputs, domain=CONTRIBUTED), 0.01)
+
+
+def _pooling(seed: int, rank: int = 2) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """The shape of x, and attributes, of a random pooling; pads are smaller than the kernel."""
+    random = np.random.default_rng(seed)
+    kernel = random.integers(1, 5, rank)
+    attributes = {
+        "kernel_shape": kernel.tolist(),
+        "pads": [int(random.integers(0, k)) for k in (*kernel, *kernel)],
+        "strides": random.integers(1, 4, rank).tolist(),
+        "ceil_mode": int(random.integers(0, 2)),
+    }
+    return (2, 3, *(kernel + random.integers(0, 9, rank)).tolist()), attributes
+
+
+@BYTES
+@pytest.mark.parametrize("seed", range(24))
+def test_max_pool(dtype: Any, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    rank = 1 + seed % 3
+    shape, attributes = _pooling(seed, rank)
+    attributes["dilations"] = random.integers(1, 3, rank).tolist() if seed % 2 else [1] * rank
+    shape = (*shape[:2], *(n + 4 for n in shape[2:]))
+    inputs = {"x": codes(random, shape, dtype)}
+    same_bits(ql.max_pool(**inputs, **attributes), run("MaxPool", inputs, **attributes))
+
+
+@BYTES
+@pytest.mark.parametrize("include", [0, 1])
+@pytest.mark.parametrize("seed", range(16))
+def test_qlinear_average_pool(dtype: Any, include: int, seed: int) -> None:
+    """ONNX Runtime adds float32 numbers; its averages may be a code away where they are ties.
+
+    Its QLinearAveragePool counts what a window has beyond the padding, which its AveragePool, like
+    ONNX, does not; there, that one is the witness."""
+    random = np.random.default_rng(seed)
+    shape, attributes = _pooling(seed)
+    attributes["count_include_pad"] = include
+    inputs = operand(random, "x", shape, dtype) | result(dtype, 0.013)
+    mine = ql.qlinear_average_pool(*inputs.values(), **attributes)
+    if include and attributes["ceil_mode"]:
+        x, x_scale, x_zero_point, *y = inputs.values()
+        reals = {"x": ql.dequantize_linear(x, x_scale, x_zero_point)}
+        wanted = ql.quantize_linear(run("AveragePool", reals, **attributes), *y)
+    else:
+        wanted = run("QLinearAveragePool", inputs, domain=CONTRIBUTED, **attributes)
+    within_one_code(mine, wanted, 0.02)
+    if dtype is np.uint8:
+        moved = {**inputs, "x": np.ascontiguousarray(np.moveaxis(inputs["x"], 1, -1))}
+        last = ql.qlinear_average_pool(*moved.values(), **attributes, layout="NHWC")
+        same_bits(np.moveaxis(last, -1, 1), mine)
+
+
+@BYTES
+@pytest.mark.parametrize("last", [0, 1])
+@pytest.mark.parametrize("shape", [(2, 5, 7, 9), (1, 64, 7, 7), (3, 17, 1, 2), (1, 3, 65, 70)])
+def test_qlinear_global_average_pool(dtype: Any, last: int, shape: Any) -> None:
+    random = np.random.default_rng(last)
+    inputs = operand(random, "x", shape, dtype) | result(dtype, 0.002)
+    mine = ql.qlinear_global_average_pool(*inputs.values(), layout=("NCHW", "NHWC")[last])
+    wanted = run("QLinearGlobalAveragePool", inputs, domain=CONTRIBUTED, channels_last=last)
+    same_bits(mine, wanted)

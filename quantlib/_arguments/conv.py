@@ -95,12 +95,12 @@ def conv_shape(
     kernel = w_shape[2:]
     if 0 in kernel:
         raise ValueError(f"w has shape {w_shape}; its kernel is empty")
-    if kernel_shape is not None and _extents(kernel_shape, "kernel_shape", rank) != kernel:
+    if kernel_shape is not None and as_extents(kernel_shape, "kernel_shape", rank) != kernel:
         raise ValueError(f"kernel_shape is {tuple(kernel_shape)}; w has {kernel}")
-    step = _extents(strides, "strides", rank)
-    dilation = _extents(dilations, "dilations", rank)
+    step = as_extents(strides, "strides", rank)
+    dilation = as_extents(dilations, "dilations", rank)
     reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
-    begin, end = _pads(auto_pad, pads, spatial, reach, step)
+    begin, end = as_pads(auto_pad, pads, spatial, reach, step)
     padded = tuple(b + s + e for b, s, e in zip(begin, spatial, end, strict=True))
     if max((*padded, *reach)) > LARGEST_EXTENT:
         raise ValueError(
@@ -136,7 +136,7 @@ def _as_group(group: Any) -> int:
     return groups
 
 
-def _extents(value: Any, name: str, rank: int) -> tuple[int, ...]:
+def as_extents(value: Any, name: str, rank: int) -> tuple[int, ...]:
     """`rank` integers from 1 to `LARGEST_EXTENT`; None is all ones."""
     if value is None:
         return (1,) * rank
@@ -146,7 +146,7 @@ def _extents(value: Any, name: str, rank: int) -> tuple[int, ...]:
     return extents
 
 
-def _pads(
+def as_pads(
     auto_pad: Any,
     pads: Any,
     spatial: tuple[int, ...],
@@ -193,7 +193,7 @@ def no_images(w: Array, x_zero_point: Any, geometry: dict[str, Any]) -> Array:
             f"w has shape {w.shape}; weights are (M, C / group, k1, ...), 3 dimensions or more"
         )
     layout = one_of(geometry["layout"], "layout", *LAYOUTS)
-    dilation = _extents(geometry["dilations"], "dilations", rank)
+    dilation = as_extents(geometry["dilations"], "dilations", rank)
     spatial = tuple((k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation, strict=True))
     channels = w.shape[1] * _as_group(geometry["group"])
     shape = (0, *spatial, channels) if layout == "NHWC" else (0, channels, *spatial)

@@ -35,6 +35,7 @@ from quantlib.ops.matmul import (
     matmul_integer,
     qlinear_matmul,
 )
+from quantlib.ops.pool import max_pool, qlinear_average_pool, qlinear_global_average_pool
 from quantlib.ops.requantize import requantize
 from quantlib.ops.summary import summarize
 
@@ -52,13 +53,16 @@ __all__ = [
     "dynamic_quantize_matmul",
     "fake_quantize",
     "matmul_integer",
+    "max_pool",
     "min_max",
     "pad",
     "qlinear_add",
+    "qlinear_average_pool",
     "qlinear_clip",
     "qlinear_concat",
     "qlinear_conv",
     "qlinear_gelu",
+    "qlinear_global_average_pool",
     "qlinear_leaky_relu",
     "qlinear_lookup",
     "qlinear_matmul",

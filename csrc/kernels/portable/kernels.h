@@ -34,5 +34,9 @@ ql_transpose_bytes ql_portable_transpose_bytes;
 ql_depthwise ql_portable_depthwise;
 ql_blend_run ql_portable_add, ql_portable_multiply;
 ql_look_up_run ql_portable_look_up;
+ql_max_run ql_portable_max_uint8, ql_portable_max_int8;
+ql_sum_run ql_portable_sum;
+ql_total ql_portable_total;
+ql_average_run ql_portable_average;
 
 #endif

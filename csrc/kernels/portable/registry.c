@@ -50,5 +50,9 @@ void ql_fill_portable(ql_kernels *kernels) {
         .add = ql_portable_add,
         .multiply = ql_portable_multiply,
         .look_up = ql_portable_look_up,
+        .max = {ql_portable_max_uint8, ql_portable_max_int8},
+        .sum = ql_portable_sum,
+        .total = ql_portable_total,
+        .average = ql_portable_average,
     };
 }
