@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quantlib._arguments.affine import Granularity
+from quantlib._arguments.affine import AffineParameters, Granularity
 from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import ConvShape
 from quantlib._arguments.output import Output
@@ -82,6 +82,8 @@ def ready(array: Array, dtype: Any) -> Array:
     flags = array.flags
     if array.dtype == dtype and flags.c_contiguous and flags.aligned:
         return array
+    if array.dtype != np.float64:  # no other type has reals that overflow a type of the kernels
+        return np.array(array, dtype=dtype, order="C")
     with np.errstate(over="ignore"):
         return np.array(array, dtype=dtype, order="C")
 
@@ -161,68 +163,105 @@ except ValueError as error:
 # --- reals and codes ----------------------------------------------------------------------------
 
 
-def _extents(groups: Granularity) -> tuple[int, ...]:
-    return _KINDS[groups.kind], groups.outer, groups.length, groups.inner, groups.block
+class Affine:
+    """Scales and zero points in C's terms."""
+
+    __slots__ = ("qmax", "qmin", "scale", "zero_point")
+
+    def __init__(self, parameters: AffineParameters) -> None:
+        self.scale = _pointer(ready(parameters.scale, parameters.working))
+        self.zero_point = _int32(ready(parameters.zero_point, np.int32))
+        self.qmin, self.qmax = parameters.qtype.qmin, parameters.qtype.qmax
+
+    @classmethod
+    def of(cls, parameters: AffineParameters) -> Affine:
+        """Derived once, for parameters that are used again."""
+        if parameters.native is None:
+            parameters.native = cls(parameters)
+        return parameters.native  # type: ignore[no-any-return]
 
 
-def quantize(
-    x: Array, codes: Array, scale: Array, zero_point: Array, limits: Any, groups: Granularity
-) -> None:
-    """Fill `codes`; `x` and `scale` have one type, `limits` is a `QType`."""
+def quantize(x: Array, codes: Array, parameters: AffineParameters, groups: Granularity) -> None:
+    """Fill `codes`; `x` has the working precision."""
+    affine = Affine.of(parameters)
+    kind, _, outer, length, inner, block = groups
     _check(
         lib.ql_quantize(
             _pointer(x),
             _TYPES[x.dtype],
             _pointer(codes),
             _TYPES[codes.dtype],
-            _pointer(scale),
-            _int32(zero_point),
-            limits.qmin,
-            limits.qmax,
-            *_extents(groups),
+            affine.scale,
+            affine.zero_point,
+            affine.qmin,
+            affine.qmax,
+            _KINDS[kind],
+            outer,
+            length,
+            inner,
+            block,
         )
     )
 
 
-def dequantize(
-    codes: Array, x: Array, scale: Array, zero_point: Array, groups: Granularity
-) -> None:
-    """Fill `x`, which has the type of `scale`."""
+def dequantize(codes: Array, x: Array, parameters: AffineParameters, groups: Granularity) -> None:
+    """Fill `x`, which has the working precision."""
+    affine = Affine.of(parameters)
+    kind, _, outer, length, inner, block = groups
     _check(
         lib.ql_dequantize(
             _pointer(codes),
             _TYPES[codes.dtype],
             _pointer(x),
             _TYPES[x.dtype],
-            _pointer(scale),
-            _int32(zero_point),
-            *_extents(groups),
+            affine.scale,
+            affine.zero_point,
+            _KINDS[kind],
+            outer,
+            length,
+            inner,
+            block,
         )
     )
 
 
-def fake_quantize(
-    x: Array, y: Array, scale: Array, zero_point: Array, limits: Any, groups: Granularity
-) -> None:
-    """Fill `y`; `x`, `y` and `scale` have one type."""
+def fake_quantize(x: Array, y: Array, parameters: AffineParameters, groups: Granularity) -> None:
+    """Fill `y`; `x` and `y` have the working precision."""
+    affine = Affine.of(parameters)
+    kind, _, outer, length, inner, block = groups
     _check(
         lib.ql_fake_quantize(
             _pointer(x),
             _TYPES[x.dtype],
             _pointer(y),
-            _pointer(scale),
-            _int32(zero_point),
-            limits.qmin,
-            limits.qmax,
-            *_extents(groups),
+            affine.scale,
+            affine.zero_point,
+            affine.qmin,
+            affine.qmax,
+            _KINDS[kind],
+            outer,
+            length,
+            inner,
+            block,
         )
     )
 
 
 def min_max(x: Array, lo: Array, hi: Array, groups: Granularity) -> None:
     """Fill `lo` and `hi`, which have the type of `x`."""
+    kind, _, outer, length, inner, block = groups
     _check(
-        lib.ql_min_max(_pointer(x), _TYPES[x.dtype], _pointer(lo), _pointer(hi), *_extents(groups))
+        lib.ql_min_max(
+            _pointer(x),
+            _TYPES[x.dtype],
+            _pointer(lo),
+            _pointer(hi),
+            _KINDS[kind],
+            outer,
+            length,
+            inner,
+            block,
+        )
     )
 
 
@@ -235,18 +274,23 @@ def summarize(rows: Array, to: Summary) -> None:
     _check(lib.ql_summarize(_pointer(rows), _TYPES[rows.dtype], *rows.shape, summaries))
 
 
-def requantize(acc: Array, y: Array, output: Output, groups: Granularity) -> None:
-    """Fill `y` by `output`, whose multipliers lie as `groups` says."""
-    multiplier = ready(output.multiplier.reshape(-1), np.float32)
+def requantize(
+    acc: Array, y: Array, multiplier: Array, zero_point: int, limits: Any, groups: Granularity
+) -> None:
+    """Fill `y`, whose type's range is that of `limits`; `multiplier` is float32."""
+    kind, _, outer, length, inner, _ = groups
     _check(
         lib.ql_requantize(
             _int32(acc),
             _pointer(y),
             ffi.from_buffer(_FLOATS, multiplier),
-            int(output.zero_point),
-            int(output.lower),
-            int(output.upper),
-            *_extents(groups)[:4],
+            zero_point,
+            limits.qmin,
+            limits.qmax,
+            _KINDS[kind],
+            outer,
+            length,
+            inner,
         )
     )
 

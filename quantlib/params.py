@@ -8,8 +8,8 @@ The derivation behind `QuantParams.from_range` is in ``docs/quantization.md``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, field
+from math import inf
 from typing import Any, Literal
 
 import numpy as np
@@ -65,6 +65,12 @@ class QType:
 
     name: str
     narrow: bool = False
+    # What the name says. Fields and not properties that look it up, because every call needs some.
+    bits: int = field(init=False, repr=False, compare=False)
+    signed: bool = field(init=False, repr=False, compare=False)
+    qmin: int = field(init=False, repr=False, compare=False)
+    qmax: int = field(init=False, repr=False, compare=False)
+    dtype: np.dtype[Any] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
@@ -79,8 +85,19 @@ class QType:
                 f"name is {self.name!r}; quantized types are 'int1' to 'int16' and "
                 "'uint1' to 'uint16'"
             )
-        if self.narrow and self.bits == 1:
+        signed = not self.name.startswith("u")
+        bits = int(self.name[self.name.index("t") + 1 :])
+        if self.narrow and bits == 1:
             raise ValueError(f"narrow leaves {self.name} a single code; it needs 2 bits or more")
+        lowest = (-(1 << (bits - 1)) if signed else 0) + int(self.narrow)
+        self._set("bits", bits)
+        self._set("signed", signed)
+        self._set("qmin", lowest)
+        self._set("qmax", (1 << (bits - int(signed))) - 1)
+        self._set("dtype", np.dtype(f"{'' if signed else 'u'}int{8 if bits <= 8 else 16}"))
+
+    def _set(self, fact: str, value: Any) -> None:
+        object.__setattr__(self, fact, value)
 
     @classmethod
     def of(cls, qtype: Any, *, narrow: bool | None = None) -> QType:
@@ -109,43 +126,9 @@ class QType:
         return cls(qtype, bool(narrow))
 
     @property
-    def bits(self) -> int:
-        return _facts(self)[0]
-
-    @property
-    def signed(self) -> bool:
-        return _facts(self)[1]
-
-    @property
-    def qmin(self) -> int:
-        return _facts(self)[2]
-
-    @property
-    def qmax(self) -> int:
-        return _facts(self)[3]
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return _facts(self)[4]
-
-    @property
     def midpoint(self) -> int:
         """The zero point of symmetric quantization: 0 when signed, ``2**(bits-1)`` when not."""
         return 0 if self.signed else 1 << (self.bits - 1)
-
-
-@cache  # there are 62 types
-def _facts(qtype: QType) -> tuple[int, bool, int, int, np.dtype[Any]]:
-    """What the name of a type says: bits, signed, qmin, qmax, dtype."""
-    signed = not qtype.name.startswith("u")
-    bits = int(qtype.name[qtype.name.index("t") + 1 :])
-    qmin = (-(1 << (bits - 1)) if signed else 0) + int(qtype.narrow)
-    qmax = (1 << (bits - int(signed))) - 1
-    dtype: np.dtype[Any] = np.dtype(f"{'' if signed else 'u'}int{8 if bits <= 8 else 16}")
-    return bits, signed, qmin, qmax, dtype
-
-
-WHOLE_TYPES = frozenset(QType(name) for name in ("int8", "uint8", "int16", "uint16"))
 
 
 @dataclass(frozen=True, eq=False, init=False)
@@ -228,14 +211,14 @@ class QuantParams:
                 f"zero_point has shape {zero_points.shape}; it must be a scalar or have "
                 f"the shape of scale, {scales.shape}"
             )
-        for field, value in (
+        for name, value in (
             ("scale", _frozen(scales)),
             ("zero_point", _frozen(zero_points)),
             ("qtype", target),
             ("axis", axis),
             ("block_size", block_size),
         ):
-            object.__setattr__(self, field, value)
+            object.__setattr__(self, name, value)
 
     @property
     def granularity(self) -> Literal["per-tensor", "per-channel", "blocked"]:
@@ -401,16 +384,20 @@ def as_scale(scale: Any, name: str) -> npt.NDArray[Any]:
             array = array.astype(np.float32)
     if array.dtype not in (np.float16, np.float32, np.float64):
         raise TypeError(f"{name} must be float16, float32 or float64, not {array.dtype}")
-    bad = ~(np.isfinite(array) & (array > 0))
-    if np.any(bad):
-        raise ValueError(f"{name} must be finite and greater than 0; it holds {array[bad].flat[0]}")
+    if array.ndim == 0:  # NumPy's functions take their time with a single number
+        fine = 0 < array.item() < inf
+    else:
+        fine = np.count_nonzero((array > 0) & (array < inf)) == array.size
+    if not fine:
+        worst = array[~(np.isfinite(array) & (array > 0))].flat[0]
+        raise ValueError(f"{name} must be finite and greater than 0; it holds {worst}")
     return array
 
 
 def as_zero_point(zero_point: Any, name: str, qtype: QType) -> npt.NDArray[Any]:
     """`zero_point` as an array of ``qtype.dtype``, every entry a code of `qtype`."""
     array = as_array(zero_point, name)
-    if array.dtype == qtype.dtype and qtype in WHOLE_TYPES:
+    if array.dtype == qtype.dtype and qtype.bits in (8, 16) and not qtype.narrow:
         return array.copy()  # every stored number is a code
     if array.dtype.name in ("int2", "uint2", "int4", "uint4"):  # ml_dtypes
         array = array.astype(np.int8)
@@ -429,6 +416,8 @@ def as_zero_point(zero_point: Any, name: str, qtype: QType) -> npt.NDArray[Any]:
 
 def as_index(value: Any, name: str) -> int:
     """`value` as an int: Python and NumPy integers pass, floats and bools do not."""
+    if type(value) is int:
+        return value
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
     try:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from quantlib._arguments.arrays import (
-    CODE_TYPES,
     FLOAT32,
     FLOAT64,
     REAL_TYPES,
+    WHOLE,
     Array,
     as_codes,
     as_dtype,
@@ -22,9 +21,10 @@ from quantlib._arguments.arrays import (
 )
 from quantlib.params import QType, QuantParams, as_array, as_index, as_scale, as_zero_point
 
+UINT8: np.dtype[Any] = np.dtype(np.uint8)
 
-@dataclass(frozen=True, slots=True)
-class Granularity:
+
+class Granularity(NamedTuple):
     """How parameters are laid over data of shape ``(outer, length, inner)``.
 
     The parameter of element ``(o, l, i)`` is number 0 (per-tensor), ``l`` (per-channel) or
@@ -126,36 +126,65 @@ def check_parameter_shape(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class AffineArguments:
-    """One checked call of quantize or dequantize."""
+class AffineParameters:
+    """Checked scales and zero points, with what has been derived from them.
 
-    data: Array
-    scale: Array
-    zero_point: Array
-    qtype: QType
-    granularity: Granularity
-    storage: np.dtype[Any]  # the type of the codes that the caller sees
-    result: np.dtype[Any]  # the type of the reals that the caller sees
+    Attributes
+    ----------
+    scale, zero_point, qtype
+        As in `QuantParams`.
+    working
+        The precision of the division and the product: float64 for float64 scales.
+    storage, result
+        The types of the codes and of the reals that the caller sees.
+    private
+        Whether nobody else can reach the arrays.
+    recent
+        The shape of the last data that had these parameters, and their granularity on it.
+    native
+        What the kernels want, if they have been called.
+    """
 
-    @property
-    def working(self) -> np.dtype[Any]:
-        """The precision of the division and the product: float64 for float64 scales."""
-        return FLOAT64 if self.scale.dtype == FLOAT64 else FLOAT32
+    __slots__ = (
+        "native",
+        "private",
+        "qtype",
+        "recent",
+        "result",
+        "scale",
+        "storage",
+        "working",
+        "zero_point",
+    )
+
+    def __init__(
+        self, scale: Array, zero_point: Array, qtype: QType, *, private: bool = False
+    ) -> None:
+        self.scale = scale
+        self.zero_point = zero_point
+        self.qtype = qtype
+        self.working = FLOAT64 if scale.dtype == FLOAT64 else FLOAT32
+        self.storage, self.result = qtype.dtype, scale.dtype
+        self.private = private
+        self.recent: tuple[tuple[int, ...], Granularity] | None = None
+        self.native: Any = None
+
+
+# One checked call of quantize or dequantize: a plain tuple, because small calls are many.
+AffineArguments = tuple[Array, AffineParameters, Granularity]
 
 
 def quantize_arguments(x: Any, params: Any) -> AffineArguments:
     """The checked arguments of ``quantize(x, params)``."""
     _check_params(params)
-    data = as_real(x, "x")
-    return _with_params(data, params)
+    return _with_params(as_real(x, "x"), params)
 
 
 def dequantize_arguments(codes: Any, params: Any) -> AffineArguments:
     """The checked arguments of ``dequantize(codes, params)``."""
     _check_params(params)
-    data, stored = as_codes(codes, "codes")
-    if stored is None or data.dtype != params.qtype.dtype:
+    data, _ = as_codes(codes, "codes")
+    if data.dtype != params.zero_point.dtype:
         raise TypeError(
             f"codes are {data.dtype}; {params.qtype.name} codes are stored as {params.qtype.dtype}"
         )
@@ -168,17 +197,22 @@ def _check_params(params: Any) -> None:
 
 
 def _with_params(data: Array, params: QuantParams) -> AffineArguments:
-    granularity = split_axis(data.shape, params.axis, params.block_size)
-    check_parameter_shape(data.shape, params.scale, granularity, "scale")
-    return AffineArguments(
-        data,
-        params.scale,
-        params.zero_point,
-        params.qtype,
-        granularity,
-        params.qtype.dtype,
-        params.scale.dtype,
-    )
+    parameters = _parameters_of(params)
+    shape, recent = data.shape, parameters.recent
+    if recent is None or recent[0] != shape:
+        granularity = split_axis(shape, params.axis, params.block_size)
+        check_parameter_shape(shape, params.scale, granularity, "scale")
+        parameters.recent = recent = shape, granularity
+    return data, parameters, recent[1]
+
+
+def _parameters_of(params: QuantParams) -> AffineParameters:
+    """What is derived from `params`, which never change, is kept with them."""
+    kept: AffineParameters | None = params.__dict__.get("_affine")
+    if kept is None:
+        kept = AffineParameters(params.scale, params.zero_point, params.qtype, private=True)
+        params.__dict__["_affine"] = kept
+    return kept
 
 
 def quantize_linear_arguments(
@@ -187,23 +221,24 @@ def quantize_linear_arguments(
     """The checked arguments of ``quantize_linear``."""
     data = as_real(x, "x")
     scale = as_scale(y_scale, "y_scale")
-    storage = np.dtype(np.uint8) if output_dtype is None else as_dtype(output_dtype, "output_dtype")
+    storage = UINT8 if output_dtype is None else as_dtype(output_dtype, "output_dtype")
     given = own_dtype(y_zero_point, "y_zero_point")
     if given is not None:
         if output_dtype is not None and storage != given:
             raise ValueError(f"output_dtype is {storage}, but y_zero_point is {given}")
         storage = given
-    small = small_type(storage)
-    if small is None and storage not in CODE_TYPES:
+    qtype = WHOLE.get(storage) or small_type(storage)
+    if qtype is None:
         name = "output_dtype" if given is None else "y_zero_point"
         raise TypeError(
             f"{name} must be int8, uint8, int16, uint16 or a small integer type of "
             f"ml_dtypes, not {storage} (floating-point codes such as float8 are not supported)"
         )
-    qtype = small or QType(storage.name)
     granularity = granularity_of(data.shape, scale, axis, block_size, "y_scale")
     zero_point = _matching_zero_point(y_zero_point, "y_zero_point", qtype, scale, "y_scale")
-    return AffineArguments(data, scale, zero_point, qtype, granularity, storage, scale.dtype)
+    parameters = AffineParameters(scale, zero_point, qtype)
+    parameters.storage = storage
+    return data, parameters, granularity
 
 
 def dequantize_linear_arguments(
@@ -225,7 +260,9 @@ def dequantize_linear_arguments(
             raise ValueError("x_zero_point must be 0 or None for int32 codes")
         x_zero_point, qtype = None, QType("int16")
     zero_point = _matching_zero_point(x_zero_point, "x_zero_point", qtype, scale, "x_scale")
-    return AffineArguments(data, scale, zero_point, qtype, granularity, data.dtype, result)
+    parameters = AffineParameters(scale, zero_point, qtype)
+    parameters.result = result
+    return data, parameters, granularity
 
 
 def _as_zeros(zero_point: Any, name: str) -> Array:
@@ -243,7 +280,9 @@ def _matching_zero_point(
     if zero_point is None:
         return np.zeros(scale.shape, qtype.dtype)
     array = as_zero_point(zero_point, name, qtype)
-    if array.shape != scale.shape and not (array.size == scale.size == 1):
+    if array.shape == scale.shape:
+        return array
+    if not array.size == scale.size == 1:
         raise ValueError(
             f"{name} has shape {array.shape}; it must have the shape of {scale_name}, {scale.shape}"
         )

@@ -21,6 +21,10 @@ REAL_TYPES = (np.dtype(np.float16), FLOAT32, FLOAT64)
 
 def as_real(value: Any, name: str) -> Array:
     """`value` as float16, float32 or float64; bfloat16 becomes float32, integers float64."""
+    if (
+        type(value) is np.ndarray and value.dtype is FLOAT32
+    ):  # nearly always, so it had better be quick
+        return value
     array = as_array(value, name)
     if array.dtype in REAL_TYPES:
         return array
@@ -57,18 +61,19 @@ def as_codes(value: Any, name: str, *, also_int32: bool = False) -> tuple[Array,
     The small integers of ml_dtypes become int8 or uint8.
     """
     array = as_array(value, name)
+    whole = WHOLE.get(array.dtype)
+    if whole is not None:
+        return array, whole
     if also_int32 and array.dtype == np.int32:
         return array, None
     small = small_type(array.dtype)
     if small is not None:
         return array.astype(small.dtype), small
-    if array.dtype not in CODE_TYPES:
-        allowed = "int8, uint8, int16, uint16" + (", int32" if also_int32 else "")
-        raise TypeError(
-            f"{name} must be {allowed} or a small integer type of ml_dtypes, not {array.dtype} "
-            "(floating-point codes such as float8 are not supported)"
-        )
-    return array, WHOLE[array.dtype]
+    allowed = "int8, uint8, int16, uint16" + (", int32" if also_int32 else "")
+    raise TypeError(
+        f"{name} must be {allowed} or a small integer type of ml_dtypes, not {array.dtype} "
+        "(floating-point codes such as float8 are not supported)"
+    )
 
 
 def small_type(dtype: np.dtype[Any]) -> QType | None:
@@ -109,6 +114,9 @@ def as_dtype(value: Any, name: str) -> np.dtype[Any]:
 
 def own_dtype(value: Any, name: str) -> np.dtype[Any] | None:
     """The dtype that `value` brings along; None for Python numbers and sequences of them."""
+    if type(value) is np.ndarray and value.dtype.isnative:
+        dtype: np.dtype[Any] = value.dtype
+        return dtype
     return as_array(value, name).dtype if has_dtype(value) else None
 
 

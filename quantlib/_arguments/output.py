@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -181,28 +181,44 @@ def as_real_bias(bias: Any, name: str, columns: int) -> Reals | None:
     return np.broadcast_to(real, (columns,))
 
 
+class RequantizeArguments(NamedTuple):
+    """One checked call of requantize."""
+
+    data: Array
+    multiplier: Reals
+    zero_point: Array
+    qtype: QType
+    granularity: Granularity
+
+    @property
+    def output(self) -> Output:
+        """As an `Output` that broadcasts against the data."""
+        return Output(
+            self.qtype.dtype,
+            np.ones((), np.float32),
+            self.granularity.spread(self.multiplier, self.data.shape),
+            None,
+            self.zero_point.astype(np.int32),
+            np.asarray(self.qtype.qmin, np.int32),
+            np.asarray(self.qtype.qmax, np.int32),
+        )
+
+
 def requantize_arguments(
     acc: Any, multiplier: Any, zero_point: Any, axis: Any
-) -> tuple[Array, Output, Granularity]:
-    """The checked arguments of ``requantize``; the output broadcasts against the data."""
+) -> RequantizeArguments:
+    """The checked arguments of ``requantize``."""
     data = as_array(acc, "acc")
     if data.dtype != np.int32:
         raise TypeError(f"acc must be int32, not {data.dtype}")
     factor = as_scale(multiplier, "multiplier")
     granularity = granularity_of(data.shape, factor, axis, 0, "multiplier")
-    with np.errstate(over="ignore", under="ignore"):
-        factor = _finite(factor.astype(np.float32), "multiplier")
+    if factor.dtype != FLOAT32:
+        with np.errstate(over="ignore", under="ignore"):
+            factor = _finite(factor.astype(np.float32), "multiplier")
     given = as_array(zero_point, "zero_point")
     if given.dtype not in BYTE_TYPES:
         raise TypeError(f"zero_point must be int8 or uint8, not {given.dtype}")
-    limits = np.iinfo(given.dtype)
-    output = Output(
-        given.dtype,
-        np.ones((), np.float32),
-        granularity.spread(factor, data.shape),
-        None,
-        per_tensor(given, "zero_point").astype(np.int32),
-        np.asarray(limits.min, np.int32),
-        np.asarray(limits.max, np.int32),
+    return RequantizeArguments(
+        data, factor, per_tensor(given, "zero_point"), WHOLE[given.dtype], granularity
     )
-    return data, output, granularity

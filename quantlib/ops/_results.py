@@ -33,11 +33,11 @@ def room(out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Array) -> Array:
     if out is None:
         return _empty(shape, dtype)
     check_out(out, shape, dtype)
-    flags = out.flags
-    if not (flags.c_contiguous and flags.aligned and out.dtype.isnative) or any(
-        np.may_share_memory(out, array) for array in inputs
-    ):
+    if not out.flags.carray:
         return _empty(shape, dtype)
+    for array in inputs:
+        if np.may_share_memory(out, array):
+            return _empty(shape, dtype)
     return out  # type: ignore[no-any-return]
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from quantlib import _native
 from quantlib._arguments.affine import (
     AffineArguments,
+    AffineParameters,
     clip_arguments,
     dequantize_arguments,
     dequantize_linear_arguments,
@@ -22,6 +23,8 @@ from quantlib._arguments.arrays import FLOAT32, Array, as_real, deliver
 from quantlib.ops._results import room, settle
 from quantlib.params import QType, QuantParams
 
+UINT8 = QType("uint8")
+
 
 def quantize(x: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:
     return _to_codes(quantize_arguments(x, params), out)
@@ -32,12 +35,15 @@ def dequantize(codes: npt.ArrayLike, params: QuantParams, *, out: Array | None =
 
 
 def fake_quantize(x: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:
-    call = quantize_arguments(x, params)
-    data, scale, zero_point = _in_working_precision(call)
-    result = room(out, data.shape, call.result, data) if call.result == call.working else None
-    reals = np.empty(data.shape, call.working) if result is None else result
-    _native.fake_quantize(data, reals, scale, zero_point, call.qtype, call.granularity)
-    return settle(reals, out) if result is not None else deliver(_narrow(reals, call), out)
+    data, p, groups = quantize_arguments(x, params)
+    data = _native.ready(data, p.working)
+    if p.result == p.working:
+        reals = room(out, data.shape, p.result, data)
+        _native.fake_quantize(data, reals, p, groups)
+        return settle(reals, out)
+    reals = np.empty(data.shape, p.working)
+    _native.fake_quantize(data, reals, p, groups)
+    return deliver(_narrow(reals, p), out)
 
 
 def clip(x: npt.ArrayLike, lower: float, upper: float, *, out: Array | None = None) -> Array:
@@ -103,44 +109,40 @@ def dynamic_quantize_linear(x: npt.ArrayLike) -> tuple[Array, Array, Array]:
     require_finite(*ends)
     scale, zero_point = dynamic_range(*ends)
     codes = np.empty(data.shape, np.uint8)
-    _native.quantize(data, codes, scale, zero_point.astype(np.int32), QType("uint8"), groups)
+    _native.quantize(data, codes, AffineParameters(scale, zero_point, UINT8), groups)
     return codes, scale, zero_point
 
 
-def _in_working_precision(call: AffineArguments) -> tuple[Array, Array, Array]:
-    """Data and scales in the precision of the division, zero points as int32."""
-    return (
-        _native.ready(call.data, call.working),
-        _native.ready(call.scale, call.working),
-        _native.ready(call.zero_point, np.int32),
-    )
-
-
 def _to_codes(call: AffineArguments, out: Array | None) -> Array:
-    data, scale, zero_point = _in_working_precision(call)
-    if call.storage == call.qtype.dtype:
-        codes = room(out, data.shape, call.storage, data, scale, zero_point)
-        _native.quantize(data, codes, scale, zero_point, call.qtype, call.granularity)
+    data, p, groups = call
+    data = _native.ready(data, p.working)
+    if p.storage == p.zero_point.dtype:
+        codes = room(out, data.shape, p.storage, *_inputs(data, p))
+        _native.quantize(data, codes, p, groups)
         return settle(codes, out)
-    codes = np.empty(data.shape, call.qtype.dtype)
-    _native.quantize(data, codes, scale, zero_point, call.qtype, call.granularity)
-    return deliver(codes.astype(call.storage), out)
+    codes = np.empty(data.shape, p.zero_point.dtype)
+    _native.quantize(data, codes, p, groups)
+    return deliver(codes.astype(p.storage), out)
 
 
 def _to_reals(call: AffineArguments, out: Array | None) -> Array:
-    data = _native.ready(call.data, call.data.dtype)
-    scale = _native.ready(call.scale, call.working)
-    zero_point = _native.ready(call.zero_point, np.int32)
-    if call.result == call.working:
-        reals = room(out, data.shape, call.result, data, scale, zero_point)
-        _native.dequantize(data, reals, scale, zero_point, call.granularity)
+    data, p, groups = call
+    data = _native.ready(data, data.dtype)
+    if p.result == p.working:
+        reals = room(out, data.shape, p.result, *_inputs(data, p))
+        _native.dequantize(data, reals, p, groups)
         return settle(reals, out)
-    reals = np.empty(data.shape, call.working)
-    _native.dequantize(data, reals, scale, zero_point, call.granularity)
-    return deliver(_narrow(reals, call), out)
+    reals = np.empty(data.shape, p.working)
+    _native.dequantize(data, reals, p, groups)
+    return deliver(_narrow(reals, p), out)
 
 
-def _narrow(reals: Array, call: AffineArguments) -> Array:
+def _inputs(data: Array, parameters: AffineParameters) -> tuple[Array, ...]:
+    """What the caller's `out` may overlap; zero points are always copies."""
+    return (data,) if parameters.private else (data, parameters.scale)
+
+
+def _narrow(reals: Array, parameters: AffineParameters) -> Array:
     """Reals of the working precision in the type that the caller sees."""
     with np.errstate(over="ignore", under="ignore"):
-        return reals.astype(call.result)
+        return reals.astype(parameters.result)

@@ -19,8 +19,9 @@ def requantize(
     axis: int = -1,
     out: Array | None = None,
 ) -> Array:
-    data, output, groups = requantize_arguments(acc, multiplier, zero_point, axis)
-    data = _native.ready(data, np.int32)
-    codes = room(out, data.shape, output.dtype, data)
-    _native.requantize(data, codes, output, groups)
+    call = requantize_arguments(acc, multiplier, zero_point, axis)
+    data = _native.ready(call.data, np.int32)
+    factor = _native.ready(call.multiplier, np.float32)
+    codes = room(out, data.shape, call.qtype.dtype, data, factor)
+    _native.requantize(data, codes, factor, int(call.zero_point), call.qtype, call.granularity)
     return settle(codes, out)

@@ -283,7 +283,7 @@ def quantize_linear(
            [  0, 252]], dtype=uint8)
     """
     call = quantize_linear_arguments(x, y_scale, y_zero_point, axis, block_size, output_dtype)
-    return deliver(_to_codes(call).astype(call.storage, copy=False), out)
+    return deliver(_to_codes(call), out)
 
 
 def dequantize_linear(
@@ -395,28 +395,28 @@ def dynamic_codes(x: Array, name: str, axis: int | None) -> tuple[Array, Array, 
 
 def _to_codes(call: AffineArguments) -> Array:
     """``saturate(rint(x / scale) + zero_point)``, saturated among floats."""
-    shape, working = call.data.shape, call.working
-    scale = call.granularity.spread(call.scale.astype(working), shape)
-    zero_point = call.granularity.spread(call.zero_point.astype(np.int32), shape)
+    data, p, groups = call
+    scale = groups.spread(p.scale.astype(p.working), data.shape)
+    zero_point = groups.spread(p.zero_point.astype(np.int32), data.shape)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        steps = np.rint(call.data.astype(working) / scale)
-    steps = np.where(np.isnan(steps), working.type(0), steps)
+        steps = np.rint(data.astype(p.working) / scale)
+    steps = np.where(np.isnan(steps), p.working.type(0), steps)
     steps = np.clip(
         steps,
-        (call.qtype.qmin - zero_point).astype(working),
-        (call.qtype.qmax - zero_point).astype(working),
+        (p.qtype.qmin - zero_point).astype(p.working),
+        (p.qtype.qmax - zero_point).astype(p.working),
     )
-    return (steps.astype(np.int32) + zero_point).astype(call.qtype.dtype)
+    return (steps.astype(np.int32) + zero_point).astype(p.qtype.dtype).astype(p.storage, copy=False)
 
 
 def _to_reals(call: AffineArguments) -> Array:
     """``scale * (code - zero_point)``, the difference exact."""
-    shape, working = call.data.shape, call.working
-    scale = call.granularity.spread(call.scale.astype(working), shape)
-    zero_point = call.granularity.spread(call.zero_point.astype(np.int32), shape)
+    data, p, groups = call
+    scale = groups.spread(p.scale.astype(p.working), data.shape)
+    zero_point = groups.spread(p.zero_point.astype(np.int32), data.shape)
     with np.errstate(over="ignore", under="ignore"):
-        reals = (call.data.astype(np.int32) - zero_point).astype(working) * scale
-        return reals.astype(call.result)
+        reals = (data.astype(np.int32) - zero_point).astype(p.working) * scale
+        return reals.astype(p.result)
 
 
 def _ends(data: Array, axes: Any, shape: tuple[int, ...]) -> tuple[Array, Array]:

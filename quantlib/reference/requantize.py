@@ -59,8 +59,8 @@ def requantize(
     >>> reference.requantize(np.int32([-1000, 5, 100000]), 0.1, np.uint8(10))
     array([  0,  10, 255], dtype=uint8)
     """
-    data, output, _ = requantize_arguments(acc, multiplier, zero_point, axis)
-    return deliver(finish(data, output), out)
+    call = requantize_arguments(acc, multiplier, zero_point, axis)
+    return deliver(finish(call.data, call.output), out)
 
 
 def finish(acc: Array, output: Output) -> Array:
