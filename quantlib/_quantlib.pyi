@@ -40,6 +40,7 @@ class _Lib(Protocol):
     ql_matrix_size: Callable[[Any], int]
     ql_matrix_unpack: Callable[..., None]
     ql_matmul: Callable[..., int]
+    ql_matmul_once: Callable[..., int]
     ql_dynamic_range: Callable[..., int]
     ql_dynamic_matmul: Callable[..., int]
     ql_filter_pack: Callable[..., Any]
