@@ -5,8 +5,7 @@
 
 #include "kernels.h"
 
-#define TILE(rows)                                                                                 \
-    { ql_avx512vnni_tile_##rows##x1, ql_avx512vnni_tile_##rows##x2 }
+#define TILE(rows) {ql_avx512vnni_tile_##rows##x1, ql_avx512vnni_tile_##rows##x2}
 
 void ql_fill_avx512vnni(ql_kernels *kernels) {
     static ql_tile *const tiles[12][QL_TILE_STRIPS] = {

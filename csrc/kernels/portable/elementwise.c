@@ -32,8 +32,8 @@ QL_INLINE uint8_t code_of(float steps, const ql_blend *m) {
         }                                                                                          \
     }
 
-#define SUM(left, right)     ((left)*m.a_factor + (right)*m.b_factor)
-#define PRODUCT(left, right) ((left) * (right)*m.a_factor)
+#define SUM(left, right)     ((left) * m.a_factor + (right) * m.b_factor)
+#define PRODUCT(left, right) ((left) * (right) * m.a_factor)
 
 DEFINE_BLEND(add, SUM)
 DEFINE_BLEND(multiply, PRODUCT)
