@@ -1,5 +1,8 @@
 """int8 for NumPy: exact quantization arithmetic, int8 matrix products and convolutions."""
 
+import importlib
+from typing import Any
+
 from quantlib import _documentation, _threadpoolctl, cpu, reference
 from quantlib.calibration import calibrate
 from quantlib.cpu import get_num_threads, set_num_threads
@@ -86,4 +89,13 @@ __all__ = [
 ]
 
 _documentation.share_documentation()
+
+
+def __getattr__(name: str) -> Any:
+    """``quantlib.model``, imported at its first use: it needs the extra ``onnx``."""
+    if name == "model":
+        return importlib.import_module("quantlib.model")
+    raise AttributeError(f"module 'quantlib' has no attribute {name!r}")
+
+
 _threadpoolctl.register_when_imported()
