@@ -17,7 +17,7 @@ import quantlib as ql  # noqa: E402
 from quantlib.model.executor import Plan, optimize  # noqa: E402
 from quantlib.model.operators import find_builder  # noqa: E402
 
-ort.set_default_logger_severity(3)
+ort.set_default_logger_severity(4)
 RNG_SEED = 20180615
 
 

@@ -1,0 +1,220 @@
+"""Models that others quantized: ONNX Runtime's quantizer in both forms, to the code."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="models need onnx")
+ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is the witness")
+
+from onnx import helper, numpy_helper  # noqa: E402
+from onnxruntime import quantization  # noqa: E402
+
+import quantlib as ql  # noqa: E402
+
+ort.set_default_logger_severity(4)
+U8, S8 = quantization.QuantType.QUInt8, quantization.QuantType.QInt8
+X_SHAPE = (3, 12, 12)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """ONNX Runtime's quantizer gives its advice through the root logger."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+class Samples(quantization.CalibrationDataReader):
+    """Calibration data as ONNX Runtime wants it."""
+
+    def __init__(self, count: int = 8) -> None:
+        rng = np.random.default_rng(7)
+        self.samples = iter(
+            [{"x": rng.standard_normal((2, *X_SHAPE)).astype(np.float32)} for _ in range(count)]
+        )
+
+    def get_next(self) -> Any:
+        return next(self.samples, None)
+
+
+@pytest.fixture
+def network(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """Convolutions of every kind, residual sum, pools, concatenation, activations, a product."""
+    constants = {
+        "w1": (8, 3, 3, 3), "b1": (8,), "w2": (8, 8, 3, 3), "w3": (8, 1, 3, 3), "b3": (8,),
+        "w4": (6, 8, 1, 1), "v": (14, 5), "c": (5,),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("MaxPool", ["r"], ["m"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Conv", ["m", "w2"], ["d"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["d", "m"], ["e"]),
+        helper.make_node("Relu", ["e"], ["f"]),
+        helper.make_node("Conv", ["f", "w3", "b3"], ["g"], group=8, pads=[1, 1, 1, 1]),
+        helper.make_node("Sigmoid", ["g"], ["s"]),
+        helper.make_node("Conv", ["f", "w4"], ["h"]),
+        helper.make_node("Concat", ["s", "h"], ["k"], axis=1),
+        helper.make_node("GlobalAveragePool", ["k"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["q"]),
+        helper.make_node("Gemm", ["q", "v", "c"], ["y"]),
+    ]
+    tensors = [
+        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        for name, shape in constants.items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("x", 1, ["n", *X_SHAPE])],
+        [helper.make_tensor_value_info("y", 1, ["n", 5])],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(onnx.shape_inference.infer_shapes(model), tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+def onnxruntime_says(model: Any, feeds: dict[str, Any], *, optimized: bool) -> list[Any]:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    if not optimized:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    return session.run(None, feeds)
+
+
+def with_inner_codes(model: Any) -> Any:
+    """`model` with every tensor of codes that its operators make as an output."""
+    made = [name for node in model.graph.node for name in node.output]
+    model.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in made if name.endswith("_quantized")
+    )
+    return model
+
+
+@pytest.mark.parametrize("form", ["QDQ", "QOperator"])
+@pytest.mark.parametrize("types", [(U8, S8), (S8, S8), (U8, U8)], ids=["u8s8", "s8s8", "u8u8"])
+@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
+def test_static(network: Path, form: str, types: Any, per_channel: bool) -> None:
+    target = network.with_name("quantized.onnx")
+    quantization.quantize_static(
+        network, target, Samples(), quant_format=getattr(quantization.QuantFormat, form),
+        per_channel=per_channel, activation_type=types[0], weight_type=types[1],
+    )  # fmt: skip
+    model = onnx.load(target)
+    x = np.random.default_rng(3).standard_normal((3, *X_SHAPE)).astype(np.float32)
+    loaded = ql.model.load(model)
+    (y,) = loaded.run([x])
+    kinds = [node.kind for node in loaded.plan().graph.nodes]
+    assert kinds.count("quantlib.QLinearConv") == 4
+    assert kinds.count("quantlib.QLinearMatMul") == 1
+    assert not {"Conv", "quantlib.Conv", "Gemm", "quantlib.Gemm", "Add", "Relu"} & set(kinds)
+    scale = np.abs(onnxruntime_says(model, {"x": x}, optimized=True)[0]).max() / 127
+    for optimized in (False, True):
+        (wanted,) = onnxruntime_says(model, {"x": x}, optimized=optimized)
+        assert np.mean(y != wanted) <= 0.1  # a tie may fall to the other side
+        np.testing.assert_allclose(y, wanted, atol=2 * scale)
+
+
+@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
+def test_codes_of_every_layer(network: Path, per_channel: bool) -> None:
+    """The codes between the layers, as ONNX Runtime's integer operators compute them."""
+    target = network.with_name("quantized.onnx")
+    quantization.quantize_static(
+        network, target, Samples(), quant_format=quantization.QuantFormat.QOperator,
+        per_channel=per_channel, activation_type=U8, weight_type=S8,
+    )  # fmt: skip
+    model = with_inner_codes(onnx.load(target))
+    names = [value.name for value in model.graph.output]
+    assert len(names) >= 8
+    x = np.random.default_rng(3).standard_normal((3, *X_SHAPE)).astype(np.float32)
+    expected = onnxruntime_says(model, {"x": x}, optimized=False)
+    results = ql.model.load(model).run([x])
+    for name, result, wanted in zip(names, results, expected, strict=True):
+        assert result.dtype == wanted.dtype, name
+        difference = np.abs(result.astype(np.int64) - wanted.astype(np.int64))
+        if wanted.dtype.kind == "f":
+            continue
+        # Pools in floats add in another order, and what follows a pool inherits its codes.
+        exact = not any(part in name for part in ("p_", "q_", "y_", "s_", "k_"))
+        assert difference.max() <= (0 if exact else 1), name
+        assert np.mean((wanted != 0) & (wanted != 255)) > 0.2, f"{name} is saturated"
+
+
+@pytest.mark.parametrize("weights", [U8, S8], ids=["u8", "s8"])
+@pytest.mark.parametrize("per_channel", [False, True], ids=["tensor", "channel"])
+def test_dynamic(network: Path, weights: Any, per_channel: bool) -> None:
+    target = network.with_name("quantized.onnx")
+    quantization.quantize_dynamic(
+        network, target, weight_type=weights, per_channel=per_channel,
+        op_types_to_quantize=["MatMul", "Gemm"],
+    )  # fmt: skip
+    model = onnx.load(target)
+    x = np.random.default_rng(3).standard_normal((3, *X_SHAPE)).astype(np.float32)
+    (wanted,) = onnxruntime_says(model, {"x": x}, optimized=False)
+    np.testing.assert_allclose(ql.model.load(model).run([x])[0], wanted, rtol=1e-3, atol=1e-3)
+
+
+def test_residual_sums_broadcast(rng: np.random.Generator) -> None:
+    """A dequantized constant may be added, too, and has fewer dimensions."""
+    constants = {
+        "s": np.float32(0.05), "z": np.uint8(120), "c": rng.integers(0, 255, (4,)).astype(np.uint8),
+        "t": np.float32(0.02), "u": np.float32(0.07),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["a"]),
+        helper.make_node("DequantizeLinear", ["c", "t", "z"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["e"]),
+        helper.make_node("Relu", ["e"], ["f"]),
+        helper.make_node("QuantizeLinear", ["f", "u", "z"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("q", onnx.TensorProto.UINT8, [2, 3, 4])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.UINT8, [2, 3, 4])],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    q = rng.integers(0, 256, (2, 3, 4)).astype(np.uint8)
+    loaded = ql.model.load(model)
+    assert [node.kind for node in loaded.plan().graph.nodes] == ["quantlib.QLinearAdd"]
+    (wanted,) = onnxruntime_says(model, {"q": q}, optimized=False)
+    np.testing.assert_array_equal(loaded.run([q])[0], wanted)
+
+
+@pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Relu", "Exp"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_tables(kind: str, dtype: Any) -> None:
+    """All 256 codes through an operator of one element."""
+    codes = np.arange(256, dtype=np.uint8).view(dtype)
+    zero = dtype(100)
+    constants = {"s": np.float32(0.031), "z": zero, "t": np.float32(0.013)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["a"]),
+        helper.make_node(kind, ["a"], ["b"]),
+        helper.make_node("QuantizeLinear", ["b", "t", "z"], ["y"]),
+    ]
+    element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("q", element, [256])],
+        [helper.make_tensor_value_info("y", element, [256])],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    loaded = ql.model.load(model)
+    assert [node.kind for node in loaded.plan().graph.nodes] == ["quantlib.Lookup"]
+    (wanted,) = onnxruntime_says(model, {"q": codes}, optimized=False)
+    result = loaded.run([codes])[0]
+    assert result.dtype == wanted.dtype
+    difference = np.abs(result.astype(int) - wanted.astype(int))
+    assert difference.max() <= 1  # the last bit of exp is each library's own
+    assert np.mean(difference) < 0.01
