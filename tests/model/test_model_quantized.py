@@ -66,10 +66,11 @@ def network(tmp_path: Path, rng: np.random.Generator) -> Path:
         helper.make_node("Flatten", ["p"], ["q"]),
         helper.make_node("Gemm", ["q", "v", "c"], ["y"]),
     ]
-    tensors = [
-        numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
-        for name, shape in constants.items()
-    ]
+    tensors = []
+    for name, shape in constants.items():
+        spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.3
+        array = (spread * rng.standard_normal(shape)).astype(np.float32)
+        tensors.append(numpy_helper.from_array(array, name))
     graph = helper.make_graph(
         nodes,
         "network",
