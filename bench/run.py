@@ -45,10 +45,10 @@ def main() -> int:
         figures = measured(first, options)
     else:
         figures = merged([in_a_process(threads, options) for threads in options.threads])
-    if not options.silent:
-        report.print_report(figures)
     if options.json is not None:
         results.write(figures, options.json)
+    if not options.silent:
+        report.print_report(figures)
     return 0
 
 

@@ -68,11 +68,11 @@ def _run_bench(options: argparse.Namespace) -> int | None:
     if not process.is_set_for(options.threads):
         return _again(options)
     figures = short.run(options.threads)
-    report.print_report(figures)
     if options.json is not None:
         results.write(figures, options.json)
     if options.plot is not None:
         plot.write(figures, options.plot)
+    report.print_report(figures)
     return None
 
 

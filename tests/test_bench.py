@@ -487,6 +487,9 @@ def test_a_summary_counts_and_averages() -> None:
     wins = {**row, "over_numpy": 9.0, "over_peers": {"a": 2.0}}
     figures = part("results").summary([{"rows": [row]}, {"rows": [wins]}])["op"]
     assert figures == pytest.approx({"rows": 2, "lost": 1, "over_numpy": 6, "over_best_peer": 1})
+    two = part("results").summary([{"rows": [row, {**wins, "operation": "other"}]}])
+    assert list(two) == ["op", "other", "all operations"]
+    assert two["all operations"] == figures
 
 
 def test_results_are_written_and_read(tmp_path: Path) -> None:
@@ -576,7 +579,7 @@ def test_the_report_prints_every_row_and_note(
     text = capsys.readouterr().out
     for expected in ("Some CPU", "1,2,3", "fast peer", "slower", "left out: because"):
         assert expected in text
-    assert "int8 mul 16 GOPS" in text
+    assert "int8 16 (mul) GOPS; float32 4 (fmul) GOPS" in text
     assert "busy" not in text
 
 
@@ -944,6 +947,21 @@ def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[st
         timeout=120,
         check=False,
     )
+
+
+def test_files_are_written_before_a_reader_may_stop_reading(tmp_path: Path) -> None:
+    source = (
+        "import sys, io; from pathlib import Path; from quantlib import cli\n"
+        "from quantlib.benchmark import process, report, short\n"
+        "short.run = lambda threads: {'runs': []}; process.is_set_for = lambda threads: True\n"
+        "def stop(figures): raise BrokenPipeError\n"
+        "report.print_report = stop\n"
+        "sys.exit(cli.main(['bench', '--json', sys.argv[1]]))"
+    )
+    target = tmp_path / "figures.json"
+    command = [sys.executable, "-c", source, str(target)]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 0
+    assert part("results").read(target) == {"runs": []}
 
 
 def test_quantlib_bench(tmp_path: Path) -> None:

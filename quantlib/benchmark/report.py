@@ -45,13 +45,20 @@ def heading(results: Mapping[str, Any]) -> list[str]:
 
 
 def limits_line(limits: Mapping[str, Any]) -> str:
-    """In G operations a second, by instruction; and of a copy."""
-    parts = [
-        f"{name.partition('_')[0]} {limits['instructions'][name]} {_thousands(rate)} GOPS"
-        for name, rate in limits["loops"].items()
-    ]
+    """In G operations a second, by type and instruction; and of a copy.
+
+    >>> loops = {"int8_a": 180.0, "int8_b": 8150.0, "float32_a": 128.0}
+    >>> instructions = {"int8_a": "vpmaddwd", "int8_b": "tdpbssd", "float32_a": "vfmadd"}
+    >>> limits_line({"loops": loops, "instructions": instructions, "copy_gbytes": 25.0})
+    'int8 180 (vpmaddwd), 8,150 (tdpbssd) GOPS; float32 128 (vfmadd) GOPS; copy 25 GB/s'
+    """
+    kinds: dict[str, list[str]] = {}
+    for name, rate in limits["loops"].items():
+        figure = f"{_thousands(rate)} ({limits['instructions'][name]})"
+        kinds.setdefault(name.partition("_")[0], []).append(figure)
+    parts = [f"{kind} {', '.join(figures)} GOPS" for kind, figures in kinds.items()]
     parts = parts or ["arithmetic not measured (no C compiler, or an unknown processor)"]
-    return ", ".join([*parts, f"copy {_thousands(limits['copy_gbytes'])} GB/s"])
+    return "; ".join([*parts, f"copy {_thousands(limits['copy_gbytes'])} GB/s"])
 
 
 def _thousands(value: float) -> str:

@@ -19,6 +19,7 @@ from quantlib.benchmark.cases import Case, Race
 from quantlib.benchmark.stopwatch import Timing, speedup
 
 DIGITS = 4  # significant ones, more than the spread warrants
+ALL = "all operations"
 SLOWER = 0.97  # a smaller speedup over the fastest peer counts as a loss
 
 
@@ -102,11 +103,14 @@ def loses(row: Mapping[str, Any]) -> bool:
 
 
 def summary(cases: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float | int]]:
-    """Of each operation of a suite: geometric means of the speedups, and how many rows it loses."""
+    """Of each operation of a suite, and of all: geometric means of the speedups, and how many rows
+    are lost."""
     operations: dict[str, list[Mapping[str, Any]]] = {}
     for case in cases:
         for row in case["rows"]:
             operations.setdefault(row["operation"], []).append(row)
+    if len(operations) > 1:
+        operations[ALL] = [row for case in cases for row in case["rows"]]
     return {operation: _summary_of(rows) for operation, rows in operations.items()}
 
 
