@@ -100,9 +100,10 @@ typedef struct {
     int64_t step;
 } reals;
 
+/* As numbers of the table: uint8 codes as they are, or made int16, or int8. */
 static void quantize_row(const ql_kernels *kernels, const float *a, int64_t k, float scale,
                          int32_t zero_point, char *to) {
-    if (kernels->element_size == 1) {
+    if (kernels->element_size == 1 && !kernels->left_signed) {
         ql_quantize_stretch(kernels, a, (uint8_t *)to, k, scale, zero_point);
         return;
     }
@@ -110,7 +111,8 @@ static void quantize_row(const ql_kernels *kernels, const float *a, int64_t k, f
     for (int64_t at = 0; at < k; at += (int64_t)sizeof codes) {
         const int64_t count = ql_min(k - at, (int64_t)sizeof codes);
         ql_quantize_stretch(kernels, a + at, codes, count, scale, zero_point);
-        kernels->load(to + at * kernels->element_size, codes, count, 0);
+        kernels->load(to + at * kernels->element_size, codes, count,
+                      ql_flip(0, kernels->left_signed));
     }
 }
 
@@ -128,13 +130,23 @@ int ql_dynamic_matmul(const ql_matrix *b, const float *a, int64_t rows, int64_t 
                       const float *a_scale, const int32_t *a_zero_point, int64_t a_step,
                       const ql_output *output, void *y, int64_t y_stride) {
     const reals from = {a, b->k, a_stride, a_scale, a_zero_point, a_step};
+    const int64_t zero_points = a_step ? rows : 1;
+    int32_t one;
+    int32_t *shifted = &one; /* the zero points as numbers of the table */
+    if (zero_points > 1 && (shifted = ql_allocate((size_t)zero_points * 4)) == NULL)
+        return QL_NO_MEMORY;
+    for (int64_t i = 0; i < zero_points; i++)
+        shifted[i] = a_zero_point[i] + ql_shift(0, b->kernels->left_signed);
     const ql_rows source = {.count = rows,
                             .load = quantize_rows,
-                            .zero_point = a_zero_point,
+                            .zero_point = shifted,
                             .zero_point_step = a_step,
                             .source = &from};
     ql_output scaled = *output;
     scaled.row_factor = a_scale;
     scaled.row_step = a_step;
-    return ql_product(b, NULL, &source, &scaled, y, y_stride);
+    const int status = ql_product(b, NULL, &source, &scaled, y, y_stride);
+    if (shifted != &one)
+        ql_release(shifted);
+    return status;
 }

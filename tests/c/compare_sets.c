@@ -312,6 +312,12 @@ static void compare_product(int64_t rows, int64_t columns, int64_t depth, enum f
     ql_matrix *packed = ql_matrix_pack(b, depth, columns, k_stride, n_stride, b_signed, b_zero);
     if (packed == NULL)
         fail("not packed");
+    uint8_t *unpacked = allocate(depth * columns);
+    ql_matrix_unpack(packed, unpacked, b_signed);
+    for (int64_t k = 0; k < depth; k++)
+        for (int64_t j = 0; j < columns; j++)
+            if (unpacked[k * columns + j] != b[k * k_stride + j * n_stride])
+                fail("code (%lld, %lld) was not unpacked", (long long)k, (long long)j);
     const int status =
         ql_matmul(packed, a, rows, a_stride, a_signed, a_zero, by_row, &output, y, y_stride);
     compare_result(&output, status, exact, rows, columns, y, y_stride);
@@ -344,6 +350,85 @@ static void compare_long_products(void) {
             compare_product(1 + draw_below(3), 1 + draw_below(3), depths[d],
                             i < 8 ? i % FILLS : LEAST + i % 2);
     compare_product(ql_current_kernels()->tile_rows + 1, 35, 33027, ENDS);
+}
+
+/* --- products of reals ---------------------------------------------------------------------- */
+
+/* Scale and zero point for the widest of `count` rows. */
+static void expect_range(const float *a, int64_t count, int64_t depth, int64_t stride, float *scale,
+                         int32_t *zero_point) {
+    float lo = 0, hi = 0;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t k = 0; k < depth; k++) {
+            lo = fminf(lo, a[i * stride + k]);
+            hi = fmaxf(hi, a[i * stride + k]);
+        }
+    *scale = lo == hi ? 1 : fmaxf((hi - lo) / 255, 0x1p-126f);
+    *zero_point = (int32_t)fminf(nearbyintf(-lo / *scale), 255);
+}
+
+static void compare_dynamic_product(int64_t rows, int64_t columns, int64_t depth) {
+    const int by_row = draw() % 2, b_signed = draw() % 2, has_b_zero = draw() % 2;
+    const int64_t stride = depth + (draw() % 2 ? draw_below(20) : 0);
+    describe("product of %lld x %lld reals%s and %s of %lld columns%s", (long long)rows,
+             (long long)depth, by_row ? " by row" : "", b_signed ? "int8" : "uint8",
+             (long long)columns, has_b_zero ? " with zero points" : "");
+    const float *a = draw_floats(rows == 0 ? 0 : (rows - 1) * stride + depth,
+                                 draw() % 4 ? -draw_real() : 0, 3 * draw_real());
+    const uint8_t *b = codes(depth * columns, b_signed, ANY);
+    int32_t *b_zero = draw_codes(columns, b_signed);
+    for (int64_t j = 0; j < columns && !has_b_zero; j++)
+        b_zero[j] = 0;
+    ql_output output = {.type = QL_FLOAT32, .lower_real = -INFINITY, .upper_real = INFINITY};
+    output.multiplier = draw_floats(columns, 0.01, 0.1);
+    if (draw() % 2)
+        output.bias_real = draw_floats(columns, -100, 100);
+
+    const int64_t ranges = by_row ? rows : 1;
+    float *scale = allocate(ranges * 4);
+    int32_t *zero = allocate(ranges * 4);
+    if (ql_dynamic_range(a, rows, depth, stride, by_row, scale, zero) != QL_OK)
+        fail("no range");
+    for (int64_t i = 0; i < ranges; i++) {
+        float expected_scale;
+        int32_t expected_zero;
+        expect_range(a + i * stride, by_row ? 1 : rows, depth, stride, &expected_scale,
+                     &expected_zero);
+        if (scale[i] != expected_scale || zero[i] != expected_zero)
+            fail("range %lld has scale %.9g and zero point %d, not %.9g and %d", (long long)i,
+                 (double)scale[i], (int)zero[i], (double)expected_scale, (int)expected_zero);
+    }
+    int64_t *exact = calloc((size_t)(rows * columns + 1), sizeof *exact);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = 0; k < depth; k++) {
+            const int64_t at = by_row ? i : 0;
+            const float code = nearbyintf(a[i * stride + k] / scale[at]) + (float)zero[at];
+            const int64_t steps = (int64_t)fminf(fmaxf(code, 0), 255) - zero[at];
+            for (int64_t j = 0; j < columns; j++)
+                exact[i * columns + j] +=
+                    steps * (value_of(b[k * columns + j], b_signed) - b_zero[j]);
+        }
+
+    uint8_t *y = draw_result(&output, rows, columns, columns);
+    ql_matrix *packed = ql_matrix_pack(b, depth, columns, columns, 1, b_signed, b_zero);
+    if (packed == NULL)
+        fail("not packed");
+    const int status =
+        ql_dynamic_matmul(packed, a, rows, stride, scale, zero, by_row, &output, y, columns);
+    output.row_factor = scale;
+    output.row_step = by_row;
+    compare_result(&output, status, exact, rows, columns, y, columns);
+    ql_matrix_free(packed);
+    free(exact);
+    release_all();
+}
+
+static void compare_dynamic_products(void) {
+    ql_set_threads(2);
+    for (int64_t depth = 0; depth < 70; depth++)
+        compare_dynamic_product(draw_below(40), 1 + draw_below(70), depth);
+    compare_dynamic_product(5, 20, 2100);
+    compare_dynamic_product(300, 70, 1100);
 }
 
 /* --- convolutions --------------------------------------------------------------------------- */
@@ -433,6 +518,10 @@ static void compare_convolution(enum fill fill) {
     ql_filter *filter = ql_filter_pack(w, w_signed, w_zero, &s);
     if (filter == NULL)
         fail("not packed");
+    uint8_t *unpacked = allocate(s.out_channels * in * taps);
+    if (ql_filter_unpack(filter, unpacked, w_signed) != QL_OK ||
+        memcmp(unpacked, w, (size_t)(s.out_channels * in * taps)) != 0)
+        fail("weights were not unpacked");
     const int status = ql_conv(filter, x, x_signed, x_zero, &s, &output, y);
     compare_result(&output, status, exact, rows, s.out_channels, y, s.out_channels);
     ql_filter_free(filter);
@@ -715,6 +804,7 @@ static void compare_set(int set) {
     compare_long_products();
     compare_affine();
     compare_transposes();
+    compare_dynamic_products();
     describe("all cases together");
     if (inner_count < code_count / 3)
         fail("%lld of %lld codes are saturated, which proves little",
