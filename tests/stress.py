@@ -58,6 +58,10 @@ def bits(result: Any) -> bytes:
     return b"".join(array.tobytes() for array in several)
 
 
+Kind = Callable[[Any, int], Job]
+"""Makes a call of one kind: from a generator of random numbers, and how large it is to be."""
+
+
 # --- what is called -------------------------------------------------------------------------------
 
 
@@ -139,6 +143,17 @@ def _dynamic_product(draw: Any, scale: int) -> Job:
     return _job("DynamicQuantizeMatMul", b, 0.02, per_row=bool(draw.integers(2)), then=(a,))
 
 
+def _dynamic_product(draw: Any, scale: int) -> Job:
+    """Prepared or not, by chance."""
+    a = _reals(draw, scale)
+    b = _codes(draw, (a.shape[1], *_extents(draw, 1, scale)))
+    b_scale = draw.uniform(0.01, 0.02, b.shape[1]).astype(np.float32)
+    by_row = bool(draw.integers(2))
+    if draw.integers(2):
+        return _job("DynamicQuantizeMatMul", b, b_scale, per_row=by_row, then=(a,))
+    return _job("dynamic_quantize_matmul", a, b, b_scale, per_row=by_row)
+
+
 def _layer(draw: Any, scale: int) -> tuple[Array, Array, dict[str, Any]]:
     """An image, weights and a geometry, depthwise every third time."""
     channels, height, width, outputs = (draw.integers(1, 9, 4) * (4 if scale > 1 else 1)).tolist()
@@ -163,6 +178,49 @@ def _quantized_convolution(draw: Any, scale: int) -> Job:
 def _prepared_convolution(draw: Any, scale: int) -> Job:
     x, w, geometry = _layer(draw, scale)
     return _job("QLinearConv", w, 0.01, x_scale=0.02, y_scale=0.5, then=(x,), **geometry)
+
+
+def _pool(name: str) -> Kind:
+    def kind(draw: Any, scale: int) -> Job:
+        x, _, _ = _layer(draw, scale)
+        scales = () if name == "max_pool" else (0.02, None, 0.01, None)
+        window = {} if "global" in name else {"kernel_shape": [2, 3], "strides": [1, 2]}
+        return _job(name, x, *scales, **window)
+
+    return kind
+
+
+def _of_two(name: str) -> Kind:
+    def kind(draw: Any, scale: int) -> Job:
+        shape = tuple(_extents(draw, 2, scale))
+        a = _codes(draw, shape)
+        b = _codes(draw, shape[draw.integers(2) :], a.dtype)  # broadcast, by chance
+        return _job(name, a, 0.02, None, b, 0.03, None, 0.05, a.dtype.type(9))
+
+    return kind
+
+
+def _of_one(name: str) -> Kind:
+    def kind(draw: Any, scale: int) -> Job:
+        x = _codes(draw, tuple(_extents(draw, 2, scale)))
+        return _job(name, x, 0.02, None, 0.03, x.dtype.type(9))
+
+    return kind
+
+
+def _concat(draw: Any, scale: int) -> Job:
+    rows, left, right = _extents(draw, 3, scale)
+    parts = [(_codes(draw, (rows, width), np.int8), 0.02, 3) for width in (left, right)]
+    return _job("qlinear_concat", 0.03, np.int8(5), parts, axis=1)
+
+
+def _pad(draw: Any, scale: int) -> Job:
+    x = _codes(draw, tuple(_extents(draw, 2, scale)))
+    return _job("pad", x, draw.integers(0, 4, 4).tolist(), _codes(draw, (), x.dtype))
+
+
+def _summarize(draw: Any, scale: int) -> Job:
+    return _job("summarize", _reals(draw, scale))
 
 
 def _params(draw: Any, x: Array) -> ql.QuantParams:
@@ -222,6 +280,12 @@ KINDS = (
     _integer_convolution,
     _quantized_convolution,
     _prepared_convolution,
+    *map(_pool, ("max_pool", "qlinear_average_pool", "qlinear_global_average_pool")),
+    *map(_of_two, ("qlinear_add", "qlinear_mul")),
+    *map(_of_one, ("qlinear_relu", "qlinear_clip", "qlinear_sigmoid", "qlinear_gelu")),
+    _concat,
+    _pad,
+    _summarize,
     _quantize,
     _fake_quantize,
     _dequantize,
@@ -354,7 +418,7 @@ def main() -> int:
         forks=options.forks,
     )
     print(
-        f"{report.calls:,} calls of {len(jobs)} kinds from {options.threads} threads in "
+        f"{report.calls:,} calls, of {len(jobs)} different ones, from {options.threads} threads in "
         f"{report.seconds:.0f} s on {ql.cpu.isa()}, {ql.get_num_threads()} threads each; "
         f"{len(report.children)} children; {report.memory_halfway / 1e6:.1f} MB resident "
         f"halfway, {report.memory_at_the_end / 1e6:.1f} MB at the end"

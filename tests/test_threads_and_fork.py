@@ -60,7 +60,7 @@ def two_threads_or_more() -> Iterator[None]:
 
 def test_the_calls_are_of_different_operations(stress: ModuleType, jobs: list[Any]) -> None:
     names = {job.name for job in jobs}
-    assert len(names) == len(stress.KINDS)
+    assert len(names) >= len(stress.KINDS)  # some kinds are of two operations
     assert names <= {*ql.ops.__all__}
 
 
@@ -199,7 +199,7 @@ def test_stress() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("40,000 calls")
+    assert done.stdout.startswith("40,000 calls,")
     assert "5 children" in done.stdout
 
 
