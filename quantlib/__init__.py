@@ -4,7 +4,7 @@ import importlib
 from typing import Any
 
 from quantlib import _documentation, _threadpoolctl, cpu, reference
-from quantlib.calibration import calibrate
+from quantlib.calibration import Observer, calibrate
 from quantlib.cpu import get_num_threads, set_num_threads
 from quantlib.ops import (
     DynamicQuantizeMatMul,
@@ -47,6 +47,7 @@ from quantlib.params import QType, QuantParams
 __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
+    "Observer",
     "QLinearConv",
     "QLinearLookup",
     "QLinearMatMul",

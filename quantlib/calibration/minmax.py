@@ -26,7 +26,7 @@ def minmax_range(histogram: Histogram) -> tuple[float, float]:
     Examples
     --------
     >>> import numpy as np
-    >>> from quantlib.calibration.histogram import histogram_of
+    >>> from quantlib.calibration import histogram_of
     >>> minmax_range(histogram_of(np.array([-1.0, 2.0])))
     (-1.0, 2.0)
     """

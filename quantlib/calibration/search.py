@@ -2,8 +2,9 @@
 
 A range is a pair of ends, ``low <= 0 <= high``. The cost of a range is cheap to evaluate for many
 ranges at once but has no useful derivative, is not convex, and its best end may lie anywhere from
-the largest value down to a thousandth of it. So each end is searched first on a geometric grid
-and then, twice, on a finer uniform one around the best so far.
+the largest value down to a thousandth of it. So ends are searched first on a geometric grid, to
+which the first search adds a uniform one where values far from 0 make the cost ripple, and then,
+twice, on a finer uniform grid around the best so far.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ __all__ = ["Cost", "Ends", "search_range"]
 Ends = npt.NDArray[np.float64]
 Cost = Callable[[Ends, Ends], Ends]  # (low, high), both of shape (candidates,), to their costs
 
-FRACTIONS = 2.0 ** (-np.arange(40, -1, -1) / 4)  # four per octave, ten octaves, up to 1
+FRACTIONS = 2.0 ** (-np.arange(30, -1, -1) / 3)  # three per octave, ten octaves, up to 1
+FIRST_FRACTIONS = np.union1d(FRACTIONS, np.linspace(0.5, 1, 65))
 REFINEMENTS = 2
 FINER = 8  # candidates on each side of the best one in a refinement
-ROUNDS = 2
 
 
 def search_range(cost: Cost, lowest: float, highest: float) -> tuple[float, float]:
@@ -30,8 +31,8 @@ def search_range(cost: Cost, lowest: float, highest: float) -> tuple[float, floa
 
     Both ends are first moved in together, ``low = max(lowest, -t)`` and
     ``high = min(highest, t)``. Where the data has both signs, each end is then searched by
-    itself with the other one held, twice in turn (coordinate descent). The cost never rises from
-    step to step, and of equal costs the wider range is taken.
+    itself with the other one held, twice in turn, the second time nearby (coordinate descent).
+    The cost never rises from step to step, and of equal costs the wider range is taken.
 
     Parameters
     ----------
@@ -57,15 +58,16 @@ def search_range(cost: Cost, lowest: float, highest: float) -> tuple[float, floa
         low, high = search_range(lambda low, high: cost(-high, -low), -highest, -lowest)
         return -high, -low
     t = _best_end(
-        lambda t: cost(np.maximum(lowest, -t), np.minimum(highest, t)), max(-lowest, highest)
+        lambda t: cost(np.maximum(lowest, -t), np.minimum(highest, t)),
+        max(-lowest, highest) * FIRST_FRACTIONS,
     )
     low, high = max(lowest, -t), min(highest, t)
     if lowest == 0 or highest == 0:
         return low, high
-    for _ in range(ROUNDS):
+    for fractions in (FRACTIONS, None):
         before = low, high
-        high = _best_end(partial(_cost_of_high, cost, low), highest, high)
-        low = -_best_end(partial(_cost_of_low, cost, high), -lowest, -low)
+        high = _best_end(partial(_cost_of_high, cost, low), _around(high, highest, fractions))
+        low = -_best_end(partial(_cost_of_low, cost, high), _around(-low, -lowest, fractions))
         if (low, high) == before:
             break
     return low, high
@@ -79,11 +81,16 @@ def _cost_of_low(cost: Cost, high: float, low: Ends) -> Ends:
     return cost(-low, np.full_like(low, high))
 
 
-def _best_end(cost: Callable[[Ends], Ends], limit: float, start: float | None = None) -> float:
-    """The end of least cost in ``(0, limit]``, among the grids' candidates and `start`."""
-    ends = limit * FRACTIONS
-    if start is not None:
-        ends = np.union1d(ends, start)
+def _around(end: float, limit: float, fractions: Ends | None) -> Ends:
+    """Ends to try: the fractions of the limit, or what lies between the neighbours of `end`."""
+    if fractions is None:
+        step = FRACTIONS[-1] / FRACTIONS[-2]
+        return np.union1d(np.linspace(end / step, min(end * step, limit), FINER), end)
+    return np.union1d(limit * fractions, end)
+
+
+def _best_end(cost: Callable[[Ends], Ends], ends: Ends) -> float:
+    """The end of least cost among `ends`, which are sorted, and those of the finer grids."""
     for _ in range(REFINEMENTS):
         best = _last_minimum(cost(ends))
         left, right = ends[max(best - 1, 0)], ends[min(best + 1, ends.size - 1)]

@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quantlib.calibration import METHODS, VARIANTS, calibrate, find_range, histogram_of
+from quantlib.calibration import METHODS, SEARCHES, VARIANTS, calibrate, find_range, histogram_of
 from quantlib.params import QType, QuantParams
 
-DIVERGENCES = ("kl", "symmetric_kl", "js")
 CALLS = [*((m, "quantlib") for m in METHODS), ("kl", "tensorrt"), ("kl", "mindspore_lite")]
 ARRAYS = hnp.arrays(
     np.float32,
@@ -51,7 +50,7 @@ def test_power_of_two_scaling_is_exact(
 
 
 @settings(max_examples=40, deadline=None)
-@given(ARRAYS, st.sampled_from(METHODS), st.booleans(), st.data())
+@given(ARRAYS, st.sampled_from(SEARCHES), st.booleans(), st.data())
 def test_batches_and_order_do_not_show(
     x: np.ndarray, method: str, symmetric: bool, data: st.DataObject
 ) -> None:
@@ -63,7 +62,7 @@ def test_batches_and_order_do_not_show(
     assert calibrate((part for part in parts), method, "uint8", symmetric) == whole
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_batches_per_channel(method: str) -> None:
     x = gaussian(30, 3, 5) * np.array([[1.0], [10.0], [0.0]])
     batches = [x[:1], x[1:8], x[8:]]
@@ -93,7 +92,7 @@ def test_the_negative_has_the_same_threshold(x: np.ndarray, call: tuple[str, str
     assert one == other
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SEARCHES)
 def test_the_negative_has_the_mirrored_range(method: str) -> None:
     h, mirrored = (histogram_of(sign * np.exp(gaussian(20_000))) for sign in (1, -1))
     low, high = find_range(h, method)
@@ -110,10 +109,6 @@ def test_every_width(method: str, kind: str, bits: int) -> None:
     x = gaussian(5_000)
     for symmetric in (False, True):
         if symmetric and bits == 1:
-            continue
-        if method in DIVERGENCES and bits > 10:
-            with pytest.raises(ValueError, match="compares histograms"):
-                calibrate(x, method, qtype, symmetric)
             continue
         p = calibrate(x, method, qtype, symmetric)
         assert p.qtype == qtype
@@ -137,7 +132,6 @@ class TestDegenerateData:
     """What has no spread, no sign, or hardly any size."""
 
     def test_zeros(self, method: str, variant: str, symmetric: bool) -> None:
-        assert repr(find_range(histogram_of(np.zeros(9)), method)) == "(0.0, 0.0)"
         p = calibrate(np.zeros(9), method, "uint8", symmetric, variant=variant)
         assert (p.scale, p.zero_point) == (1, 128 if symmetric else 0)
 
@@ -149,6 +143,12 @@ class TestDegenerateData:
 
     @pytest.mark.parametrize("value", [5.0, -5.0, 1e-30, -1e30, 2.0**-126, 3e-39])
     def test_constants(self, method: str, variant: str, symmetric: bool, value: float) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            p = calibrate(np.full(100, value), method, "int8", symmetric, variant=variant)
+        assert 0 < p.scale < np.inf
+        if method not in SEARCHES:
+            return
         h = histogram_of(np.full(100, value))
         low, high = find_range(h, method, "int8", symmetric, variant=variant)
         extent = max(-low, high)
@@ -158,10 +158,6 @@ class TestDegenerateData:
         assert 0.9 * abs(value) <= extent <= 1.1 * abs(value)
         if not symmetric:
             assert low == 0 or high == 0
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            p = calibrate(np.full(100, value), method, "int8", symmetric, variant=variant)
-        assert 0 < p.scale < np.inf
 
     @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
     def test_float_types(
@@ -258,13 +254,21 @@ def no_batches() -> Iterator[np.ndarray]:
         (TypeError, "symmetric must be a bool", {"symmetric": 1}),
         (ValueError, "symmetric needs 2 bits", {"symmetric": True, "qtype": "int1"}),
         (TypeError, "percentile must be a number", {"percentile": "99"}),
+        (ValueError, "side is 'left'; it may be 'both'", {"side": "left"}),
+        (ValueError, "power is 0; it must be above 0 and up to 16", {"power": 0}),
+        (ValueError, "power is 17;", {"power": 17}),
+        (TypeError, "power must be a number", {"power": True}),
+        (ValueError, "averaging_constant is 0;", {"averaging_constant": 0}),
+        (ValueError, "averaging_constant is 1.5;", {"averaging_constant": 1.5}),
+        (TypeError, "executor must be a concurrent.futures.Executor", {"executor": 2}),
+        (TypeError, "progress must be a bool or callable", {"progress": 1}),
         (ValueError, "percentile is 0;", {"percentile": 0}),
         (ValueError, "percentile is 100.5;", {"percentile": 100.5}),
         (ValueError, "percentile is nan;", {"percentile": float("nan")}),
         (ValueError, "nonfinite is 'drop'; it may be", {"nonfinite": "drop"}),
         (TypeError, "axis must be an integer", {"axis": 1.0}),
-        (ValueError, "axis is 1, but x has 1 dimensions", {"axis": 1}),
-        (ValueError, "axis is -2, but x has 1 dimensions", {"axis": -2}),
+        (ValueError, "axis is 1; data of 1 dimensions", {"axis": 1}),
+        (ValueError, "axis is -2; data of 1 dimensions", {"axis": -2}),
         (ValueError, "x holds no values", {"x": []}),
         (ValueError, "x holds no values", {"x": np.zeros((0, 3)), "axis": 0}),
         (ValueError, "channel 0 of x holds no values", {"x": np.zeros((3, 0)), "axis": 0}),

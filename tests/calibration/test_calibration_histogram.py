@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from quantlib.calibration import Histogram, histogram_of, merge
-from quantlib.calibration.histogram import BINS_PER_SIDE, BLOCK
+from quantlib._arguments.summary import BINS_PER_SIDE
+from quantlib.calibration import Histogram, histogram_of
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 ARRAYS = hnp.arrays(np.float64, st.integers(1, 40), elements=FINITE)
@@ -57,17 +57,6 @@ def test_counts_equal_naive_ones(x: np.ndarray) -> None:
     assert h.count == x.size
 
 
-@given(ARRAYS, st.data())
-def test_partition_and_order_do_not_show(x: np.ndarray, data: st.DataObject) -> None:
-    whole = histogram_of(x)
-    cuts = sorted(data.draw(st.lists(st.integers(0, x.size), max_size=4)))
-    shuffled = x[data.draw(st.permutations(range(x.size)))]
-    parts = [histogram_of(part) for part in np.split(shuffled, cuts)]
-    merged = merge(*data.draw(st.permutations(parts)))
-    assert merged == whole
-    assert hash(merged) == hash(whole)
-
-
 @given(ARRAYS)
 def test_mirror(x: np.ndarray) -> None:
     h, mirrored = histogram_of(x), histogram_of(-x)
@@ -97,7 +86,7 @@ def test_other_types_count_as_float64(dtype: object) -> None:
 
 
 def test_more_values_than_a_block() -> None:
-    x = np.random.default_rng(0).standard_normal(2 * BLOCK + 3)
+    x = np.random.default_rng(0).standard_normal(40_000)
     h = histogram_of(x)
     assert h.count == x.size
     assert as_dict(h) == naive(x)
@@ -110,12 +99,18 @@ def test_strided_and_read_only_input() -> None:
     assert histogram_of(view) == histogram_of(view.copy())
 
 
-def test_empty_is_neutral() -> None:
-    x = np.array([-3.0, 5.0])
+def test_empty() -> None:
     empty = histogram_of(np.zeros(0))
-    assert empty.count == 0
-    assert merge(empty, histogram_of(x), empty) == histogram_of(x)
-    assert merge(empty, empty) == empty
+    assert (empty.count, empty.counts.size, empty.exact) == (0, 0, True)
+    assert (empty.minimum, empty.maximum) == (np.inf, -np.inf)
+
+
+def test_exact() -> None:
+    """Integers are on edges until bins get wider than 1."""
+    assert histogram_of(np.arange(-9, 4096)).exact
+    assert not histogram_of(np.arange(-9, 4097)).exact
+    assert histogram_of(4 * np.arange(-9, 4096)).exact
+    assert not histogram_of([1.0, 0.1]).exact
 
 
 def test_zeros_only() -> None:
