@@ -416,6 +416,17 @@ def test_out_that_overlaps_the_right_operand(layer: Any, rng: np.random.Generato
 
 
 @BOTH
+def test_out_that_overlaps_a_large_right_operand(layer: Any, rng: np.random.Generator) -> None:
+    """Shifted, so that the first panels of the result lie on codes of the last ones."""
+    n = 512
+    a, memory = random_codes(rng, (n, n), np.int8), random_codes(rng, 2 * n * n, np.int8)
+    b, out = (memory[at : at + n * n].reshape(n, n) for at in (0, 5 * n + 7))
+    expected = layer.qlinear_matmul(a, 0.1, 0, b.copy(), 0.1, 0, 20.0, np.int8(0))
+    layer.qlinear_matmul(a, 0.1, 0, b, 0.1, 0, 20.0, np.int8(0), out=out)
+    assert_bit_exact(out, expected)
+
+
+@BOTH
 def test_out_that_overlaps_parameters(layer: Any, rng: np.random.Generator) -> None:
     """A float32 bias and scales, in the place of the first rows of the result."""
     memory = rng.uniform(0.1, 0.3, (24, 24)).astype(np.float32)

@@ -276,7 +276,7 @@ class _Right:
         if self.batch:
             batch = np.broadcast_shapes(batch, self.batch)
         shape = batch + rows.shape[-2:-1] * (a.ndim > 1) + (self.n,) * (self.ndim > 1)
-        y = room(out, shape, finish.dtype, a)
+        y = room(out, shape, finish.dtype, a, *self.reads)
         if self._shared is not None:
             self._multiply_shared(rows, (*batch, rows.shape[-2]), za, scale, finish, y)
         else:
