@@ -342,11 +342,18 @@ class Stage:
         return ffi.from_buffer(ctype, kept)
 
 
+def _reals(a: Array) -> Any:
+    """The pointer to float32, however far apart its rows are."""
+    if a.flags.c_contiguous:
+        return ffi.from_buffer(_FLOATS, a)
+    return ffi.cast("float *", a.ctypes.data)
+
+
 def dynamic_range(a: Array, scale: Array, zero_point: Array) -> bool:
     """Fill `scale` and `zero_point`, of one entry or one for each row of `a`, float32 of shape
     (M, K) with contiguous rows; False if it holds NaN or an infinity."""
     status = lib.ql_dynamic_range(
-        ffi.cast("float *", a.ctypes.data),
+        _reals(a),
         *a.shape,
         a.strides[0] // a.itemsize,
         scale.ndim > 0,
@@ -410,7 +417,7 @@ class Matrix:
         _check(
             lib.ql_dynamic_matmul(
                 self._packed,
-                ffi.cast("float *", a.ctypes.data),
+                _reals(a),
                 a.shape[0],
                 a.strides[0] // a.itemsize,
                 ffi.from_buffer(_FLOATS, scale),

@@ -37,8 +37,11 @@ def as_real(value: Any, name: str) -> Array:
 
 def as_float32(value: Any, name: str) -> Array:
     """`value` as float32; what is beyond its range becomes infinite."""
+    array = as_real(value, name)
+    if array.dtype == FLOAT32:
+        return array
     with np.errstate(over="ignore"):
-        return as_real(value, name).astype(np.float32, copy=False)
+        return array.astype(np.float32)
 
 
 def as_flag(value: Any, name: str) -> bool:

@@ -344,23 +344,26 @@ def _by_row(parameter: Array, leading: tuple[int, ...]) -> Array:
     """A parameter of rows as C takes it: a scalar or one for each row."""
     if parameter.ndim < 2:
         return parameter
-    rows = np.broadcast_to(parameter, (*leading, 1)).reshape(-1)
-    return _native.ready(rows, parameter.dtype)
+    if parameter.shape[:-1] != leading:
+        parameter = np.broadcast_to(parameter, (*leading, 1))
+    return _native.ready(parameter.reshape(-1), parameter.dtype)
 
 
 def _dynamic(a: Array, by_row: bool) -> tuple[Array, Array, Array]:
     """`a`, or a copy, with rows that C can read, and its scale and zero point, or those of each
     row in the shape (..., M, 1)."""
-    columns = a.shape[-1]
-    rows = a.reshape(math.prod(a.shape[:-1]), columns)
+    rows = a if a.ndim == 2 else a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
     if rows.strides[1] != rows.itemsize or not rows.flags.aligned:
         rows = rows.copy(order="C")
     shape = (len(rows),) if by_row else ()
     scale, zero_point = np.empty(shape, np.float32), np.empty(shape, np.int32)
     if not _native.dynamic_range(rows, scale, zero_point):
         raise not_finite("a")
-    shape = (*a.shape[:-1], 1) if by_row else ()
-    return rows.reshape(a.shape), scale.reshape(shape), zero_point.reshape(shape)
+    data = rows if a.ndim == 2 else rows.reshape(a.shape)
+    if not by_row:
+        return data, scale, zero_point
+    shape = (*a.shape[:-1], 1)
+    return data, scale.reshape(shape), zero_point.reshape(shape)
 
 
 def _flat(
