@@ -84,8 +84,12 @@ def _again(options: argparse.Namespace) -> int:
     for name in ("json", "plot"):
         if getattr(options, name) is not None:
             arguments.append(f"--{name}={getattr(options, name)}")
+    environment = process.environment(options.threads)
+    # The same quantlib, wherever this process found it.
+    paths = [str(Path(__file__).parents[1]), *filter(None, [environment.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     command = [sys.executable, "-P", "-m", "quantlib", *arguments]
-    return subprocess.run(command, env=process.environment(options.threads), check=False).returncode
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 COMMANDS = (

@@ -9,6 +9,8 @@ import sys
 import sysconfig
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -105,6 +107,26 @@ def test_a_bad_environment_is_told_in_one_line(variable: str, value: str, starte
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"quantlib: {variable} is '{value}'")
     assert done.stderr.count("\n") == 1
+
+
+def test_bench_measures_the_quantlib_that_was_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where only the search path of this process leads to it."""
+    started: list[Any] = []
+
+    def start(command: list[str], env: dict[str, str], check: bool) -> SimpleNamespace:
+        started.append((command, env))
+        return SimpleNamespace(returncode=7)
+
+    monkeypatch.setattr(cli.subprocess, "run", start)
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setenv("OMP_NUM_THREADS", "5")
+    assert cli.main(["bench", "--threads", "3", "--json", "figures.json"]) == 7
+    ((command, environment),) = started
+    assert command[-3:] == ["bench", "--threads=3", "--json=figures.json"]
+    found, *others = environment["PYTHONPATH"].split(os.pathsep)
+    assert Path(found, "quantlib", "cli.py").samefile(cli.__file__)
+    assert others == ["/elsewhere"]
+    assert environment["OMP_NUM_THREADS"] == "3"
 
 
 def test_a_reader_may_stop_reading() -> None:
