@@ -12,6 +12,7 @@
 
 enum {
     WINDOW = 1024, /* parameters that are prepared at once: they stay in the first cache */
+    ROOM = WINDOW + QL_ALIGNMENT / 4, /* a line more, lest arrays be a multiple of a page apart */
     SHORT_STRETCH = 64,
     OFTEN = 8,          /* times that parameters must be used to be worth writing out */
     STREAM = 32 << 20,  /* bytes of a result that no cache is likely to keep */
@@ -40,9 +41,9 @@ typedef struct {
     const char *scale;
     const int32_t *zero_point;
     int multiplies; /* whether the next four are in use */
-    float reciprocal[WINDOW], rest[WINDOW], low[WINDOW], high[WINDOW];
-    char own_scale[WINDOW * sizeof(double)]; /* written out */
-    int32_t own_zero_point[WINDOW];
+    _Alignas(QL_ALIGNMENT) float reciprocal[ROOM], rest[ROOM], low[ROOM], high[ROOM];
+    double own_scale[ROOM]; /* written out; floats if scales are */
+    int32_t own_zero_point[ROOM];
 } window;
 
 static int64_t size_of(int type) {
@@ -59,18 +60,23 @@ static inline int derive(float scale, int32_t lowest, int32_t highest, float *re
     *rest = (float)(1.0 / (double)scale - (double)*reciprocal);
     *low = scale * (float)lowest;
     *high = scale * (float)highest;
-    return scale >= SMALLEST && scale <= LARGEST;
+    return (scale >= SMALLEST) & (scale <= LARGEST); /* no branch, so that loops vectorize */
 }
 
 static void prepare(window *p, const walk *w, const void *scale_, const int32_t *zero_point,
                     int64_t count) {
     const float *scale = scale_;
+    const int32_t qmin = w->qmin, qmax = w->qmax;
     p->scale = scale_;
     p->zero_point = zero_point;
     p->multiplies = w->multiply != NULL;
-    for (int64_t i = 0; w->multiply != NULL && i < count; i++)
-        p->multiplies &= derive(scale[i], w->qmin - zero_point[i], w->qmax - zero_point[i],
-                                p->reciprocal + i, p->rest + i, p->low + i, p->high + i);
+    if (!p->multiplies)
+        return;
+    int fit = 1;
+    for (int64_t i = 0; i < count; i++)
+        fit &= derive(scale[i], qmin - zero_point[i], qmax - zero_point[i], p->reciprocal + i,
+                      p->rest + i, p->low + i, p->high + i);
+    p->multiplies = fit;
 }
 
 /* Prepares the parameters from number `first` on as they lie. */
@@ -82,15 +88,23 @@ static void prepare_from(window *p, const walk *w, int64_t first, int64_t count)
  * element, `repeats` times. */
 static void prepare_stretches(window *p, const walk *w, int64_t first, int64_t channels,
                               int64_t repeats) {
-    const int64_t inner = w->at.extent[2], size = w->scale_size;
-    int64_t i = 0;
-    for (int64_t repeat = 0; repeat < repeats; repeat++)
-        for (int64_t channel = first; channel < first + channels; channel++)
-            for (int64_t end = i + inner; i < end; i++) {
-                memcpy(p->own_scale + i * size, w->scale + channel * size, (size_t)size);
-                p->own_zero_point[i] = w->zero_point[channel];
-            }
-    prepare(p, w, p->own_scale, p->own_zero_point, i);
+    const int64_t inner = w->at.extent[2], period = channels * inner;
+    const float *floats = (const float *)w->scale + first;
+    const double *doubles = (const double *)w->scale + first;
+    for (int64_t channel = 0; channel < channels; channel++)
+        for (int64_t i = channel * inner; i < (channel + 1) * inner; i++) {
+            if (w->scale_size == sizeof(float))
+                ((float *)p->own_scale)[i] = floats[channel];
+            else
+                p->own_scale[i] = doubles[channel];
+            p->own_zero_point[i] = w->zero_point[first + channel];
+        }
+    for (int64_t i = period; i < repeats * period; i += period) {
+        memcpy((char *)p->own_scale + i * w->scale_size, p->own_scale,
+               (size_t)(period * w->scale_size));
+        memcpy(p->own_zero_point + i, p->own_zero_point, (size_t)period * sizeof(int32_t));
+    }
+    prepare(p, w, p->own_scale, p->own_zero_point, repeats * period);
 }
 
 /* Runs `count` elements from number `first` on with the parameters from number `index` on. */

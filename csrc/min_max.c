@@ -55,7 +55,9 @@ static void fold(const walk *w, char *to, const char *ends, int64_t count, int h
 static void walk_short_channels(const walk *w, const ql_part *part, char *lo, char *hi) {
     const int64_t length = w->at.extent[1], inner = w->at.extent[2], size = w->size;
     const int64_t most = WINDOW / inner;
-    char own_lo[WINDOW * sizeof(double)], own_hi[WINDOW * sizeof(double)];
+    /* A line more each, lest they be a multiple of a page apart. */
+    _Alignas(QL_ALIGNMENT) char own_lo[WINDOW * sizeof(double) + QL_ALIGNMENT];
+    _Alignas(QL_ALIGNMENT) char own_hi[WINDOW * sizeof(double) + QL_ALIGNMENT];
     for (int64_t first = part->first[1]; first < part->limit[1]; first += most) {
         const int64_t channels = ql_min(most, part->limit[1] - first);
         const int64_t repeats =
