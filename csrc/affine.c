@@ -118,7 +118,7 @@ static void run(const walk *w, int64_t first, int64_t count, const window *p, in
     if (p->multiplies) {
         const ql_reciprocals r = {p->reciprocal + index, p->rest + index,      p->low + index,
                                   p->high + index,       (const float *)scale, zero_point};
-        w->multiply((const float *)from, to, count, &r, step, stream);
+        w->multiply((const float *)from, to, count, &r, step ? QL_EACH : QL_SAME, stream);
     } else if (w->quantize != NULL)
         w->quantize(from, to, count, scale, zero_point, step, w->qmin, w->qmax);
     else if (stream && w->stream_dequantize != NULL)
@@ -162,6 +162,23 @@ static void walk_channels(const walk *w, const ql_part *part, window *p) {
     }
 }
 
+/* Runs `count` elements that are cut into blocks, each with its parameter from number 0 on. */
+static void run_blocks(const walk *w, int64_t first, int64_t count, const window *p) {
+    const int64_t block = w->at.block;
+    int shift = 4; /* the least that multiplying kernels take several blocks with */
+    while (shift < QL_SAME - 1 && (int64_t)1 << shift < block)
+        shift++;
+    if (p->multiplies && (int64_t)1 << shift == block) {
+        const ql_reciprocals r = {p->reciprocal,           p->rest,      p->low, p->high,
+                                  (const float *)p->scale, p->zero_point};
+        w->multiply((const float *)(w->from + first * w->from_size), w->to + first * w->to_size,
+                    count, &r, shift, 0);
+        return;
+    }
+    for (int64_t at = 0; at < count; at += block)
+        run(w, first + at, ql_min(block, count - at), p, at / block, 0);
+}
+
 /* Blocks along the last axis: stretches that share a parameter. */
 static void walk_flat_blocks(const walk *w, const ql_part *part, window *p) {
     const int64_t length = w->at.extent[1], block = w->at.block;
@@ -171,9 +188,8 @@ static void walk_flat_blocks(const walk *w, const ql_part *part, window *p) {
         for (int64_t first = part->first[1] / block; first < last; first += WINDOW) {
             const int64_t limit = ql_min(first + WINDOW, last);
             prepare_from(p, w, outer * blocks + first, limit - first);
-            for (int64_t b = first; b < limit; b++)
-                run(w, outer * length + b * block, ql_min(block, length - b * block), p, b - first,
-                    0);
+            run_blocks(w, outer * length + first * block,
+                       ql_min(limit * block, length) - first * block, p);
         }
 }
 
@@ -222,7 +238,7 @@ void ql_quantize_stretch(const ql_kernels *kernels, const float *x, uint8_t *cod
     const int fit = derive(scale, -zero_point, 255 - zero_point, &reciprocal, &rest, &low, &high);
     const ql_reciprocals r = {&reciprocal, &rest, &low, &high, &scale, &zero_point};
     if (fit && kernels->multiply_quantize[UINT8] != NULL)
-        kernels->multiply_quantize[UINT8](x, codes, count, &r, 0, 0);
+        kernels->multiply_quantize[UINT8](x, codes, count, &r, QL_SAME, 0);
     else
         kernels->quantize[QL_FLOAT32][UINT8](x, codes, count, &scale, &zero_point, 0, 0, 255);
 }

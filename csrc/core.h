@@ -44,9 +44,12 @@ typedef struct {
     const int32_t *zero_point;
 } ql_reciprocals;
 
-/* Quantizes to 8-bit codes, or fake-quantizes; with `stream` past the caches. */
+/* Quantizes to 8-bit codes, or fake-quantizes; with `stream` past the caches. The parameter of
+ * element i is number i >> shift: with QL_EACH its own, with QL_SAME the first one; in between, the
+ * shift is 4 or more. */
+enum { QL_EACH = 0, QL_SAME = 63 };
 typedef void ql_multiply_run(const float *x, void *y, int64_t count, const ql_reciprocals *r,
-                             int step, int stream);
+                             int shift, int stream);
 /* Narrows or widens *lo and *hi (step 0) or lo[i] and hi[i] (step 1); NaN sticks. */
 typedef void ql_min_max_run(const void *x, int64_t count, void *lo, void *hi, int step);
 

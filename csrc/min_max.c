@@ -35,20 +35,41 @@ static void fill_ends(const walk *w, char *lo, char *hi, int64_t count) {
     fill(hi, w->real_type, count, -INFINITY);
 }
 
-/* Brings `ends`, lowest or highest of some elements each, to those at `to`; NaN sticks. */
-static void fold(const walk *w, char *to, const char *ends, int64_t count, int highest) {
+#define DEFINE_FOLD(real)                                                                          \
+    static void fold_##real(real *restrict lo, real *restrict hi, const real *own_lo,              \
+                            const real *own_hi, int64_t count) {                                   \
+        for (int64_t i = 0; i < count; i++) {                                                      \
+            lo[i] = own_lo[i] < lo[i] || own_lo[i] != own_lo[i] ? own_lo[i] : lo[i];               \
+            hi[i] = own_hi[i] > hi[i] || own_hi[i] != own_hi[i] ? own_hi[i] : hi[i];               \
+        }                                                                                          \
+    }
+
+DEFINE_FOLD(float)
+DEFINE_FOLD(double)
+
+/* Widens the ends at `lo` and `hi` by others; NaN sticks. */
+static void fold(const walk *w, char *lo, char *hi, const char *own_lo, const char *own_hi,
+                 int64_t count) {
     if (w->real_type == QL_FLOAT32)
-        for (int64_t i = 0; i < count; i++) {
-            float *mine = (float *)to + i;
-            const float end = ((const float *)ends)[i];
-            *mine = end != end || (highest ? end > *mine : end < *mine) ? end : *mine;
-        }
+        fold_float((float *)lo, (float *)hi, (const float *)own_lo, (const float *)own_hi, count);
     else
-        for (int64_t i = 0; i < count; i++) {
-            double *mine = (double *)to + i;
-            const double end = ((const double *)ends)[i];
-            *mine = end != end || (highest ? end > *mine : end < *mine) ? end : *mine;
-        }
+        fold_double((double *)lo, (double *)hi, (const double *)own_lo, (const double *)own_hi,
+                    count);
+}
+
+/* Brings the ends of each element of a period together to those of its channels. */
+static void fold_period(const walk *w, char *lo, char *hi, const char *own_lo, const char *own_hi,
+                        int64_t channels) {
+    const int64_t inner = w->at.extent[2], size = w->size;
+    if (inner == 1) {
+        fold(w, lo, hi, own_lo, own_hi, channels);
+        return;
+    }
+    for (int64_t channel = 0; channel < channels; channel++) {
+        double other = 0; /* the highest of the lowest, and the lowest of the highest */
+        w->run(own_lo + channel * inner * size, inner, lo + channel * size, &other, 0);
+        w->run(own_hi + channel * inner * size, inner, &other, hi + channel * size, 0);
+    }
 }
 
 /* Per channel, with stretches so short that each element of some periods gets its own ends. */
@@ -67,11 +88,9 @@ static void walk_short_channels(const walk *w, const ql_part *part, char *lo, ch
         for (int64_t outer = part->first[0]; outer < part->limit[0]; outer += repeats)
             w->run(w->x + (outer * length + first) * inner * size,
                    ql_min(repeats, part->limit[0] - outer) * period, own_lo, own_hi, 1);
-        for (int64_t i = 0; i < repeats * period; i++) {
-            const int64_t channel = (first + i % period / inner) * size;
-            fold(w, lo + channel, own_lo + i * size, 1, 0);
-            fold(w, hi + channel, own_hi + i * size, 1, 1);
-        }
+        for (int64_t i = 0; i < repeats * period; i += period)
+            fold_period(w, lo + first * size, hi + first * size, own_lo + i * size,
+                        own_hi + i * size, channels);
     }
 }
 
@@ -141,10 +160,8 @@ static int walk_apart(walk *w, char *lo, char *hi) {
     w->hi = own + chunks * size;
     fill_ends(w, w->lo, w->hi, chunks * w->groups);
     ql_run_chunks((long)chunks, walk_chunk, w);
-    for (int64_t chunk = 0; chunk < chunks; chunk++) {
-        fold(w, lo, w->lo + chunk * size, w->groups, 0);
-        fold(w, hi, w->hi + chunk * size, w->groups, 1);
-    }
+    for (int64_t chunk = 0; chunk < chunks; chunk++)
+        fold(w, lo, hi, w->lo + chunk * size, w->hi + chunk * size, w->groups);
     ql_release(own);
     return QL_OK;
 }

@@ -146,10 +146,10 @@ def test_sizes(isa: str, agree: Any, rng: np.random.Generator, name: str, dtype:
 @pytest.mark.parametrize("name", ["int8", "uint8", "int16"])
 def test_granularities(isa: str, agree: Any, rng: np.random.Generator, name: str) -> None:
     """Channels along each axis, and blocks that do not divide it."""
-    for length in SIZES[1:]:
+    for length in (*SIZES[1:], 300):
         shape = (3, length, 2) if length % 2 else (2, 3, length)
         for axis in (0, 1, 2, -1):
-            for block in (None, 1, 4, 16, length + 1):
+            for block in (None, 1, 4, 16, 64, length + 1):
                 extents = [shape[axis]] if block is None else list(shape)
                 if block is not None:
                     extents[axis] = -(-shape[axis] // block)

@@ -20,9 +20,9 @@ typedef struct {
     __m256 reciprocal_f32x8, rest_f32x8, low_f32x8, high_f32x8;
 } divisor;
 
-QL_INLINE divisor one_divisor(const ql_reciprocals *r) {
-    return (divisor){_mm256_set1_ps(*r->reciprocal), _mm256_set1_ps(*r->rest),
-                     _mm256_set1_ps(*r->low), _mm256_set1_ps(*r->high)};
+QL_INLINE divisor one_divisor(const ql_reciprocals *r, int64_t i) {
+    return (divisor){_mm256_set1_ps(r->reciprocal[i]), _mm256_set1_ps(r->rest[i]),
+                     _mm256_set1_ps(r->low[i]), _mm256_set1_ps(r->high[i])};
 }
 
 QL_INLINE divisor divisors_at(const ql_reciprocals *r, int64_t i) {
@@ -67,38 +67,48 @@ QL_INLINE __m256i bytes_of(const __m256i steps_i32x8[4], const __m256i zero_i16x
 /* What does not change along a run. */
 typedef struct {
     const ql_reciprocals *r;
-    int step, is_signed;
-    divisor one; /* with step 0 */
+    int shift, is_signed;
+    divisor one; /* with QL_SAME */
     __m256i zero_i16x16;
 } quantizer;
 
-/* The codes of WIDTH elements; `i` is the first parameter with step 1. */
+/* The parameters of eight elements. */
+QL_INLINE divisor divisor_of(const quantizer *q, int64_t i) {
+    return q->shift == QL_SAME   ? q->one
+           : q->shift == QL_EACH ? divisors_at(q->r, i)
+                                 : one_divisor(q->r, i >> q->shift);
+}
+
+QL_INLINE __m256i zeros_of(const quantizer *q, int64_t i) {
+    return q->shift == QL_EACH ? load_i32x8(q->r->zero_point + i)
+                               : _mm256_set1_epi32(q->r->zero_point[i >> q->shift]);
+}
+
+/* The codes of WIDTH elements, of which the first is number `i`. */
 QL_INLINE __m256i codes_of(const float *x, int64_t i, const quantizer *q) {
     __m256i steps_i32x8[4], zero_i16x16[2] = {q->zero_i16x16, q->zero_i16x16};
 #pragma GCC unroll 4
     for (int part = 0; part < 4; part++) {
-        const divisor by = q->step ? divisors_at(q->r, i + 8 * part) : q->one;
+        const divisor by = divisor_of(q, i + 8 * part);
         steps_i32x8[part] = _mm256_cvtps_epi32(divide(_mm256_loadu_ps(x + 8 * part), &by));
     }
-    if (q->step)
-        for (int half = 0; half < 2; half++) {
-            const int32_t *zero_point = q->r->zero_point + i + 16 * half;
+    if (q->shift != QL_SAME)
+        for (int half = 0; half < 2; half++)
             zero_i16x16[half] =
-                _mm256_packs_epi32(load_i32x8(zero_point), load_i32x8(zero_point + 8));
-        }
+                _mm256_packs_epi32(zeros_of(q, i + 16 * half), zeros_of(q, i + 16 * half + 8));
     return bytes_of(steps_i32x8, zero_i16x16, q->is_signed);
 }
 
 QL_INLINE __m256 nearest_of(const float *x, int64_t i, const quantizer *q) {
-    const divisor by = q->step ? divisors_at(q->r, i) : q->one;
-    const __m256 scale_f32x8 =
-        q->step ? _mm256_loadu_ps(q->r->scale + i) : _mm256_set1_ps(*q->r->scale);
+    const divisor by = divisor_of(q, i);
+    const __m256 scale_f32x8 = q->shift == QL_EACH ? _mm256_loadu_ps(q->r->scale + i)
+                                                   : _mm256_set1_ps(q->r->scale[i >> q->shift]);
     __m256 steps_f32x8 = divide(_mm256_loadu_ps(x), &by);
     steps_f32x8 = _mm256_and_ps(steps_f32x8, _mm256_cmp_ps(steps_f32x8, steps_f32x8, _CMP_ORD_Q));
     return _mm256_mul_ps(scale_f32x8, _mm256_cvtepi32_ps(_mm256_cvtps_epi32(steps_f32x8)));
 }
 
-/* Room for the edge of a run: fewer than WIDTH elements, and their parameters with step 1. */
+/* Room for the edge of a run: fewer than WIDTH elements, and parameters for each of them. */
 typedef struct {
     float x[WIDTH], reciprocal[WIDTH], rest[WIDTH], low[WIDTH], high[WIDTH], scale[WIDTH];
     int32_t zero_point[WIDTH];
@@ -106,20 +116,23 @@ typedef struct {
 } edge;
 
 QL_INLINE quantizer at_edge(edge *e, const float *x, int64_t i, int64_t count, const quantizer *q) {
-    const size_t size = (size_t)count * sizeof(float);
     quantizer buffered = *q;
     memset(e, 0, sizeof *e);
-    memcpy(e->x, x, size);
-    if (q->step) {
-        memcpy(e->reciprocal, q->r->reciprocal + i, size);
-        memcpy(e->rest, q->r->rest + i, size);
-        memcpy(e->low, q->r->low + i, size);
-        memcpy(e->high, q->r->high + i, size);
-        memcpy(e->scale, q->r->scale + i, size);
-        memcpy(e->zero_point, q->r->zero_point + i, size);
-        e->r = (ql_reciprocals){e->reciprocal, e->rest, e->low, e->high, e->scale, e->zero_point};
-        buffered.r = &e->r;
+    memcpy(e->x, x, (size_t)count * sizeof *x);
+    if (q->shift == QL_SAME)
+        return buffered;
+    for (int64_t j = 0; j < count; j++) {
+        const int64_t number = (i + j) >> q->shift;
+        e->reciprocal[j] = q->r->reciprocal[number];
+        e->rest[j] = q->r->rest[number];
+        e->low[j] = q->r->low[number];
+        e->high[j] = q->r->high[number];
+        e->scale[j] = q->r->scale[number];
+        e->zero_point[j] = q->r->zero_point[number];
     }
+    e->r = (ql_reciprocals){e->reciprocal, e->rest, e->low, e->high, e->scale, e->zero_point};
+    buffered.r = &e->r;
+    buffered.shift = QL_EACH;
     return buffered;
 }
 
@@ -133,8 +146,8 @@ QL_INLINE void quantize_edge(const float *x, uint8_t *codes, int64_t i, int64_t 
 }
 
 QL_INLINE void quantize(const float *x, uint8_t *codes, int64_t count, const ql_reciprocals *r,
-                        int step, int stream, int is_signed) {
-    const quantizer q = {r, step, is_signed, one_divisor(r),
+                        int shift, int stream, int is_signed) {
+    const quantizer q = {r, shift, is_signed, one_divisor(r, 0),
                          _mm256_set1_epi16((int16_t)*r->zero_point)};
     int64_t i = 0;
     if (stream) {
@@ -158,11 +171,13 @@ QL_INLINE void quantize(const float *x, uint8_t *codes, int64_t count, const ql_
 
 #define DEFINE_QUANTIZE(code, is_signed)                                                           \
     void ql_avx2_quantize_##code(const float *x, void *codes, int64_t count,                       \
-                                 const ql_reciprocals *r, int step, int stream) {                  \
-        if (step)                                                                                  \
-            quantize(x, codes, count, r, 1, stream, is_signed);                                    \
+                                 const ql_reciprocals *r, int shift, int stream) {                 \
+        if (shift == QL_SAME)                                                                      \
+            quantize(x, codes, count, r, QL_SAME, stream, is_signed);                              \
+        else if (shift == QL_EACH)                                                                 \
+            quantize(x, codes, count, r, QL_EACH, stream, is_signed);                              \
         else                                                                                       \
-            quantize(x, codes, count, r, 0, stream, is_signed);                                    \
+            quantize(x, codes, count, r, shift, 0, is_signed);                                     \
     }
 
 DEFINE_QUANTIZE(int8, 1)
@@ -179,8 +194,8 @@ QL_INLINE void fake_quantize_edge(const float *x, float *y, int64_t i, int64_t c
 }
 
 QL_INLINE void fake_quantize(const float *x, float *y, int64_t count, const ql_reciprocals *r,
-                             int step, int stream) {
-    const quantizer q = {.r = r, .step = step, .one = one_divisor(r)};
+                             int shift, int stream) {
+    const quantizer q = {.r = r, .shift = shift, .one = one_divisor(r, 0)};
     int64_t i = 0;
     if (stream) {
         i = ql_min(count, -(intptr_t)y / 4 & 7);
@@ -205,11 +220,13 @@ QL_INLINE void fake_quantize(const float *x, float *y, int64_t count, const ql_r
 }
 
 void ql_avx2_fake_quantize(const float *x, void *y, int64_t count, const ql_reciprocals *r,
-                           int step, int stream) {
-    if (step)
-        fake_quantize(x, y, count, r, 1, stream);
+                           int shift, int stream) {
+    if (shift == QL_SAME)
+        fake_quantize(x, y, count, r, QL_SAME, stream);
+    else if (shift == QL_EACH)
+        fake_quantize(x, y, count, r, QL_EACH, stream);
     else
-        fake_quantize(x, y, count, r, 0, stream);
+        fake_quantize(x, y, count, r, shift, 0);
 }
 
 QL_TARGET_END

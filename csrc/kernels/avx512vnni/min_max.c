@@ -47,18 +47,26 @@ static void min_max_one(const float *x, int64_t count, float *lo, float *hi) {
     *hi = unordered || *hi != *hi ? NAN : _mm512_reduce_max_ps(high_f32x16[0]);
 }
 
+QL_INLINE void widen_sixteen(const float *x, float *lo, float *hi, __mmask16 mask) {
+    const __m512 x_f32x16 = _mm512_maskz_loadu_ps(mask, x);
+    const __mmask16 unordered = _mm512_cmp_ps_mask(x_f32x16, x_f32x16, _CMP_UNORD_Q);
+    __m512 low_f32x16 = _mm512_maskz_loadu_ps(mask, lo);
+    __m512 high_f32x16 = _mm512_maskz_loadu_ps(mask, hi);
+    low_f32x16 = _mm512_mask_mov_ps(_mm512_min_ps(x_f32x16, low_f32x16), unordered, x_f32x16);
+    high_f32x16 = _mm512_mask_mov_ps(_mm512_max_ps(x_f32x16, high_f32x16), unordered, x_f32x16);
+    _mm512_mask_storeu_ps(lo, mask, low_f32x16);
+    _mm512_mask_storeu_ps(hi, mask, high_f32x16);
+}
+
+/* Masks at the edge only: loads wait for masked stores to the same place. */
 static void min_max_each(const float *x, int64_t count, float *lo, float *hi) {
-    for (int64_t i = 0; i < count; i += 16) {
-        const __mmask16 mask = first(count - i);
-        const __m512 x_f32x16 = _mm512_maskz_loadu_ps(mask, x + i);
-        const __mmask16 unordered = _mm512_cmp_ps_mask(x_f32x16, x_f32x16, _CMP_UNORD_Q);
-        __m512 low_f32x16 = _mm512_maskz_loadu_ps(mask, lo + i);
-        __m512 high_f32x16 = _mm512_maskz_loadu_ps(mask, hi + i);
-        low_f32x16 = _mm512_min_ps(x_f32x16, low_f32x16);
-        high_f32x16 = _mm512_max_ps(x_f32x16, high_f32x16);
-        _mm512_mask_storeu_ps(lo + i, mask, _mm512_mask_mov_ps(low_f32x16, unordered, x_f32x16));
-        _mm512_mask_storeu_ps(hi + i, mask, _mm512_mask_mov_ps(high_f32x16, unordered, x_f32x16));
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16) {
+        _mm_prefetch((const char *)(x + i + AHEAD), _MM_HINT_T0);
+        widen_sixteen(x + i, lo + i, hi + i, (__mmask16)~0);
     }
+    if (i < count)
+        widen_sixteen(x + i, lo + i, hi + i, first(count - i));
 }
 
 void ql_avx512vnni_min_max_float(const void *x, int64_t count, void *lo, void *hi, int step) {

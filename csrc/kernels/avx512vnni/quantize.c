@@ -23,9 +23,9 @@ typedef struct {
     __m512 reciprocal_f32x16, rest_f32x16, low_f32x16, high_f32x16;
 } divisor;
 
-QL_INLINE divisor one_divisor(const ql_reciprocals *r) {
-    return (divisor){_mm512_set1_ps(*r->reciprocal), _mm512_set1_ps(*r->rest),
-                     _mm512_set1_ps(*r->low), _mm512_set1_ps(*r->high)};
+QL_INLINE divisor one_divisor(const ql_reciprocals *r, int64_t i) {
+    return (divisor){_mm512_set1_ps(r->reciprocal[i]), _mm512_set1_ps(r->rest[i]),
+                     _mm512_set1_ps(r->low[i]), _mm512_set1_ps(r->high[i])};
 }
 
 QL_INLINE divisor divisors_at(const ql_reciprocals *r, int64_t i, __mmask16 mask) {
@@ -67,10 +67,22 @@ QL_INLINE __m512i bytes_of(const __m512i steps_i32x16[4], const __m512i zero_i16
 /* What does not change along a run. */
 typedef struct {
     const ql_reciprocals *r;
-    int step, is_signed;
-    divisor one; /* with step 0 */
+    int shift, is_signed;
+    divisor one; /* with QL_SAME */
     __m512i zero_i16x32;
 } quantizer;
+
+/* The parameters of sixteen elements. */
+QL_INLINE divisor divisor_of(const quantizer *q, int64_t i, __mmask16 mask) {
+    return q->shift == QL_SAME   ? q->one
+           : q->shift == QL_EACH ? divisors_at(q->r, i, mask)
+                                 : one_divisor(q->r, i >> q->shift);
+}
+
+QL_INLINE __m512i zeros_of(const quantizer *q, int64_t i, __mmask16 mask) {
+    return q->shift == QL_EACH ? _mm512_maskz_loadu_epi32(mask, q->r->zero_point + i)
+                               : _mm512_set1_epi32(q->r->zero_point[i >> q->shift]);
+}
 
 QL_INLINE __m512i codes_of(const float *x, int64_t i, __mmask64 mask, const quantizer *q) {
     __m512i steps_i32x16[4], zero_i32x16[4];
@@ -78,16 +90,14 @@ QL_INLINE __m512i codes_of(const float *x, int64_t i, __mmask64 mask, const quan
     for (int part = 0; part < 4; part++) {
         const __mmask16 mine = (__mmask16)(mask >> (16 * part));
         const int64_t at = i + 16 * part;
-        divisor by = q->one;
-        if (q->step) {
-            by = divisors_at(q->r, at, mine);
-            zero_i32x16[part] = _mm512_maskz_loadu_epi32(mine, q->r->zero_point + at);
-        }
+        const divisor by = divisor_of(q, mine ? at : i, mine);
+        if (q->shift != QL_SAME)
+            zero_i32x16[part] = zeros_of(q, mine ? at : i, mine);
         const __m512 x_f32x16 = _mm512_maskz_loadu_ps(mine, x + at);
         steps_i32x16[part] = _mm512_cvtps_epi32(divide(x_f32x16, &by));
     }
     __m512i zero_i16x32[2] = {q->zero_i16x32, q->zero_i16x32};
-    if (q->step)
+    if (q->shift != QL_SAME)
         for (int half = 0; half < 2; half++)
             zero_i16x32[half] =
                 _mm512_packs_epi32(zero_i32x16[2 * half], zero_i32x16[2 * half + 1]);
@@ -101,8 +111,8 @@ QL_INLINE void quantize_edge(const float *x, uint8_t *codes, int64_t i, int64_t 
 }
 
 QL_INLINE void quantize(const float *x, uint8_t *codes, int64_t count, const ql_reciprocals *r,
-                        int step, int stream, int is_signed) {
-    const quantizer q = {r, step, is_signed, one_divisor(r),
+                        int shift, int stream, int is_signed) {
+    const quantizer q = {r, shift, is_signed, one_divisor(r, 0),
                          _mm512_set1_epi16((int16_t)*r->zero_point)};
     int64_t i = 0;
     if (stream) { /* whole cache lines only */
@@ -126,23 +136,22 @@ QL_INLINE void quantize(const float *x, uint8_t *codes, int64_t count, const ql_
 
 #define DEFINE_QUANTIZE(code, is_signed)                                                           \
     void ql_avx512vnni_quantize_##code(const float *x, void *codes, int64_t count,                 \
-                                       const ql_reciprocals *r, int step, int stream) {            \
-        if (step)                                                                                  \
-            quantize(x, codes, count, r, 1, stream, is_signed);                                    \
+                                       const ql_reciprocals *r, int shift, int stream) {           \
+        if (shift == QL_SAME)                                                                      \
+            quantize(x, codes, count, r, QL_SAME, stream, is_signed);                              \
+        else if (shift == QL_EACH)                                                                 \
+            quantize(x, codes, count, r, QL_EACH, stream, is_signed);                              \
         else                                                                                       \
-            quantize(x, codes, count, r, 0, stream, is_signed);                                    \
+            quantize(x, codes, count, r, shift, 0, is_signed);                                     \
     }
 
 DEFINE_QUANTIZE(int8, 1)
 DEFINE_QUANTIZE(uint8, 0)
 
 QL_INLINE __m512 nearest_of(const float *x, int64_t i, __mmask16 mask, const quantizer *q) {
-    divisor by = q->one;
-    __m512 scale_f32x16 = _mm512_set1_ps(*q->r->scale);
-    if (q->step) {
-        by = divisors_at(q->r, i, mask);
-        scale_f32x16 = _mm512_maskz_loadu_ps(mask, q->r->scale + i);
-    }
+    const divisor by = divisor_of(q, i, mask);
+    const __m512 scale_f32x16 = q->shift == QL_EACH ? _mm512_maskz_loadu_ps(mask, q->r->scale + i)
+                                                    : _mm512_set1_ps(q->r->scale[i >> q->shift]);
     const __m512 steps_f32x16 = divide(_mm512_maskz_loadu_ps(mask, x + i), &by);
     const __mmask16 number = _mm512_cmp_ps_mask(steps_f32x16, steps_f32x16, _CMP_ORD_Q);
     const __m512i steps_i32x16 = _mm512_maskz_cvtps_epi32(number, steps_f32x16);
@@ -150,9 +159,10 @@ QL_INLINE __m512 nearest_of(const float *x, int64_t i, __mmask16 mask, const qua
 }
 
 QL_INLINE void fake_quantize(const float *x, float *y, int64_t count, const ql_reciprocals *r,
-                             int step, int stream) {
-    const quantizer q = {.r = r, .step = step, .one = one_divisor(r)};
-    const int64_t unaligned = ql_min(count, -(intptr_t)y / 4 & 15);
+                             int shift, int stream) {
+    const quantizer q = {.r = r, .shift = shift, .one = one_divisor(r, 0)};
+    const int groups = shift != QL_SAME && shift != QL_EACH; /* which begin with the run */
+    const int64_t unaligned = groups ? 0 : ql_min(count, -(intptr_t)y / 4 & 15);
     _mm512_mask_storeu_ps(y, first(unaligned), nearest_of(x, 0, first(unaligned), &q));
     int64_t i = unaligned;
     for (; i + WIDTH <= count; i += WIDTH) {
@@ -177,11 +187,13 @@ QL_INLINE void fake_quantize(const float *x, float *y, int64_t count, const ql_r
 }
 
 void ql_avx512vnni_fake_quantize(const float *x, void *y, int64_t count, const ql_reciprocals *r,
-                                 int step, int stream) {
-    if (step)
-        fake_quantize(x, y, count, r, 1, stream);
+                                 int shift, int stream) {
+    if (shift == QL_SAME)
+        fake_quantize(x, y, count, r, QL_SAME, stream);
+    else if (shift == QL_EACH)
+        fake_quantize(x, y, count, r, QL_EACH, stream);
     else
-        fake_quantize(x, y, count, r, 0, stream);
+        fake_quantize(x, y, count, r, shift, 0);
 }
 
 QL_TARGET_END
