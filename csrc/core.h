@@ -193,7 +193,7 @@ typedef struct ql_kernels {
     ql_load *load;
     ql_sum_row *sum_row;
     ql_pack_groups *pack_groups;
-    ql_pack_columns *pack_columns; /* or NULL: group by group */
+    ql_pack_columns *pack_columns;
     ql_correct_tile *correct;
     ql_direct *direct; /* or NULL: a right operand is packed first */
     ql_requantize_tile *requantize;

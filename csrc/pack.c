@@ -27,31 +27,6 @@ static void pack_element_wise(const ql_operand *b, int64_t k, int64_t n, int dot
         }
 }
 
-/* A whole group of an operand whose columns are contiguous: a transposed matrix. */
-static inline void pack_column_wise(const ql_operand *b, int64_t k, int64_t n, const int dot,
-                                    int8_t *to) {
-    const uint8_t *from = b->bytes + k + n * b->n_stride;
-    for (int j = 0; j < QL_STRIP; j++, from += b->n_stride)
-        for (int d = 0; d < dot; d++)
-            to[j * dot + d] = (int8_t)(from[d] ^ flip_of(b));
-}
-
-static void pack_whole_group(const ql_operand *b, int64_t k, int64_t n, int dot, int8_t *to) {
-    switch (dot) {
-    case 1:
-        pack_column_wise(b, k, n, 1, to);
-        break;
-    case 2:
-        pack_column_wise(b, k, n, 2, to);
-        break;
-    case 4:
-        pack_column_wise(b, k, n, 4, to);
-        break;
-    default:
-        pack_column_wise(b, k, n, 8, to);
-    }
-}
-
 static void add_columns(const int8_t *group, int dot, int64_t sums[QL_STRIP]) {
     for (int j = 0; j < QL_STRIP; j++)
         for (int d = 0; d < dot; d++)
@@ -63,13 +38,9 @@ static void pack_edge(const ql_operand *b, ql_matrix *matrix, int64_t strip, int
                       int64_t last) {
     const int dot = matrix->kernels->dot;
     const int64_t n = strip * QL_STRIP;
-    const int whole = b->k_stride == 1 && n + QL_STRIP <= b->n;
     int8_t *to = matrix->strips + strip * matrix->strip_stride + first * dot * QL_STRIP;
     for (int64_t group = first; group < last; group++, to += dot * QL_STRIP) {
-        if (whole && (group + 1) * dot <= b->k)
-            pack_whole_group(b, group * dot, n, dot, to);
-        else
-            pack_element_wise(b, group * dot, n, dot, to);
+        pack_element_wise(b, group * dot, n, dot, to);
         add_columns(to, dot, matrix->sums + n);
     }
 }
@@ -93,14 +64,10 @@ static void pack_whole(const ql_operand *b, ql_matrix *matrix, int64_t group, in
         matrix->sums[strip * QL_STRIP + j] += sums[j];
 }
 
-static int has_kernel(const ql_operand *b, const ql_kernels *kernels) {
-    return b->n_stride == 1 || (b->k_stride == 1 && kernels->pack_columns != NULL);
-}
-
 static void pack_all(const ql_operand *b, ql_matrix *matrix) {
     const int64_t strips = ql_ceil_div(b->n, QL_STRIP);
-    const int taken = has_kernel(b, matrix->kernels);
-    const int64_t whole_strips = taken ? b->n / QL_STRIP : 0;
+    const int contiguous = b->n_stride == 1 || b->k_stride == 1;
+    const int64_t whole_strips = contiguous ? b->n / QL_STRIP : 0;
     const int64_t whole_groups = b->k / matrix->kernels->dot;
     memset(matrix->sums, 0, (size_t)(strips * QL_STRIP * 8));
     for (int64_t group = 0; group < whole_groups; group += GROUPS_PER_VISIT)

@@ -12,8 +12,9 @@ ql_min_max_run ql_neon_min_max_float;
 ql_tile ql_neon_tile_1, ql_neon_tile_2, ql_neon_tile_3, ql_neon_tile_4, ql_neon_tile_5,
     ql_neon_tile_6;
 ql_load ql_neon_load;
-/* ql_neon_pack_<dot> */
+/* ql_neon_pack_<dot>, ql_neon_pack_columns_<dot> */
 ql_pack_groups ql_neon_pack_1, ql_neon_pack_4, ql_neon_pack_8;
+ql_pack_columns ql_neon_pack_columns_1, ql_neon_pack_columns_4, ql_neon_pack_columns_8;
 ql_requantize_tile ql_neon_requantize;
 ql_rescale_tile ql_neon_rescale;
 ql_transpose_bytes ql_neon_transpose_bytes;

@@ -13,7 +13,6 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->dequantize[QL_FLOAT32][1] = ql_neon_dequantize_uint8_float;
     kernels->min_max[QL_FLOAT32] = ql_neon_min_max_float;
 
-    kernels->dot = 1;
     kernels->group_step = 2;
     kernels->element_size = 2;
     kernels->small = 2 << 20;
@@ -27,6 +26,7 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->tile[5][0] = ql_neon_tile_6;
     kernels->load = ql_neon_load;
     kernels->pack_groups = ql_neon_pack_1;
+    kernels->pack_columns = ql_neon_pack_columns_1;
     kernels->requantize = ql_neon_requantize;
     kernels->rescale = ql_neon_rescale;
     kernels->transpose_bytes = ql_neon_transpose_bytes;

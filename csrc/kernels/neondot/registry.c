@@ -21,6 +21,7 @@ void ql_fill_neondot(ql_kernels *kernels) {
     kernels->load = ql_neondot_load;
     kernels->sum_row = ql_neondot_sum_row;
     kernels->pack_groups = ql_neon_pack_4;
+    kernels->pack_columns = ql_neon_pack_columns_4;
 }
 
 #endif

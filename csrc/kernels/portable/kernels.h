@@ -23,6 +23,7 @@ ql_moments_run ql_portable_moments;
 ql_tile ql_portable_tile_1, ql_portable_tile_2, ql_portable_tile_3, ql_portable_tile_4;
 ql_load ql_portable_load;
 ql_pack_groups ql_portable_pack_groups;
+ql_pack_columns ql_portable_pack_columns;
 ql_sum_row ql_portable_sum_row;
 ql_correct_tile ql_portable_correct;
 ql_sum_row ql_portable_sum_row;

@@ -26,7 +26,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .histogram = {ql_portable_histogram_float, ql_portable_histogram_double},
         .moments = ql_portable_moments,
 
-        .dot = 2,
+        .dot = 1,
         .group_step = 1,
         .element_size = 2,
         .small = 1 << 20,
@@ -39,6 +39,7 @@ void ql_fill_portable(ql_kernels *kernels) {
                  {ql_portable_tile_4}},
         .load = ql_portable_load,
         .pack_groups = ql_portable_pack_groups,
+        .pack_columns = ql_portable_pack_columns,
         .sum_row = ql_portable_sum_row,
         .correct = ql_portable_correct,
         .requantize = ql_portable_requantize,

@@ -1,25 +1,29 @@
 /* A tile of a product in plain C: up to 4 rows by one strip of 16 columns.
  *
- *     c[i][j] = init[j] + sum over groups of a[2g] * b[2g][j] + a[2g+1] * b[2g+1][j]
+ *     c[i][j] = init[j] + sum over k of a[i][k] * b[k][j]
  *
- * The left operand is loaded as int16 (numbers 0 to 255), the right one packed as int8 in groups
- * of two, [group][16][2]: the shape of the multiply-add of pairs that most vector units have
- * (pmaddwd on x86). Sums are unsigned, because they are meant modulo 2**32. */
+ * The left operand is loaded as int16 (numbers 0 to 255), the right one packed as int8, [k][16],
+ * and widened to int16 once for all rows: products of two int16 with sums in 32 bits are what
+ * compilers vectorize everywhere. (Pairs, which pmaddwd would multiply and add, take GCC twice as
+ * long.) Sums are unsigned, because they are meant modulo 2**32. */
 #include "kernels.h"
 
-QL_INLINE void tile(int rows, int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
+QL_INLINE void tile(int rows, int64_t groups, const char *a, int64_t a_stride, const int8_t *b,
                     const int32_t *init, int32_t *c) {
     uint32_t sums[4][QL_STRIP];
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < QL_STRIP; j++)
             sums[i][j] = (uint32_t)init[j];
-    for (int64_t group = 0; group < groups; group++, b += 2 * QL_STRIP)
+    for (int64_t k = 0; k < groups; k++, a += 2, b += QL_STRIP) {
+        int16_t wide[QL_STRIP];
+        for (int j = 0; j < QL_STRIP; j++)
+            wide[j] = b[j];
         for (int i = 0; i < rows; i++) {
-            int16_t pair[2];
-            memcpy(pair, (const char *)a + i * a_stride + 4 * group, sizeof pair);
+            const int16_t element = *(const int16_t *)(a + i * a_stride);
             for (int j = 0; j < QL_STRIP; j++)
-                sums[i][j] += (uint32_t)(pair[0] * b[2 * j] + pair[1] * b[2 * j + 1]);
+                sums[i][j] += (uint32_t)(element * wide[j]);
         }
+    }
     for (int i = 0; i < rows; i++)
         memcpy(c + i * QL_TILE_COLUMNS, sums[i], sizeof sums[i]);
 }
