@@ -545,7 +545,7 @@ def test_what_is_kept_beside_busy_processes_is_shown() -> None:
     columns = report.header("matmul", [case])
     cells = dict(zip(columns, next(iter(report.case_lines(case, columns))), strict=True))
     assert cells["of fair share"] == "0.50"
-    assert cells["best peer of it"] == "1.00"
+    assert cells["best peer's share"] == "1.00"
 
 
 def test_what_is_kept_is_summed_up() -> None:

@@ -74,7 +74,7 @@ def thread_count(count: int) -> str:
 
 
 def header(suite: str, cases: Sequence[Mapping[str, Any]]) -> list[str]:
-    busy = ["of fair share", "best peer of it"]
+    busy = ["of fair share", "best peer's share"]
     return [
         "shape",
         "quantlib",
@@ -118,7 +118,7 @@ def _busy_cells(case: Mapping[str, Any], operation: str, best: str | None) -> di
     kept, fair = case["busy"]["kept"], case["busy"]["fair_share"]
     return {
         "of fair share": f"{kept[operation] / fair:.2f}",
-        "best peer of it": f"{kept[best] / fair:.2f}" if best in kept else "",
+        "best peer's share": f"{kept[best] / fair:.2f}" if best in kept else "",
     }
 
 
