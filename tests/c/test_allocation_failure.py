@@ -69,14 +69,17 @@ def _calls() -> dict[str, Callable[[], Any]]:
     reals, channels = random.normal(size=(50, 3, 2)), np.float64([0.5, 1.0, 2.0])
     rows = codes((300,), np.uint8)
     pointwise, depthwise = codes((8, 32, 1, 1), np.int8), codes((32, 1, 3, 3), np.int8)
-    prepared = ql.MatMulInteger(b)
+    prepared, dynamic = ql.MatMulInteger(b), ql.DynamicQuantizeMatMul(b, 0.1, per_row=True)
+    large = random.normal(size=(300, 70)).astype(np.float32)
     layer = ql.QLinearConv(w, 1.0, x_scale=0.5, y_scale=99.0, group=2, layout="NHWC")
     return {
         "product": lambda: ql.matmul_integer(a, b),
         "batched product": lambda: ql.matmul_integer(np.stack([a, a]), np.stack([b, b])),
         "zero points of rows": lambda: prepared(a, rows),
+        "product of reals": lambda: dynamic(large),
         "convolution": lambda: ql.conv_integer(x, w, group=2, layout="NHWC"),
         "prepared convolution": lambda: layer(x),
+        "unpacked convolution": lambda: layer.__reduce__()[1][1]["w"],
         "channels first": lambda: ql.conv_integer(x.transpose(0, 3, 1, 2), w, group=2),
         "pointwise": lambda: ql.conv_integer(x, pointwise, layout="NHWC"),
         "depthwise": lambda: ql.conv_integer(x, depthwise, group=32, layout="NHWC"),
