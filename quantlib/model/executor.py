@@ -24,6 +24,7 @@ from quantlib.model.shapes import infer_values
 __all__ = ["Plan", "optimize"]
 
 Array = npt.NDArray[Any]
+_PACKED = ("quantlib.QLinearConv", "quantlib.QLinearMatMul", "quantlib.DynamicQuantizeMatMul")
 MOST_LAYOUTS = 16  # input shapes whose memory layout a plan remembers
 
 
@@ -38,6 +39,7 @@ def optimize(graph: Graph) -> Graph:
     passes.fold_constants(graph, keep_dequantized=True)
     passes.fold_batch_norms(graph)
     passes.fuse_qdq(graph)
+    passes.fuse_dynamic(graph)
     passes.remove_dead_code(graph)
     passes.fold_constants(graph)
     passes.fuse_activations(graph)
@@ -107,7 +109,7 @@ class Plan:
         # Kernels of the fused products ignore what stands in these slots.
         read = set(self._outputs)
         for step in self.steps:
-            packed = step.node.kind in ("quantlib.QLinearConv", "quantlib.QLinearMatMul")
+            packed = step.node.kind in _PACKED
             if not (packed and getattr(step.function, "__name__", "") == "<lambda>"):
                 read.update(step.inputs)
         for slot in self._kept - read:

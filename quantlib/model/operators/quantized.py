@@ -13,7 +13,7 @@ import numpy as np
 
 from quantlib import ops
 from quantlib.model.graph import Node
-from quantlib.model.operators.elementwise import bounds_of, clamp
+from quantlib.model.operators.elementwise import bounds_of
 from quantlib.model.operators.registry import Array, Kernel, Known, operator
 
 BYTES = frozenset({np.dtype(np.int8), np.dtype(np.uint8)})
@@ -181,18 +181,14 @@ def _scalar(array: Array | None) -> Any:
     return None if array is None else array.reshape(())
 
 
-@operator("quantlib.QLinearAdd")
-def qlinear_add(node: Node, known: Known) -> Kernel | None:
+@operator("quantlib.QLinearAdd", "quantlib.QLinearMul")
+def qlinear_binary(node: Node, known: Known) -> Kernel | None:
     """``Q(DQ(a) + DQ(b))``, with an activation before the Q."""
+    function = {"QLinearAdd": ops.qlinear_add, "QLinearMul": ops.qlinear_mul}[node.op_type]
     bounds = bounds_of(node)
 
-    def run(
-        a: Array, a_scale: Array, a_zero: Any, b: Array, b_scale: Array, b_zero: Any,
-        y_scale: Array, y_zero: Any = None, out: Array | None = None,
-    ) -> Array:  # fmt: skip
-        total = ops.dequantize_linear(a, a_scale, a_zero)
-        total = total + ops.dequantize_linear(b, b_scale, b_zero)
-        return ops.quantize_linear(clamp(total, bounds), y_scale, y_zero, out=out)
+    def run(*inputs: Any, out: Array | None = None) -> Array:
+        return function(*inputs, activation=bounds, out=out)
 
     return Kernel(run, takes_out=True)
 
@@ -205,3 +201,56 @@ def lookup(node: Node, known: Known) -> Kernel | None:
         return np.take(table, x.view(np.uint8), out=out, mode="clip")
 
     return Kernel(run, takes_out=True)
+
+
+_POOLING = ("auto_pad", "dilations", "kernel_shape", "pads", "strides", "layout")
+
+
+@operator("quantlib.QLinearAveragePool")
+def qlinear_average_pool(node: Node, known: Known) -> Kernel | None:
+    """``Q(pool(DQ(x)))``."""
+    keywords = _pooling(node)
+    keywords["count_include_pad"] = bool(node.attributes.get("count_include_pad", 0))
+
+    def run(*inputs: Any, out: Array | None = None) -> Array:
+        return ops.qlinear_average_pool(*inputs, out=out, **keywords)
+
+    return Kernel(run, takes_out=True)
+
+
+@operator("quantlib.QLinearGlobalAveragePool")
+def qlinear_global_average_pool(node: Node, known: Known) -> Kernel | None:
+    """``Q(pool(DQ(x)))``."""
+    layout = node.attributes.get("layout", "NCHW")
+
+    def run(*inputs: Any, out: Array | None = None) -> Array:
+        return ops.qlinear_global_average_pool(*inputs, layout=layout, out=out)
+
+    return Kernel(run, takes_out=True)
+
+
+@operator("quantlib.MaxPoolOfCodes")
+def max_pool_of_codes(node: Node, known: Known) -> Kernel | None:
+    keywords = _pooling(node)
+    return Kernel(lambda x, out=None: ops.max_pool(x, out=out, **keywords), takes_out=True)
+
+
+def _pooling(node: Node) -> dict[str, Any]:
+    keywords = {name: node.attributes[name] for name in _POOLING if name in node.attributes}
+    keywords["ceil_mode"] = bool(node.attributes.get("ceil_mode", 0))
+    return keywords
+
+
+@operator("quantlib.DynamicQuantizeMatMul")
+def dynamic_matmul(node: Node, known: Known) -> Kernel | None:
+    """Inputs: a, b, b_scale, b_zero_point, bias; all but a are constants."""
+    b, scale, zero, bias = (known.constant(index) for index in range(1, 5))
+    layer = ops.DynamicQuantizeMatMul(
+        b,  # type: ignore[arg-type]
+        scale,  # type: ignore[arg-type]
+        zero,
+        bias=bias,
+        per_row=bool(node.attributes.get("per_row", 0)),
+        activation=bounds_of(node),
+    )
+    return Kernel(lambda a, *_, out=None: layer(a, out=out), takes_out=True)

@@ -4,6 +4,7 @@ from quantlib.model.passes.activation import fuse_activations
 from quantlib.model.passes.batch_norm import fold_batch_norms
 from quantlib.model.passes.constant_folding import fold_constants
 from quantlib.model.passes.dead_code import remove_dead_code
+from quantlib.model.passes.dynamic import fuse_dynamic
 from quantlib.model.passes.layout import assign_layout
 from quantlib.model.passes.qdq import fuse_qdq
 from quantlib.model.passes.qoperator import expand_qoperators
@@ -14,6 +15,7 @@ __all__ = [
     "fold_batch_norms",
     "fold_constants",
     "fuse_activations",
+    "fuse_dynamic",
     "fuse_qdq",
     "remove_dead_code",
 ]

@@ -11,7 +11,7 @@ __all__ = ["bounds_of_clip", "fuse_activations", "only_consumer"]
 
 _HOSTS = frozenset(
     {"Conv", "Gemm", "MatMul", "Add", "Sub", "Mul", "quantlib.MatMul", "quantlib.QLinearConv",
-     "quantlib.QLinearMatMul"}
+     "quantlib.QLinearMatMul", "quantlib.DynamicQuantizeMatMul"}
 )  # fmt: skip
 
 

@@ -18,15 +18,19 @@ __all__ = ["assign_layout"]
 
 _CARES = frozenset(
     {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "quantlib.Conv",
-     "quantlib.QLinearConv"}
+     "quantlib.QLinearConv", "quantlib.QLinearAveragePool", "quantlib.QLinearGlobalAveragePool"}
 )  # fmt: skip
-_OF_CODES = frozenset({"MaxPool", "quantlib.QLinearConv"})
+_OF_CODES = frozenset(
+    {"MaxPool", "quantlib.QLinearConv", "quantlib.QLinearAveragePool",
+     "quantlib.QLinearGlobalAveragePool"}
+)  # fmt: skip
 _FOLLOWS = frozenset(
     {"Abs", "Add", "Cast", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid",
      "HardSwish", "Identity", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu",
      "Pow", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tanh",
      "Dropout", "quantlib.Add", "quantlib.Sub", "quantlib.Mul", "quantlib.Lookup",
-     "quantlib.QLinearAdd", "QuantizeLinear", "DequantizeLinear", "Concat", "BatchNormalization",
+     "quantlib.QLinearAdd", "quantlib.QLinearMul", "QuantizeLinear", "DequantizeLinear", "Concat",
+     "BatchNormalization",
      "Split"}
 )  # fmt: skip
 # Inputs that are parameters, not data of the operator's shape.
@@ -39,6 +43,7 @@ _PARAMETERS: dict[str, tuple[int, ...]] = {
     "Split": (1,),
     "quantlib.Lookup": (1,),
     "quantlib.QLinearAdd": (1, 2, 4, 5, 6, 7),
+    "quantlib.QLinearMul": (1, 2, 4, 5, 6, 7),
 }
 
 
@@ -120,6 +125,8 @@ def _turn_image(layout: _Layout, node: Node) -> None:
     node.inputs[0] = layout.take_last(node.inputs[0])
     node.attributes["layout"] = "NHWC"
     node.domain = INTERNAL
+    if node.op_type == "MaxPool" and layout.graph.dtype(name) in BYTES:
+        node.op_type = "MaxPoolOfCodes"
     node.outputs = [layout.make_last(node.outputs[0])]
     layout.nodes.append(node)
 

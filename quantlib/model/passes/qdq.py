@@ -257,16 +257,62 @@ def _fuse_gemm(fusion: _Fusion, node: Node) -> None:
 # --- sums, moves, tables ------------------------------------------------------------------------
 
 
-def _fuse_add(fusion: _Fusion, node: Node) -> None:
+def _fuse_binary(fusion: _Fusion, node: Node) -> None:
     a, b = fusion.tensor(node.inputs[0]), fusion.tensor(node.inputs[1])
     bounds, passed, quantizer = fusion.tail(node)
     if a is None or b is None or quantizer is None:
         return
     attributes = {} if bounds is None else {"activation": bounds}
     y = [quantizer.inputs[1], fusion.zero_point_of(quantizer)]
-    fused = Node("QLinearAdd", [*a.names, *b.names, *y], list(quantizer.outputs), attributes,
+    fused = Node("QLinear" + node.op_type, [*a.names, *b.names, *y], list(quantizer.outputs), attributes,
                  node.name, INTERNAL, node.version)  # fmt: skip
     fusion.replace([node, *passed, quantizer], fused)
+
+
+def _fuse_pool(fusion: _Fusion, node: Node) -> None:
+    x, quantizer = fusion.tensor(node.inputs[0]), fusion.quantizer(node.outputs[0])
+    rank = fusion.graph.rank(node.inputs[0])
+    if x is None or quantizer is None or rank is None or rank < 3:
+        return
+    if fusion.graph.dtype(x.codes) != fusion.graph.dtype(quantizer.outputs[0]):
+        return
+    y = [quantizer.inputs[1], fusion.zero_point_of(quantizer)]
+    fused = Node("QLinear" + node.op_type, [*x.names, *y], list(quantizer.outputs),
+                 dict(node.attributes), node.name, INTERNAL, node.version)  # fmt: skip
+    fusion.replace([node, quantizer], fused)
+
+
+def _fuse_mean(fusion: _Fusion, node: Node) -> None:
+    """A mean over all spatial axes is a global pool; the axes it drops are dropped behind it."""
+    graph, name = fusion.graph, node.inputs[0]
+    rank = graph.rank(name)
+    axes = node.attributes.get("axes")
+    if axes is None and node.input(1):
+        given = graph.constant(node.input(1))
+        axes = None if given is None else given.tolist()
+    if rank is None or rank < 3 or not axes:
+        return
+    if sorted(axis % rank for axis in axes) != list(range(2, rank)):
+        return
+    x, quantizer = fusion.tensor(name), fusion.quantizer(node.outputs[0])
+    if x is None or quantizer is None:
+        return
+    if graph.dtype(x.codes) != graph.dtype(quantizer.outputs[0]):
+        return
+    y = [quantizer.inputs[1], fusion.zero_point_of(quantizer)]
+    pool = Node("QLinearGlobalAveragePool", [*x.names, *y], list(quantizer.outputs), {}, node.name,
+                INTERNAL, node.version)  # fmt: skip
+    if node.attributes.get("keepdims", 1):
+        fusion.replace([node, quantizer], pool)
+        return
+    pooled = fusion.namer(node.outputs[0] + "_pooled")
+    shape = graph.shape(name) or ()
+    extents = (*shape[:2], *(1 for _ in shape[2:]))
+    graph.values[pooled] = Value(pooled, graph.dtype(x.codes), extents)
+    pool.outputs = [pooled]
+    spatial = fusion.constant("axes", np.arange(2, rank))
+    drop = Node("Squeeze", [pooled, spatial], list(quantizer.outputs), {}, "", "", 13)
+    fusion.replace([node, quantizer], pool, drop)
 
 
 def _fuse_move(fusion: _Fusion, node: Node) -> None:
@@ -404,7 +450,11 @@ _PATTERNS: dict[str, Callable[[_Fusion, Node], None]] = {
     "Conv": _fuse_conv,
     "MatMul": _fuse_matmul,
     "Gemm": _fuse_gemm,
-    "Add": _fuse_add,
+    "Add": _fuse_binary,
+    "Mul": _fuse_binary,
+    "AveragePool": _fuse_pool,
+    "GlobalAveragePool": _fuse_pool,
+    "ReduceMean": _fuse_mean,
     "Concat": _fuse_concat,
     **dict.fromkeys(_MOVES, _fuse_move),
 }
