@@ -13,5 +13,6 @@ except ImportError:
 
 from quantlib.model.graph import ModelError
 from quantlib.model.model import Model, load
+from quantlib.model.quantization import QuantConfig, quantize
 
-__all__ = ["Model", "ModelError", "load"]
+__all__ = ["Model", "ModelError", "QuantConfig", "load", "quantize"]

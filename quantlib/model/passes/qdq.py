@@ -264,8 +264,8 @@ def _fuse_binary(fusion: _Fusion, node: Node) -> None:
         return
     attributes = {} if bounds is None else {"activation": bounds}
     y = [quantizer.inputs[1], fusion.zero_point_of(quantizer)]
-    fused = Node("QLinear" + node.op_type, [*a.names, *b.names, *y], list(quantizer.outputs), attributes,
-                 node.name, INTERNAL, node.version)  # fmt: skip
+    fused = Node("QLinear" + node.op_type, [*a.names, *b.names, *y], list(quantizer.outputs),
+                 attributes, node.name, INTERNAL, node.version)  # fmt: skip
     fusion.replace([node, *passed, quantizer], fused)
 
 

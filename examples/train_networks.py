@@ -1,0 +1,116 @@
+"""Train the three small networks that the tests quantize, and write them as ONNX files.
+
+    python examples/train_networks.py tests/model/networks
+
+They classify scikit-learn's digits, 1797 images of 8 x 8 pixels, of which the last 500 are held
+out: a plain convolutional network, one with residual sums, and one with depthwise convolutions.
+PyTorch trains and exports them, which takes about two minutes; everything that is random is seeded.
+Needs torch, onnx, onnxscript and scikit-learn.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+HELD_OUT = 500
+EPOCHS = 40
+
+
+def images() -> tuple[Tensor, Tensor]:
+    """Images scaled to 0 to 1, of shape (n, 1, 8, 8), and their classes."""
+    digits = load_digits()
+    pixels = (digits.images / 16).astype(np.float32)[:, None]
+    return torch.from_numpy(pixels), torch.from_numpy(digits.target)
+
+
+def convolution(inputs: int, outputs: int, kernel: int = 3, **keywords: int) -> nn.Sequential:
+    """A convolution without bias, a normalization, a ReLU."""
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False, **keywords)
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Residual(nn.Module):
+    """Two convolutions and what came in."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = convolution(channels, channels)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.norm(self.second(self.first(x))) + x)
+
+
+def separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    """A convolution of each channel, then one across channels, with a hard swish between."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
+        nn.BatchNorm2d(inputs),
+        nn.Hardswish(),
+        convolution(inputs, outputs, 1),
+    )
+
+
+def networks() -> dict[str, nn.Module]:
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return {
+        "plain": nn.Sequential(
+            convolution(1, 16), convolution(16, 24), nn.MaxPool2d(2), convolution(24, 32),
+            nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 32), nn.ReLU(), nn.Linear(32, 10),
+        ),
+        "residual": nn.Sequential(
+            convolution(1, 16), Residual(16), convolution(16, 32, stride=2), Residual(32), *head,
+            nn.Linear(32, 10),
+        ),
+        "separable": nn.Sequential(
+            convolution(1, 16), separable(16, 32), separable(32, 48, 2), separable(48, 64), *head,
+            nn.Linear(64, 10),
+        ),
+    }  # fmt: skip
+
+
+def train(network: nn.Module, x: Tensor, y: Tensor) -> None:
+    optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
+    for _ in range(EPOCHS):
+        for batch in torch.randperm(len(x)).split(64):
+            loss = nn.functional.cross_entropy(network(x[batch]), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+    network.eval()
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    x, y = images()
+    for name, network in networks().items():
+        torch.manual_seed(7)
+        for layer in network.modules():
+            if hasattr(layer, "reset_parameters"):
+                layer.reset_parameters()
+        train(network, x[:-HELD_OUT], y[:-HELD_OUT])
+        with torch.no_grad():
+            right = (network(x[-HELD_OUT:]).argmax(1) == y[-HELD_OUT:]).float().mean()
+        path = folder / f"{name}.onnx"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network, (x[:2],), path, input_names=["image"], output_names=["scores"],
+                dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, external_data=False,
+                verbose=False,
+            )  # fmt: skip
+        print(f"{name}: {right:.1%} right, {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "."))

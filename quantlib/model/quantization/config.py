@@ -1,0 +1,191 @@
+"""`QuantConfig`: what is quantized, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from quantlib.calibration.api import METHODS
+from quantlib.model.graph import ModelError, Node
+from quantlib.params import QType
+
+__all__ = ["MODES", "QuantConfig"]
+
+MODES = ("static", "dynamic", "weight_only")
+_PER_NODE = frozenset(
+    {"activation_type", "activation_symmetric", "method", "percentile", "weight_type",
+     "weight_method", "per_channel", "block_size", "per_row"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class QuantConfig:
+    """How `quantize` quantizes.
+
+    Parameters
+    ----------
+    mode : {"static", "dynamic", "weight_only"}
+        "static": activations have ranges from calibration data, and convolutions, products, sums
+        and pools work on integers. "dynamic": products quantize their rows while they run; needs
+        no data. "weight_only": weights are stored in few bits and computed with in floats.
+    activation_type : str
+        "uint8" or "int8", for static quantization.
+    activation_symmetric : bool
+        Ranges of activations centred on 0.
+    method, percentile
+        How ranges of activations are chosen, as in `quantlib.calibrate`.
+    weight_type : str
+        "int8", or for weight-only quantization also "uint8", "int4" and "uint4". Signed types are
+        symmetric and leave out the lowest code, unsigned ones are asymmetric.
+    weight_method : str
+        How ranges of weights are chosen, as in `quantlib.calibrate`.
+    per_channel : bool
+        A scale for each output channel; otherwise one for the tensor.
+    block_size : int or None
+        For weight-only quantization: a scale for this many weights along the summed axis, too.
+        Convolutions have no summed axis of their own, and keep a scale for each channel.
+    per_row : bool
+        For dynamic quantization: a range for each row ("per token") instead of the whole operand.
+    operators : tuple of str or None
+        The types of nodes to quantize, for instance ``("Conv", "Gemm")``; None is all.
+    exclude : tuple of str
+        Names of nodes to leave in floats, or patterns such as ``"/head/*"``.
+    overrides : mapping of str to mapping
+        For nodes by name or pattern, other values of the parameters above, from `activation_type`
+        to `per_row`. Of several patterns that fit, later ones win.
+    bias_correction : bool
+        For static quantization: shift biases by the mean error that each layer makes on the
+        calibration data.
+    weight_correction : bool
+        Scale the quantized weights of each channel to the standard deviation that they had.
+    equalize : bool
+        Before all else, balance the ranges of channels between neighbouring convolutions.
+    smooth : float or None
+        Before all else, shift difficulty from activations to weights of matrix products, with this
+        exponent (SmoothQuant's alpha), above 0 and below 1.
+
+    Raises
+    ------
+    TypeError
+        If a value has the wrong type.
+    ValueError
+        If a value is out of its range or does not fit `mode`.
+
+    Examples
+    --------
+    >>> from quantlib.model import QuantConfig
+    >>> config = QuantConfig(method="minmax", exclude=("/head/*",))
+    >>> config.overrides, config.weight_type
+    ({}, 'int8')
+    """
+
+    mode: str = "static"
+    activation_type: str = "uint8"
+    activation_symmetric: bool = False
+    method: str = "mse"
+    percentile: float = 99.99
+    weight_type: str = "int8"
+    weight_method: str = "minmax"
+    per_channel: bool = True
+    block_size: int | None = None
+    per_row: bool = False
+    operators: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    bias_correction: bool = False
+    weight_correction: bool = False
+    equalize: bool = False
+    smooth: float | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("mode", self.mode, MODES)
+        _one_of("activation_type", self.activation_type, ("uint8", "int8"))
+        for name in ("method", "weight_method"):
+            _one_of(name, getattr(self, name), METHODS)
+        few = self.mode == "weight_only"
+        _one_of("weight_type", self.weight_type, _WEIGHT_TYPES if few else _WEIGHT_TYPES[:1])
+        for entry in fields(self):
+            if entry.type == "bool" and not isinstance(getattr(self, entry.name), bool):
+                raise TypeError(f"{entry.name} must be a bool, not {getattr(self, entry.name)!r}")
+        self._check_numbers()
+        for name in ("exclude", "operators"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(item, str) for item in value or ()):
+                raise TypeError(f"{name} must be a sequence of strings, not {value!r}")
+            object.__setattr__(self, name, None if value is None else tuple(value))
+        self._check_overrides()
+
+    def _check_numbers(self) -> None:
+        if self.block_size is not None:
+            if isinstance(self.block_size, bool) or not isinstance(self.block_size, int):
+                raise TypeError(f"block_size must be an int or None, not {self.block_size!r}")
+            if self.block_size < 2:
+                raise ValueError(f"block_size is {self.block_size}; it must be 2 or more")
+            if self.mode != "weight_only":
+                raise ValueError(f"block_size is for mode 'weight_only', not {self.mode!r}")
+        if self.smooth is not None and not 0 < float(self.smooth) < 1:
+            raise ValueError(f"smooth is {self.smooth}; it must be above 0 and below 1")
+        if not 0 < self.percentile <= 100:
+            raise ValueError(f"percentile is {self.percentile}; it must be above 0 and up to 100")
+        if self.per_row and self.mode != "dynamic":
+            raise ValueError(f"per_row is for mode 'dynamic', not {self.mode!r}")
+        if self.bias_correction and self.mode != "static":
+            raise ValueError(f"bias_correction is for mode 'static', not {self.mode!r}")
+
+    def _check_overrides(self) -> None:
+        if not isinstance(self.overrides, Mapping):
+            raise TypeError(f"overrides must be a mapping, not {type(self.overrides).__name__}")
+        for pattern, changes in self.overrides.items():
+            unknown = set(changes) - _PER_NODE
+            if unknown:
+                raise ValueError(
+                    f"overrides[{pattern!r}] has {min(unknown)!r}; it may have "
+                    f"{', '.join(sorted(_PER_NODE))}"
+                )
+            replace(self, overrides={}, **changes)  # which checks the values
+
+    def for_node(self, node: Node) -> QuantConfig:
+        """The configuration of one node: this one, with the overrides that name it."""
+        config = self
+        for pattern, changes in self.overrides.items():
+            if fnmatchcase(node.name, pattern):
+                config = replace(config, overrides={}, **changes)
+        return config
+
+    def leaves_out(self, node: Node) -> bool:
+        """Whether a node stays in floats."""
+        if self.operators is not None and node.op_type not in self.operators:
+            return True
+        return any(fnmatchcase(node.name, pattern) for pattern in self.exclude)
+
+    def check_names(self, nodes: list[Node]) -> None:
+        """ModelError if a name or pattern fits no node: it is misspelt."""
+        for pattern in (*self.exclude, *self.overrides):
+            if not any(fnmatchcase(node.name, pattern) for node in nodes):
+                raise ModelError(f"{pattern!r} is the name of no node that could be quantized")
+        for kind in self.operators or ():
+            if not any(node.op_type == kind for node in nodes):
+                raise ModelError(f"operators has {kind!r}, of which the model has none")
+
+    @property
+    def activation(self) -> QType:
+        """The codes of activations."""
+        return QType(self.activation_type)
+
+    @property
+    def weight(self) -> QType:
+        """The codes of weights: narrow if they are symmetric."""
+        qtype = QType(self.weight_type)
+        return QType(self.weight_type, narrow=qtype.signed)
+
+
+_WEIGHT_TYPES = ("int8", "uint8", "int4", "uint4")
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; it may be {', '.join(map(repr, allowed))}")

@@ -1,0 +1,103 @@
+"""Bias correction: the mean error that quantization adds to each channel is taken off the bias.
+
+Every layer is fed the float model's values, quantized, so that its own error is measured and not
+what it inherits. ``d = mean(y) - mean(y_quantized)``, for each channel over all calibration data,
+is added to the bias. Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization
+and Bias Correction", 2019, https://arxiv.org/abs/1906.04721.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+
+from quantlib.model.graph import Array, Graph, Namer, Node, Value
+from quantlib.model.model import Model
+from quantlib.model.quantization.ranges import Feeds, Progress, stream
+from quantlib.model.quantization.selection import PRODUCTS, Selection
+from quantlib.model.quantization.static import bias_codes, channel_axis, qdq_pair
+from quantlib.model.quantization.weights import Weights
+from quantlib.params import QuantParams
+
+__all__ = ["corrected_biases"]
+
+
+def corrected_biases(
+    graph: Graph,
+    selection: Selection,
+    params: dict[str, QuantParams],
+    weights: dict[int, Weights],
+    feeds: Feeds,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> dict[int, Array]:
+    """The new bias of each product, by the node's id."""
+    layers = [node for node in selection.nodes if node.op_type in PRODUCTS and _has_room(node)]
+    model, names = _beside_each_other(graph, layers, params, weights)
+    axes = [channel_axis(node, graph) for node in layers]
+    sums: list[Array] | None = None
+    results = stream(_errors, (model, names, tuple(axes)), feeds, executor)
+    for count, (errors, sizes) in enumerate(results, start=1):
+        parts = [np.concatenate([error, [size]]) for error, size in zip(errors, sizes, strict=True)]
+        sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+        if progress is not None:
+            progress("correcting biases", count)
+    if sums is None:
+        return {}
+    return {
+        id(node): _bias(node, graph, total.size - 1) + total[:-1] / total[-1]
+        for node, total in zip(layers, sums, strict=True)
+    }
+
+
+def _has_room(node: Node) -> bool:
+    """Whether an operator takes a bias: a MatMul does not."""
+    return node.op_type in ("Conv", "Gemm")
+
+
+def _bias(node: Node, graph: Graph, channels: int) -> Array:
+    bias = graph.constant(node.input(2))
+    return np.zeros(channels) if bias is None else bias.astype(np.float64)
+
+
+def _errors(
+    model: Model, names: tuple[str, ...], axes: tuple[int, ...], feed: Any
+) -> tuple[list[Array], list[int]]:
+    """The summed errors of each layer's channels, and over how many values."""
+    values = model.run(feed, names)
+    errors, sizes = [], []
+    for axis, real, quantized in zip(axes, values[::2], values[1::2], strict=True):
+        others = tuple(i for i in range(real.ndim) if i != axis)
+        errors.append(np.sum(real.astype(np.float64) - quantized, axis=others))
+        sizes.append(real.size // max(real.shape[axis], 1))
+    return errors, sizes
+
+
+def _beside_each_other(
+    graph: Graph, layers: list[Node], params: dict[str, QuantParams], weights: dict[int, Weights]
+) -> tuple[Model, tuple[str, ...]]:
+    """The float model with a quantized twin beside each layer, and the names of both results."""
+    both, namer, names = graph.copy(), Namer(graph), []
+    for node in layers:
+        own, x = weights[id(node)], params[node.inputs[0]]
+        base = node.outputs[0]
+        rounded = namer(f"{base}_operand")
+        both.nodes += qdq_pair(both, node.inputs[0], rounded, x, namer)
+        constants = [own.reals()]
+        bias = graph.constant(node.input(2))
+        if bias is not None:
+            codes, unit = bias_codes(bias, x, own)
+            constants.append((codes * unit.astype(np.float64)).astype(np.float32))
+        inputs = [rounded]
+        for array in constants:
+            inputs.append(namer(f"{base}_twin_constant"))
+            both.constants[inputs[-1]] = array
+        twin = namer(f"{base}_twin")
+        both.values[twin] = Value(twin, np.dtype(np.float32), graph.shape(base))
+        both.nodes.append(
+            Node(node.op_type, inputs, [twin], dict(node.attributes), twin, "", node.version)
+        )
+        names += [base, twin]
+    return Model(both), tuple(names)

@@ -1,0 +1,101 @@
+"""Weights to codes: which axis has scales, and the constants that a graph then holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quantlib import ops
+from quantlib.calibration.api import calibrate
+from quantlib.model.graph import Array, Graph, Namer, Node
+from quantlib.model.quantization.config import QuantConfig
+from quantlib.params import QuantParams
+
+__all__ = ["Weights", "dequantized_constant", "output_axis", "quantize_weights"]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Codes of a weight, and what they are worth."""
+
+    codes: Array
+    params: QuantParams
+
+    def reals(self) -> Array:
+        """What the codes stand for."""
+        return ops.dequantize(self.codes, self.params)
+
+
+def output_axis(node: Node, weights: Array) -> int:
+    """The axis of a weight along which the node's output channels lie."""
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "Gemm":
+        return 0 if node.attributes.get("transB", 0) else 1
+    return weights.ndim - 1
+
+
+def quantize_weights(node: Node, weights: Array, config: QuantConfig) -> Weights:
+    """The codes of a node's weights."""
+    qtype, symmetric = config.weight, config.weight.signed
+    axis = output_axis(node, weights)
+    data = weights.astype(np.float32)
+    if config.block_size is not None and node.op_type != "Conv" and weights.ndim == 2:
+        params = _blocked(data, 1 - axis, config)
+    else:
+        params = calibrate(
+            data,
+            config.weight_method,
+            qtype,
+            symmetric,
+            axis if config.per_channel else None,
+        )
+    codes = ops.quantize(data, params)
+    if config.weight_correction:
+        params = _corrected(data, codes, params)
+    return Weights(codes, params)
+
+
+def _blocked(data: Array, axis: int, config: QuantConfig) -> QuantParams:
+    """A scale for each block along the summed axis."""
+    size = min(config.block_size or 1, data.shape[axis])
+    lo, hi = ops.min_max(data, axis=axis, block_size=size)
+    symmetric = config.weight.signed
+    return QuantParams.from_range(lo, hi, config.weight, symmetric, axis=axis, block_size=size)
+
+
+def _corrected(data: Array, codes: Array, params: QuantParams) -> QuantParams:
+    """Scales for which the reals of each channel have the standard deviation of the weights."""
+    if params.block_size is not None:
+        return params
+    axes = tuple(axis for axis in range(data.ndim) if axis != params.axis)
+    decoded = ops.dequantize(codes, params)
+    before, after = (np.std(a, axis=axes, dtype=np.float64) for a in (data, decoded))
+    ratio = np.where((before > 0) & (after > 0), before / np.where(after > 0, after, 1), 1.0)
+    ratio = np.where((ratio > 0.5) & (ratio < 2), ratio, 1.0)
+    scale = (params.scale * ratio).astype(np.float32)
+    return QuantParams(scale, params.zero_point, params.qtype, params.axis)
+
+
+def dequantized_constant(
+    graph: Graph, name: str, weights: Weights, namer: Namer
+) -> tuple[Node, str]:
+    """Codes, scale and zero point as constants, and the DequantizeLinear that reads them."""
+    import ml_dtypes
+
+    params = weights.params
+    narrow = {"int4": ml_dtypes.int4, "uint4": ml_dtypes.uint4}
+    dtype = np.dtype(narrow.get(params.qtype.name, params.qtype.dtype))
+    base = name.removesuffix("_folded")
+    names = [namer(f"{base}_{part}") for part in ("quantized", "scale", "zero_point")]
+    arrays = (weights.codes, params.scale, params.zero_point)
+    for constant, array, kind in zip(names, arrays, (dtype, np.float32, dtype), strict=True):
+        graph.constants[constant] = np.asarray(array).astype(kind)
+    output = namer(f"{base}_dequantized")
+    attributes = {} if params.axis is None else {"axis": params.axis % weights.codes.ndim}
+    if params.block_size is not None:
+        attributes["block_size"] = params.block_size
+    node = Node("DequantizeLinear", names, [output], attributes, namer(f"{output}_node"), "",
+                graph.opset)  # fmt: skip
+    return node, output
