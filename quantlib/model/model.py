@@ -51,6 +51,9 @@ class Model:
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Model, (self.graph,)
+
     @property
     def inputs(self) -> list[Value]:
         return list(self.graph.inputs)

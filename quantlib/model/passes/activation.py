@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from quantlib.model.graph import INTERNAL, Graph, Node
 from quantlib.model.operators.registry import REALS
 
@@ -15,12 +17,15 @@ _HOSTS = frozenset(
 )  # fmt: skip
 
 
+_DYNAMIC = "quantlib.DynamicQuantizeMatMul"
+
+
 def fuse_activations(graph: Graph) -> None:
     """Fuse ``MatMul + bias``, then ReLU and clips with what computes their input."""
     outputs = set(graph.output_names)
     consumers = graph.consumers()
     for node in list(graph.nodes):
-        if node.kind == "MatMul":
+        if node.kind == "MatMul" or (node.kind == _DYNAMIC and not node.input(4)):
             _fuse_bias(node, graph, consumers, outputs)
     for node in list(graph.nodes):
         if node.kind in _HOSTS and "activation" not in node.attributes:
@@ -85,6 +90,8 @@ def _fuse_bias(
         or b[-1] != value.shape[0]
     ):
         return
-    node.domain, node.inputs = INTERNAL, [*node.inputs, bias]
+    if value.dtype != np.float32 and node.kind == _DYNAMIC:
+        return
+    node.domain, node.inputs = INTERNAL, [*node.inputs[: 4 if node.kind == _DYNAMIC else 2], bias]
     node.outputs = list(follower.outputs)
     graph.remove([follower])

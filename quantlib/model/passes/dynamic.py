@@ -120,10 +120,15 @@ def expand_rows(
     for key, array in constants.items():
         graph.constants[prefix + key] = np.asarray(array)
     keep: dict[str, object] = {"keepdims": 1}
+    along = ["axis"]
+    if graph.opset < 18:  # where axes are no input yet
+        along = []
+        keep["axes"] = [-1]
+        del graph.constants[prefix + "axis"]
     float_, byte, word = TensorProto.FLOAT, TensorProto.UINT8, TensorProto.INT32
     recipe: list[tuple[str, list[str], str, dict[str, object]]] = [
-        ("ReduceMin", ["data", "axis"], "least", keep),
-        ("ReduceMax", ["data", "axis"], "most", keep),
+        ("ReduceMin", ["data", *along], "least", keep),
+        ("ReduceMax", ["data", *along], "most", keep),
         ("Min", ["least", "zero"], "low", {}),
         ("Max", ["most", "zero"], "high", {}),
         ("Sub", ["high", "low"], "span", {}),

@@ -7,13 +7,14 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
+from quantlib.calibration.progress import Progress, reporting
 from quantlib.model.graph import Graph, ModelError
 from quantlib.model.model import Model, load
 from quantlib.model.passes import fold_batch_norms, fold_constants, remove_dead_code
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.correct import corrected_biases
 from quantlib.model.quantization.dynamic import write_dynamic, write_weight_only
-from quantlib.model.quantization.ranges import Feeds, Progress, observe
+from quantlib.model.quantization.ranges import Feeds, observe
 from quantlib.model.quantization.selection import PRODUCTS, select
 from quantlib.model.quantization.static import activation_params, layer_weights, write_qdq
 from quantlib.model.shapes import infer_values
@@ -31,7 +32,7 @@ def quantize(
     config: QuantConfig | None = None,
     *,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress = False,
     **options: Any,
 ) -> Model:
     """Quantize a model.
@@ -49,8 +50,9 @@ def quantize(
         How to quantize.
     executor : concurrent.futures.Executor, optional
         Shares the work of calibration. The result does not depend on it.
-    progress : callable, optional
-        Called with what is being done and how many samples have been done, after each.
+    progress : bool or callable
+        True shows a bar on the standard error stream (with the extra ``cli``; otherwise a line). A
+        callable is called with the number of samples done, and of all if that is known.
     **options
         Fields of `QuantConfig` to replace.
 
@@ -137,7 +139,7 @@ def _quantize_static(
     calibration: Feeds | Callable[[], Feeds] | None,
     config: QuantConfig,
     executor: Executor | None,
-    progress: Progress | None,
+    progress: bool | Progress,
 ) -> Graph:
     if calibration is None:
         raise ModelError("static quantization needs calibration data")
@@ -146,12 +148,14 @@ def _quantize_static(
     if not any(node.op_type in PRODUCTS for node in selection.nodes):
         raise ModelError("nothing is quantized: no product with constant weights is left")
     wanted = sorted({source for name in selection.tensors for source in selection.sources[name]})
-    histograms = observe(Model(graph), wanted, passes(), executor, progress)
-    params = activation_params(selection, histograms, config)
+    with reporting(progress, "calibrating") as report:
+        observers = observe(Model(graph), wanted, passes(), executor, report)
+    params = activation_params(selection, observers, config)
     weights = layer_weights(graph, selection, params, config)
     biases = None
     if config.bias_correction:
-        biases = corrected_biases(graph, selection, params, weights, passes(), executor, progress)
+        with reporting(progress, "correcting biases") as report:
+            biases = corrected_biases(graph, selection, params, weights, passes(), executor, report)
     return write_qdq(graph, selection, params, weights, biases)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from quantlib.calibration.api import METHODS
+from quantlib.calibration.methods import METHODS, SEARCHES
 from quantlib.model.graph import ModelError, Node
 from quantlib.params import QType
 
@@ -60,11 +60,6 @@ class QuantConfig:
         calibration data.
     weight_correction : bool
         Scale the quantized weights of each channel to the standard deviation that they had.
-    equalize : bool
-        Before all else, balance the ranges of channels between neighbouring convolutions.
-    smooth : float or None
-        Before all else, shift difficulty from activations to weights of matrix products, with this
-        exponent (SmoothQuant's alpha), above 0 and below 1.
 
     Raises
     ------
@@ -96,14 +91,12 @@ class QuantConfig:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bias_correction: bool = False
     weight_correction: bool = False
-    equalize: bool = False
-    smooth: float | None = None
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, MODES)
         _one_of("activation_type", self.activation_type, ("uint8", "int8"))
-        for name in ("method", "weight_method"):
-            _one_of(name, getattr(self, name), METHODS)
+        _one_of("method", self.method, METHODS)
+        _one_of("weight_method", self.weight_method, SEARCHES)
         few = self.mode == "weight_only"
         _one_of("weight_type", self.weight_type, _WEIGHT_TYPES if few else _WEIGHT_TYPES[:1])
         for entry in fields(self):
@@ -125,8 +118,6 @@ class QuantConfig:
                 raise ValueError(f"block_size is {self.block_size}; it must be 2 or more")
             if self.mode != "weight_only":
                 raise ValueError(f"block_size is for mode 'weight_only', not {self.mode!r}")
-        if self.smooth is not None and not 0 < float(self.smooth) < 1:
-            raise ValueError(f"smooth is {self.smooth}; it must be above 0 and below 1")
         if not 0 < self.percentile <= 100:
             raise ValueError(f"percentile is {self.percentile}; it must be above 0 and up to 100")
         if self.per_row and self.mode != "dynamic":

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from quantlib.calibration.progress import Progress
 from quantlib.model.graph import Array, Graph, Namer, Node, Value
 from quantlib.model.model import Model
-from quantlib.model.quantization.ranges import Feeds, Progress, stream
+from quantlib.model.quantization.ranges import Feeds, length_of, stream
 from quantlib.model.quantization.selection import PRODUCTS, Selection
 from quantlib.model.quantization.static import bias_codes, channel_axis, qdq_pair
 from quantlib.model.quantization.weights import Weights
@@ -30,8 +31,8 @@ def corrected_biases(
     params: dict[str, QuantParams],
     weights: dict[int, Weights],
     feeds: Feeds,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
+    executor: Executor | None,
+    progress: Progress,
 ) -> dict[int, Array]:
     """The new bias of each product, by the node's id."""
     layers = [node for node in selection.nodes if node.op_type in PRODUCTS and _has_room(node)]
@@ -42,8 +43,7 @@ def corrected_biases(
     for count, (errors, sizes) in enumerate(results, start=1):
         parts = [np.concatenate([error, [size]]) for error, size in zip(errors, sizes, strict=True)]
         sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
-        if progress is not None:
-            progress("correcting biases", count)
+        progress(count, length_of(feeds))
     if sums is None:
         return {}
     return {

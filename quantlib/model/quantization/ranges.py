@@ -3,42 +3,44 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Executor, Future
 from typing import Any
 
-import numpy as np
-
-from quantlib.calibration.histogram import Histogram, histogram_of, merge
+from quantlib.calibration.observer import Observed, Observer, describe
+from quantlib.calibration.progress import Progress
 from quantlib.model.graph import ModelError
 from quantlib.model.model import Model
 
-__all__ = ["Feeds", "Progress", "observe", "stream"]
+__all__ = ["Feeds", "length_of", "observe", "stream"]
 
 Feeds = Iterable[Mapping[str, Any] | Sequence[Any]]
-Progress = Callable[[str, int], None]  # what is done, how often it has been done
-WAITING = 4  # feeds that an executor may hold for each result that is awaited
+WAITING = 8  # feeds that are on their way at a time
 
 
 def observe(
     model: Model,
     names: Sequence[str],
     feeds: Feeds,
-    executor: Executor | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Histogram]:
-    """The histograms of values of a model over all feeds; in any order, they are the same."""
-    found: dict[str, Histogram] = {}
-    count = 0
-    for part in stream(_histograms, (model, tuple(names)), feeds, executor):
-        for name, histogram in part.items():
-            found[name] = merge(found[name], histogram) if name in found else histogram
-        count += 1
-        if progress is not None:
-            progress("calibrating", count)
-    if not count:
+    executor: Executor | None,
+    progress: Progress,
+) -> dict[str, Observer]:
+    """Observers of values of a model over all feeds."""
+    observers = {name: Observer() for name in names}
+    total, done = length_of(feeds), 0
+    for found in stream(_observed, (model, tuple(names)), feeds, executor):
+        done += 1
+        for name, part in zip(names, found, strict=True):
+            observers[name].add(part)
+        progress(done, total)
+    if not done:
         raise ModelError("calibration is empty; static quantization needs samples")
-    return found
+    return observers
+
+
+def length_of(feeds: Feeds) -> int | None:
+    """How many feeds there are, if they say so."""
+    return len(feeds) if isinstance(feeds, Sized) else None
 
 
 def stream(
@@ -47,7 +49,7 @@ def stream(
     feeds: Feeds,
     executor: Executor | None,
 ) -> Iterator[Any]:
-    """``function(*arguments, feed)`` for each feed, on an executor if there is one.
+    """``function(*arguments, feed)`` for each feed in order, on an executor if there is one.
 
     Only a few feeds are under way at a time, however many there are.
     """
@@ -68,11 +70,11 @@ def stream(
             future.cancel()
 
 
-def _histograms(model: Model, names: tuple[str, ...], feed: Any) -> dict[str, Histogram]:
-    values = model.run(feed, names)
-    found = {}
-    for name, value in zip(names, values, strict=True):
-        if not np.all(np.isfinite(value)):
-            raise ModelError(f"{name!r} is not finite for a calibration sample")
-        found[name] = histogram_of(value)
+def _observed(model: Model, names: tuple[str, ...], feed: Any) -> list[Observed]:
+    found = []
+    for name, value in zip(names, model.run(feed, names), strict=True):
+        try:
+            found.append(describe(value, None, "raise"))
+        except ValueError as error:
+            raise ModelError(f"calibration: of {name!r}, {error}") from None
     return found

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quantlib.calibration.api import find_range
-from quantlib.calibration.histogram import Histogram, merge
+from quantlib.calibration.observer import Observer
 from quantlib.model.graph import Array, Graph, Namer, Node, Value
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.selection import PRODUCTS, Selection, data_inputs
@@ -29,7 +28,7 @@ LARGEST_BIAS = np.iinfo(np.int32).max // 2  # of a bias in units of the accumula
 
 
 def activation_params(
-    selection: Selection, histograms: dict[str, Histogram], config: QuantConfig
+    selection: Selection, observers: dict[str, Observer], config: QuantConfig
 ) -> dict[str, QuantParams]:
     """The parameters of every tensor that has codes."""
     params: dict[str, QuantParams] = {}
@@ -38,12 +37,12 @@ def activation_params(
         key = tuple(sorted(selection.sources[name]))
         if key not in known:
             own = config.for_node(selection.owners[name])
-            histogram = merge(*(histograms[source] for source in key))
-            low, high = find_range(
-                histogram, own.method, own.activation, own.activation_symmetric,
-                percentile=own.percentile,
-            )  # fmt: skip
-            known[key] = QuantParams.from_range(low, high, own.activation, own.activation_symmetric)
+            observer = Observer()
+            for source in key:
+                observer.merge(observers[source])
+            known[key] = observer.params(
+                own.method, own.activation, own.activation_symmetric, percentile=own.percentile
+            )
         params[name] = known[key]
     return params
 
