@@ -76,8 +76,13 @@ QL_INLINE void dequantize(const uint8_t *codes, float *x, int64_t count, const f
     }
     for (; i + WIDTH <= count; i += WIDTH)
         reals_of(codes + i, x + i, i, &d);
-    if (i < count)
-        few_reals_of(codes + i, x + i, i, count - i, &d);
+    dequantizer plain = d;
+    plain.stream = 0;
+    const int64_t last = count - WIDTH;
+    if (i < count && last >= 0) /* some for the second time, which is quicker than a buffer */
+        reals_of(codes + last, x + last, last, &plain);
+    else if (i < count)
+        few_reals_of(codes + i, x + i, i, count - i, &plain);
     if (stream)
         _mm_sfence();
 }

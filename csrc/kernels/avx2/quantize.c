@@ -108,6 +108,12 @@ QL_INLINE __m256 nearest_of(const float *x, int64_t i, const quantizer *q) {
     return _mm256_mul_ps(scale_f32x8, _mm256_cvtepi32_ps(_mm256_cvtps_epi32(steps_f32x8)));
 }
 
+/* Whether the last vectors may compute some elements for the second time, which is quicker than an
+ * edge. Those of groups must begin where vectors begin. */
+QL_INLINE int overlaps(int64_t count, const quantizer *q) {
+    return count >= WIDTH && (q->shift == QL_SAME || q->shift == QL_EACH);
+}
+
 /* Room for the edge of a run: fewer than WIDTH elements, and parameters for each of them. */
 typedef struct {
     float x[WIDTH], reciprocal[WIDTH], rest[WIDTH], low[WIDTH], high[WIDTH], scale[WIDTH];
@@ -117,7 +123,7 @@ typedef struct {
 
 QL_INLINE quantizer at_edge(edge *e, const float *x, int64_t i, int64_t count, const quantizer *q) {
     quantizer buffered = *q;
-    memset(e, 0, sizeof *e);
+    memset(e, 0, q->shift == QL_SAME ? sizeof e->x : sizeof *e);
     memcpy(e->x, x, (size_t)count * sizeof *x);
     if (q->shift == QL_SAME)
         return buffered;
@@ -163,7 +169,10 @@ QL_INLINE void quantize(const float *x, uint8_t *codes, int64_t count, const ql_
             _mm256_storeu_si256((__m256i *)(codes + i), codes_u8x32);
         }
     }
-    if (i < count)
+    const int64_t last = count - WIDTH;
+    if (i < count && overlaps(count, &q))
+        _mm256_storeu_si256((__m256i *)(codes + last), codes_of(x + last, last, &q));
+    else if (i < count)
         quantize_edge(x, codes, i, count - i, &q);
     if (stream)
         _mm_sfence();
@@ -213,7 +222,10 @@ QL_INLINE void fake_quantize(const float *x, float *y, int64_t count, const ql_r
                 _mm256_storeu_ps(y + i + part, y_f32x8);
         }
     }
-    if (i < count)
+    if (i < count && overlaps(count, &q))
+        for (int64_t at = count - WIDTH; at < count; at += 8)
+            _mm256_storeu_ps(y + at, nearest_of(x + at, at, &q));
+    else if (i < count)
         fake_quantize_edge(x, y, i, count - i, &q);
     if (stream)
         _mm_sfence();
