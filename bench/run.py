@@ -120,7 +120,7 @@ def measured(threads: int, options: argparse.Namespace) -> dict[str, Any]:
                 print(f"{threads} thread(s), {label(case)} ...", file=sys.stderr)
                 timings = stopwatch.measure(case.contenders, plan)
                 kept = results.of_case(case, timings, limit, threads)
-                if switch is not None and suite in BUSY_SUITES:
+                if switch is not None and suite in BUSY_SUITES and "axis=" not in case.shape:
                     kept["busy"] = neighbours.measure(case, kept, threads, switch)
                 suites.setdefault(suite, []).append(kept)
     busy = {"busy": neighbours.summary(suites)} if options.busy else {}
