@@ -172,7 +172,7 @@ int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero
 void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t columns,
                   int64_t element_size);
 
-/* --- layers between products (elementwise.c, lookup.c, pool.c) ---------------------------- */
+/* --- layers between products (elementwise.c, lookup.c, pool.c, ...) ----------------------- */
 
 /* y = saturate(rint((a - a_zero) * a_factor + (b - b_zero) * b_factor) + y_zero), kept between the
  * codes `lower` and `upper`, for contiguous codes. The result has `rank` axes of the extents given,
@@ -207,3 +207,24 @@ int ql_max_pool(const void *x, int is_signed, const ql_pool_shape *shape, void *
 int ql_average_pool(const void *x, int x_signed, int32_t x_zero, float x_scale,
                     const ql_pool_shape *shape, int count_pad, void *y, int y_signed,
                     int32_t y_zero, float y_scale);
+
+/* y = saturate(rint(e * f32(1 / (f32(s) * y_scale))) + y_zero), kept between the codes `lower` and
+ * `upper`, where e is exponentials[max of the row - x] and s the sum of the row's. */
+int ql_softmax(const void *x, int x_signed, const int32_t *exponentials, void *y, int64_t rows,
+               int64_t length, float y_scale, int32_t y_zero, int32_t lower, int32_t upper);
+
+/* The places of a resized array of shape (outer, out, inner), from one of (outer, in, inner): for
+ * each of three axes, in order, the two neighbours of each place and the weight of the second. */
+typedef struct ql_resize_shape {
+    int64_t outer, inner;
+    int64_t in[3], out[3];
+    const int64_t *first[3], *second[3];
+    const float *weight[3];
+} ql_resize_shape;
+
+/* y = x at the first neighbours, for bytes. */
+int ql_resize_nearest(const void *x, const ql_resize_shape *shape, void *y);
+
+/* y = saturate(rint(x interpolated)): (1 - weight) * first + weight * second along each axis in
+ * turn, every product and sum rounded to float32. */
+int ql_resize_linear(const void *x, int is_signed, const ql_resize_shape *shape, void *y);

@@ -17,6 +17,7 @@ from quantlib._arguments.conv import ConvShape
 from quantlib._arguments.output import Output
 from quantlib._arguments.pool import PoolShape
 from quantlib._arguments.quantized import Source, Target
+from quantlib._arguments.resize import ResizeShape
 from quantlib._arguments.summary import Summary
 from quantlib._environment import refuse
 
@@ -65,7 +66,9 @@ _SUMMARY_TYPES = {
     }.items()
     for name in names
 }
-_CHARS, _INT32S, _FLOATS = (ffi.typeof(name) for name in ("char[]", "int32_t[]", "float[]"))
+_CHARS, _INT32S, _INT64S, _FLOATS = (
+    ffi.typeof(name) for name in ("char[]", "int32_t[]", "int64_t[]", "float[]")
+)
 
 
 def _pointer(array: Array) -> Any:
@@ -600,3 +603,45 @@ def average_pool(
             float(target.scale),
         )
     )
+
+
+def softmax(x: Array, exponentials: Array, target: Target, y: Array) -> None:
+    """Fill `y` with the softmax of the last axis of `x`, both contiguous."""
+    length = x.shape[-1]
+    _check(
+        lib.ql_softmax(
+            _pointer(x),
+            x.dtype == np.int8,
+            _int32(exponentials),
+            _pointer(y),
+            x.size // length if length else 0,
+            length,
+            float(target.scale),
+            target.zero_point,
+            target.lower,
+            target.upper,
+        )
+    )
+
+
+def resize(x: Array, shape: ResizeShape, y: Array) -> None:
+    """Fill `y` with the nearest or the interpolated codes of `x`, both contiguous."""
+    places = [ready(place, np.int64) for place in (*shape.first, *shape.second)]
+    weights = [ready(weight, np.float32) for weight in shape.weight]
+    pointers = [ffi.from_buffer(_INT64S, place) for place in places]
+    extents = ffi.new(
+        "ql_resize_shape *",
+        {
+            "outer": shape.outer,
+            "inner": shape.inner,
+            "in": shape.extents,
+            "out": shape.out_extents,
+            "first": pointers[:3],
+            "second": pointers[3:],
+            "weight": [ffi.from_buffer(_FLOATS, weight) for weight in weights],
+        },
+    )
+    if shape.mode == "nearest":
+        _check(lib.ql_resize_nearest(_pointer(x), extents, _pointer(y)))
+    else:
+        _check(lib.ql_resize_linear(_pointer(x), x.dtype == np.int8, extents, _pointer(y)))

@@ -54,6 +54,9 @@ class _Lib(Protocol):
     ql_look_up: Callable[..., int]
     ql_max_pool: Callable[..., int]
     ql_average_pool: Callable[..., int]
+    ql_softmax: Callable[..., int]
+    ql_resize_nearest: Callable[..., int]
+    ql_resize_linear: Callable[..., int]
 
 class _FFI(Protocol):
     NULL: Any

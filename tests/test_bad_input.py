@@ -194,6 +194,29 @@ CALLS: dict[str, Arguments] = {
     "max_pool": {"x": IMAGE, **POOL},
     "qlinear_average_pool": {"x": IMAGE, **X_TO_Y, **POOL, "count_include_pad": 1},
     "qlinear_global_average_pool": {"x": IMAGE, **X_TO_Y, "layout": "NHWC"},
+    "qlinear_softmax": {"x": WIDE, **X_TO_Y, "axis": 0},
+    "resize": {
+        "x": IMAGE,
+        "scales": np.float32([1, 1.5]),
+        "axes": [3, 2],
+        "mode": "linear",
+        "coordinate_transformation_mode": "asymmetric",
+        "nearest_mode": "floor",
+    },
+    "qgemm": {
+        "a": WIDE,
+        "a_scale": 0.5,
+        "a_zero_point": np.uint8(3),
+        "b": B,
+        "b_scale": np.float32([0.25, 0.5, 1.0]),
+        "b_zero_point": np.int8([-2, 1, 0]),
+        "c": np.int32([[1], [2]]),
+        "y_scale": 2.0,
+        "y_zero_point": np.uint8(9),
+        "alpha": 1.5,
+        "transA": 0,
+        "transB": 1,
+    },
 }
 CALL_ARGUMENTS = {
     "QLinearLookup": ("x",),
@@ -434,22 +457,23 @@ LOOKUPS = "qlinear_lookup qlinear_relu qlinear_leaky_relu qlinear_clip qlinear_s
 LOOKUPS += " qlinear_gelu QLinearLookup"
 PAIRS = "qlinear_add qlinear_mul"
 AVERAGES = "qlinear_average_pool qlinear_global_average_pool"
+SOFTMAX = "qlinear_softmax"
 POOLS = f"max_pool {AVERAGES}"
 for names, operand in (
     (PAIRS, "a"),
     (PAIRS, "b"),
-    (f"{LOOKUPS} {AVERAGES}", "x"),
-    ("max_pool pad", "x"),
+    (f"{LOOKUPS} {AVERAGES} {SOFTMAX}", "x"),
+    ("max_pool pad resize", "x"),
 ):
     wrong(names, operand, NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)
-    if names == "max_pool pad":
+    if names == "max_pool pad resize":
         names = "pad"
     else:
         wrong(names, f"{operand}_scale", [*BAD_SCALES, 1e-60, np.ones(2), np.zeros(0)], ValueError)
         wrong(names, f"{operand}_scale", [*NOT_SCALES, None], TypeError)
     wrong(names, f"{operand}_zero_point", [300, -129, [1, 2], []], ValueError)
     wrong(names, f"{operand}_zero_point", [*NOT_ZERO_POINTS, np.int16(0)], TypeError)
-for names in (PAIRS, LOOKUPS, AVERAGES, "qlinear_concat"):
+for names in (PAIRS, LOOKUPS, AVERAGES, SOFTMAX, "qlinear_concat"):
     wrong(names, "y_scale", [*BAD_SCALES, 1e-60, np.ones(2), np.zeros(0)], ValueError)
     wrong(names, "y_scale", [*NOT_SCALES, None], TypeError)
     wrong(names, "y_zero_point", [300, -129, [1, 2], []], ValueError)
@@ -496,6 +520,37 @@ for argument, fewest in (("strides", 1), ("dilations", 1), ("pads", 0)):
 wrong(WINDOWS, "pads", [[2**31 - 1] * 4], ValueError)
 wrong(WINDOWS, "dilations", [[2**30, 2**30]], ValueError)
 wrong(AVERAGES, "x_scale", [1e38], ValueError)  # its quotient by y_scale overflows
+wrong(SOFTMAX, "axis", [2, -3, 2**70], ValueError)
+wrong(SOFTMAX, "axis", NOT_INTEGERS, TypeError)
+wrong(SOFTMAX, "x", [np.uint8(3)], ValueError)
+wrong("resize", "scales", ["1", 1j, object(), {1: 2}, [[1], [1, 2]], [True, True]], TypeError)
+wrong("resize", "scales", [None, 1.0, [], [1.0], [0, 1], [1.0, math.nan], [-1, 1]], ValueError)
+wrong("resize", "scales", [[1e300, 1], [1e-60, 1], [1e9, 1], [2.0**30, 2.0**30]], ValueError)
+wrong("resize", "sizes", [[4, 4]], ValueError)  # scales are given too
+wrong("resize", "axes", [[0, 4], [-5, 0], [1, 1], [3, -1]], ValueError)
+wrong("resize", "axes", [*NOT_EXTENTS, [0.0, 1.0], [None, 1]], TypeError)
+for argument in ("mode", "coordinate_transformation_mode", "nearest_mode"):
+    wrong("resize", argument, ["cubic", "", "Linear"], ValueError)
+    wrong("resize", argument, [None, 1, b"linear", ["linear"]], TypeError)
+GEMM = "qgemm"
+wrong(GEMM, "a", NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)
+wrong(GEMM, "b", NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)
+wrong(GEMM, "a", [np.zeros(s, np.uint8) for s in ((), (4,), (2, 3), (1, 2, 4))], ValueError)
+wrong(GEMM, "b", [np.zeros(s, np.int8) for s in ((), (4,), (1, 3, 4))], ValueError)
+for argument in ("a_scale", "b_scale", "alpha"):
+    wrong(GEMM, argument, [*BAD_SCALES, np.ones(7), np.zeros(0)], ValueError)
+    wrong(GEMM, argument, [*NOT_SCALES, None], TypeError)
+wrong(GEMM, "y_scale", [*BAD_SCALES, np.ones(7), np.zeros(0)], ValueError)
+wrong(GEMM, "y_scale", NOT_SCALES, TypeError)
+for argument, far in (("a", 300), ("b", 128), ("y", 300)):
+    wrong(GEMM, f"{argument}_zero_point", [far, -129, [1] * 7, []], ValueError)
+    wrong(GEMM, f"{argument}_zero_point", [*NOT_ZERO_POINTS, np.int16(0)], TypeError)
+wrong(GEMM, "c", ["1", 1.5, object(), [[1], [1, 2]], np.zeros(3), 2**70], TypeError)
+wrong(GEMM, "c", [np.zeros(3, np.int64), np.zeros(3, np.int8)], TypeError)
+wrong(GEMM, "c", [np.zeros(2, np.int32), np.zeros((1, 2, 3), np.int32), 2**31], ValueError)
+for argument in ("transA", "transB"):
+    wrong(GEMM, argument, [2, -1], ValueError)
+    wrong(GEMM, argument, [None, "1", 1.0, [1]], TypeError)
 wrong("pad", "pads", NOT_EXTENTS, TypeError)
 wrong("pad", "pads", [[], [1], [1] * 5, [0, 0, -5, 0], [2**31] * 4, [2**63, 0, 0, 0]], ValueError)
 wrong("pad", "pads", [[2**31 - 1] * 4], ValueError)  # larger than any memory

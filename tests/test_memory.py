@@ -253,6 +253,11 @@ def layers(random: Any) -> None:
         x = codes(random, (2, width), np.uint8)
         scales = {"x_scale": 0.1, "x_zero_point": 3, "y_scale": 0.2, "y_zero_point": np.int8(7)}
         check("qlinear_sigmoid", {"x": x, **scales})
+        check("qlinear_softmax", {"x": x, **scales})
+        if width:
+            for mode in ("nearest", "linear"):
+                check("resize", {"x": x, "sizes": (3, width + 2), "mode": mode})
+                check("resize", {"x": x, "sizes": (5, width), "mode": mode})
     for turn in range(60):
         rank = 1 + turn % 3
         spatial = tuple(random.integers(3, 40 if rank == 1 else 9, rank).tolist())

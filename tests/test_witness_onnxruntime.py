@@ -436,3 +436,77 @@ def test_qlinear_global_average_pool(dtype: Any, last: int, shape: Any) -> None:
     mine = ql.qlinear_global_average_pool(*inputs.values(), layout=("NCHW", "NHWC")[last])
     wanted = run("QLinearGlobalAveragePool", inputs, domain=CONTRIBUTED, channels_last=last)
     same_bits(mine, wanted)
+
+
+@BYTES
+@pytest.mark.parametrize("shape", [(4, 10), (3, 1), (2, 3, 257), (2, 1000)], ids=str)
+def test_qlinear_softmax(dtype: Any, shape: Any) -> None:
+    """ONNX Runtime rounds down. (With a scale of 1/256 its code of 1 wraps to 0.)"""
+    random = np.random.default_rng(shape[-1])
+    for axis in range(-len(shape), 0):
+        inputs = operand(random, "x", shape, dtype)
+        lowest = scalar(np.iinfo(dtype).min, dtype)
+        inputs |= {"y_scale": scalar(1 / 255), "y_zero_point": lowest}
+        mine = ql.qlinear_softmax(*inputs.values(), axis=axis)
+        attributes = {"axis": axis, "opset": 13}
+        wanted = run("QLinearSoftmax", inputs, domain=CONTRIBUTED, **attributes)
+        within_one_code(mine, wanted, 1.0)
+        assert np.all(mine >= wanted)
+
+
+COORDINATES = ["half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners"]
+
+
+@BYTES
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("coordinates", [*COORDINATES, "asymmetric"])
+@pytest.mark.parametrize("seed", range(10))
+def test_resize(dtype: Any, mode: str, coordinates: str, seed: int) -> None:
+    """Nearest codes are the same; interpolated ones are rounded towards 0 there."""
+    random = np.random.default_rng(seed)
+    shape = (2, 3, int(random.integers(1, 12)), int(random.integers(1, 12)))
+    x = codes(random, shape, dtype)
+    attributes = {
+        "mode": mode,
+        "coordinate_transformation_mode": coordinates,
+        "nearest_mode": ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"][seed % 4],
+    }
+    inputs: dict[str, Any] = {"x": x, "roi": None, "scales": None, "sizes": None}
+    if seed % 2:
+        inputs["sizes"] = np.int64([2, 3, *random.integers(1, 25, 2)])
+    else:
+        factors = random.choice([0.5, 2, 1.5, 3, 2 / 3, 1.3, 4], 2)
+        factors = np.maximum(factors, 1 / np.array(shape[2:]))
+        inputs["scales"] = np.float32([1, 1, *factors])
+    mine = ql.resize(x, scales=inputs["scales"], sizes=inputs["sizes"], **attributes)
+    wanted = run("Resize", inputs, **attributes)
+    if mode == "nearest":
+        same_bits(mine, wanted)
+    else:
+        within_one_code(mine, wanted, 1.0)
+
+
+@pytest.mark.parametrize("left", [np.uint8, np.int8])
+@pytest.mark.parametrize("seed", range(16))
+def test_qgemm(left: Any, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    m, k, n = (int(size) for size in random.integers(1, 40, 3))
+    trans = {"transA": seed % 2, "transB": seed // 2 % 2}
+    by_column = seed % 3 > 0
+    inputs = operand(random, "a", (k, m) if trans["transA"] else (m, k), left)
+    inputs |= {
+        "b": codes(random, (n, k) if trans["transB"] else (k, n), np.int8, weights=True),
+        "b_scale": np.asarray(random.uniform(0.01, 0.03, n if by_column else ()), np.float32),
+        "b_zero_point": np.zeros(n if by_column else (), np.int8),
+        "c": random.integers(-999, 999, ((n,), (m, n), (m, 1), (1, n))[seed % 4], np.int32),
+        "y_scale": None,
+        "y_zero_point": None,
+    }
+    attributes = {"alpha": float(np.float32(random.uniform(0.5, 2))), **trans}
+    real = ql.qgemm(*inputs.values(), **attributes)
+    same_bits(real, run("QGemm", inputs, domain=CONTRIBUTED, **attributes))
+    inputs["y_scale"] = scale_for(real)
+    inputs["y_zero_point"] = scalar(np.iinfo(left).min + 120, left)
+    mine = ql.qgemm(*inputs.values(), **attributes)
+    same_bits(mine, run("QGemm", inputs, domain=CONTRIBUTED, **attributes))
+    spread(mine)

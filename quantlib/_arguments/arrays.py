@@ -50,6 +50,16 @@ def as_flag(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def as_switch(value: Any, name: str) -> bool:
+    """A bool, or 0 or 1 as ONNX's attributes have them."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    number = as_index(value, name)
+    if number not in (0, 1):
+        raise ValueError(f"{name} is {number}; it must be 0 or 1")
+    return bool(number)
+
+
 def as_bytes(value: Any, name: str) -> Array:
     """`value` as an int8 or uint8 array."""
     array = as_array(value, name)

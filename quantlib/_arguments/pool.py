@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments.arrays import Array, as_bytes, one_of
+from quantlib._arguments.arrays import Array, as_bytes, as_switch, one_of
 from quantlib._arguments.conv import (
     LARGEST_EXTENT,
     LARGEST_RESULT,
@@ -18,7 +18,6 @@ from quantlib._arguments.conv import (
     as_pads,
 )
 from quantlib._arguments.quantized import Source, Target, as_source, as_target, ratio
-from quantlib.params import as_index
 
 MOST_AXES = 3
 LARGEST_WINDOW = (2**31 - 1) // 255  # elements whose sum certainly fits int32
@@ -47,16 +46,6 @@ class PoolShape:
         return (self.batch, self.channels, *self.out_spatial)
 
 
-def as_flag(value: Any, name: str) -> bool:
-    """A bool, or 0 or 1 as ONNX has them."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    number = as_index(value, name)
-    if number not in (0, 1):
-        raise ValueError(f"{name} is {number}; it must be 0 or 1")
-    return bool(number)
-
-
 def split_layout(x: Array, layout: Any) -> tuple[str, int, int, tuple[int, ...]]:
     """The layout, batch, channels and spatial extents of images."""
     layout = one_of(layout, "layout", *LAYOUTS)
@@ -83,7 +72,7 @@ def pool_shape(
     rank = len(spatial)
     if rank > MOST_AXES:
         raise ValueError(f"x has {rank} spatial axes; pooling has 1, 2 or {MOST_AXES}")
-    upwards = as_flag(ceil_mode, "ceil_mode")
+    upwards = as_switch(ceil_mode, "ceil_mode")
     if kernel_shape is None:
         raise TypeError("kernel_shape must be a sequence of integers, not None")
     kernel = as_extents(kernel_shape, "kernel_shape", rank)
@@ -127,7 +116,7 @@ def average_pool_arguments(
     source, target = _operands(x, y)
     shape = pool_shape(source.data, kernel_shape, **rest)
     _check_window(math.prod(map(min, shape.kernel, shape.spatial)), "kernel_shape")
-    return source, target, shape, as_flag(count_include_pad, "count_include_pad")
+    return source, target, shape, as_switch(count_include_pad, "count_include_pad")
 
 
 def global_average_pool_arguments(

@@ -17,6 +17,7 @@ from quantlib.ops.affine import (
 from quantlib.ops.concat import pad, qlinear_concat
 from quantlib.ops.conv import QLinearConv, conv_integer, qlinear_conv
 from quantlib.ops.elementwise import qlinear_add, qlinear_mul
+from quantlib.ops.gemm import qgemm
 from quantlib.ops.lookup import (
     QLinearLookup,
     qlinear_clip,
@@ -37,6 +38,8 @@ from quantlib.ops.matmul import (
 )
 from quantlib.ops.pool import max_pool, qlinear_average_pool, qlinear_global_average_pool
 from quantlib.ops.requantize import requantize
+from quantlib.ops.resize import resize
+from quantlib.ops.softmax import qlinear_softmax
 from quantlib.ops.summary import summarize
 
 __all__ = [
@@ -56,6 +59,7 @@ __all__ = [
     "max_pool",
     "min_max",
     "pad",
+    "qgemm",
     "qlinear_add",
     "qlinear_average_pool",
     "qlinear_clip",
@@ -69,9 +73,11 @@ __all__ = [
     "qlinear_mul",
     "qlinear_relu",
     "qlinear_sigmoid",
+    "qlinear_softmax",
     "qlinear_tanh",
     "quantize",
     "quantize_linear",
     "requantize",
+    "resize",
     "summarize",
 ]

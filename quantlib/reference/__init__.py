@@ -18,6 +18,7 @@ from quantlib.reference.affine import (
 from quantlib.reference.concat import pad, qlinear_concat
 from quantlib.reference.conv import QLinearConv, conv_integer, qlinear_conv
 from quantlib.reference.elementwise import qlinear_add, qlinear_mul
+from quantlib.reference.gemm import qgemm
 from quantlib.reference.lookup import (
     QLinearLookup,
     qlinear_clip,
@@ -38,6 +39,8 @@ from quantlib.reference.matmul import (
 )
 from quantlib.reference.pool import max_pool, qlinear_average_pool, qlinear_global_average_pool
 from quantlib.reference.requantize import requantize
+from quantlib.reference.resize import resize
+from quantlib.reference.softmax import qlinear_softmax
 from quantlib.reference.summary import summarize
 
 __all__ = [
@@ -57,6 +60,7 @@ __all__ = [
     "max_pool",
     "min_max",
     "pad",
+    "qgemm",
     "qlinear_add",
     "qlinear_average_pool",
     "qlinear_clip",
@@ -70,9 +74,11 @@ __all__ = [
     "qlinear_mul",
     "qlinear_relu",
     "qlinear_sigmoid",
+    "qlinear_softmax",
     "qlinear_tanh",
     "quantize",
     "quantize_linear",
     "requantize",
+    "resize",
     "summarize",
 ]
