@@ -589,6 +589,11 @@ static affine draw_affine(int code_type) {
     p.length = extents[draw() % COUNT(extents)];
     p.inner = extents[draw() % COUNT(extents)];
     p.block = 1 + draw_below(p.length);
+    if (p.kind == QL_BLOCKED && draw() % 2) { /* such blocks have code of their own */
+        p.inner = 1;
+        p.length = 100 + draw_below(100);
+        p.block = 16 << draw_below(3);
+    }
     p.count = p.outer * p.length * p.inner;
     const int64_t blocks = (p.length + p.block - 1) / p.block;
     p.parameters = p.kind == QL_PER_TENSOR    ? 1
@@ -605,7 +610,11 @@ static affine draw_affine(int code_type) {
     p.zero_point = allocate(p.parameters * 4);
     for (int64_t i = 0; i < p.parameters; i++) {
         /* A power of two makes ties of the data below exact. */
-        put_real(p.scale, p.real_type, i, draw() % 2 ? 0.25 : 0.001 + draw_real());
+        static const double rare[] = {1e-30, 1e30, 1e-10, 1e10};
+        put_real(p.scale, p.real_type, i,
+                 draw() % 2          ? 0.25
+                 : draw() % 100 == 0 ? rare[draw() % COUNT(rare)]
+                                     : 0.001 + draw_real());
         p.zero_point[i] = integer ? 0 : p.qmin + (int32_t)draw_below((int64_t)p.qmax - p.qmin + 1);
     }
     describe("%d reals and codes (real type %d, code type %d, kind %d, shape %lld %lld %lld, block "

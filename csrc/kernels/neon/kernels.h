@@ -5,8 +5,7 @@
 #include "../../core.h"
 #include "../target.h"
 
-ql_quantize_run ql_neon_quantize_float_int8, ql_neon_quantize_float_uint8,
-    ql_neon_fake_quantize_float;
+ql_multiply_run ql_neon_quantize, ql_neon_fake_quantize;
 ql_dequantize_run ql_neon_dequantize_int8_float, ql_neon_dequantize_uint8_float;
 ql_min_max_run ql_neon_min_max_float;
 ql_tile ql_neon_tile_1, ql_neon_tile_2, ql_neon_tile_3, ql_neon_tile_4, ql_neon_tile_5,

@@ -1,88 +1,114 @@
-/* Float32 reals to 8-bit codes for NEON; tails run in the portable kernels, whose operations these
- * repeat in the same order. A NaN quotient passes fmax and fmin, and fcvtns, which rounds half to
- * even, makes it 0: the step of the zero point. */
+/* Float32 reals to 8-bit codes for NEON, sixteen at a time; the rest one by one.
+ *
+ *     steps = rint(x * reciprocal + x * rest)        x kept between low and high
+ *     code  = steps + zero_point                     or x = scale * steps
+ *
+ * The bits are those of a division: csrc/affine.c says why. NaN passes fmax, fmin and fmla, and
+ * fcvtns, which rounds half to even, makes it 0: the step of the zero point. Nothing is written
+ * past the caches: NEON can only hint at that. */
 #include "../target.h"
 
 #if QL_BUILDS_NEON
 
-#include "../portable/kernels.h"
 #include "kernels.h"
 #include "lanes.h"
 
-/* The parameters of four elements: their scales and zero points, and how many steps the range
- * allows from these. */
 typedef struct {
-    float32x4_t scale_f32x4, low_f32x4, high_f32x4;
-    int32x4_t zero_i32x4;
-} parameters;
+    float32x4_t reciprocal_f32x4, rest_f32x4, low_f32x4, high_f32x4;
+} divisor;
 
-QL_INLINE parameters make_parameters(float32x4_t scale_f32x4, int32x4_t zero_i32x4, int32_t qmin,
-                                     int32_t qmax) {
-    return (parameters){scale_f32x4, vcvtq_f32_s32(vsubq_s32(vdupq_n_s32(qmin), zero_i32x4)),
-                        vcvtq_f32_s32(vsubq_s32(vdupq_n_s32(qmax), zero_i32x4)), zero_i32x4};
+/* The one of four elements. */
+QL_INLINE divisor divisor_at(const ql_reciprocals *r, int64_t number) {
+    return (divisor){vdupq_n_f32(r->reciprocal[number]), vdupq_n_f32(r->rest[number]),
+                     vdupq_n_f32(r->low[number]), vdupq_n_f32(r->high[number])};
 }
 
-QL_INLINE parameters parameters_at(const float *scale, const int32_t *zero_point, int64_t i,
-                                   int32_t qmin, int32_t qmax) {
-    return make_parameters(vld1q_f32(scale + i), vld1q_s32(zero_point + i), qmin, qmax);
+/* One for each of four elements. */
+QL_INLINE divisor divisors_at(const ql_reciprocals *r, int64_t number) {
+    return (divisor){vld1q_f32(r->reciprocal + number), vld1q_f32(r->rest + number),
+                     vld1q_f32(r->low + number), vld1q_f32(r->high + number)};
 }
 
-QL_INLINE int32x4_t steps_of(const float *x, const parameters *p) {
-    const float32x4_t steps_f32x4 = vdivq_f32(vld1q_f32(x), p->scale_f32x4);
-    return vcvtnq_s32_f32(vminq_f32(vmaxq_f32(steps_f32x4, p->low_f32x4), p->high_f32x4));
+QL_INLINE int32x4_t steps_of(float32x4_t x_f32x4, const divisor *by) {
+    x_f32x4 = vminq_f32(vmaxq_f32(x_f32x4, by->low_f32x4), by->high_f32x4);
+    return vcvtnq_s32_f32(
+        vfmaq_f32(vmulq_f32(x_f32x4, by->rest_f32x4), x_f32x4, by->reciprocal_f32x4));
 }
 
-/* Quantizes whole sixteens and returns how many elements that were. */
-QL_INLINE int64_t quantize(const float *x, uint8_t *codes, int64_t count, const float *scale,
-                           const int32_t *zero_point, const int step, int32_t qmin, int32_t qmax) {
-    parameters p = make_parameters(vdupq_n_f32(scale[0]), vdupq_n_s32(zero_point[0]), qmin, qmax);
+/* Blocks of parameters have 16 elements or more, so that one serves for all of the sixteen. */
+QL_INLINE void quantize(const float *x, uint8_t *codes, int64_t count, const ql_reciprocals *r,
+                        const int shift) {
+    divisor by = divisor_at(r, 0);
+    int32x4_t zero_i32x4 = vdupq_n_s32(r->zero_point[0]);
     int64_t i = 0;
     for (; i + 16 <= count; i += 16) {
         int32x4_t codes_i32x4[4];
+        if (shift != QL_SAME && shift != QL_EACH) {
+            by = divisor_at(r, i >> shift);
+            zero_i32x4 = vdupq_n_s32(r->zero_point[i >> shift]);
+        }
 #pragma GCC unroll 4
         for (int part = 0; part < 4; part++) {
             const int64_t at = i + 4 * part;
-            if (step)
-                p = parameters_at(scale, zero_point, at, qmin, qmax);
-            codes_i32x4[part] = vaddq_s32(steps_of(x + at, &p), p.zero_i32x4);
+            if (shift == QL_EACH) {
+                by = divisors_at(r, at);
+                zero_i32x4 = vld1q_s32(r->zero_point + at);
+            }
+            codes_i32x4[part] = vaddq_s32(steps_of(vld1q_f32(x + at), &by), zero_i32x4);
         }
         vst1q_u8(codes + i, low_bytes(codes_i32x4));
     }
-    return i;
+    for (; i < count; i++) {
+        by = divisor_at(r, i >> shift);
+        const int32x4_t steps_i32x4 = steps_of(vdupq_n_f32(x[i]), &by);
+        codes[i] = (uint8_t)(vgetq_lane_s32(steps_i32x4, 0) + r->zero_point[i >> shift]);
+    }
 }
 
-#define DEFINE_QUANTIZE(code)                                                                      \
-    void ql_neon_quantize_float_##code(const void *x_, void *codes_, int64_t count,                \
-                                       const void *scale_, const int32_t *zero_point, int step,    \
-                                       int32_t qmin, int32_t qmax) {                               \
-        const float *x = x_, *scale = scale_;                                                      \
-        uint8_t *codes = codes_;                                                                   \
-        const int64_t done = step ? quantize(x, codes, count, scale, zero_point, 1, qmin, qmax)    \
-                                  : quantize(x, codes, count, scale, zero_point, 0, qmin, qmax);   \
-        const int64_t at = step ? done : 0;                                                        \
-        if (done < count)                                                                          \
-            ql_portable_quantize_float_##code(x + done, codes + done, count - done, scale + at,    \
-                                              zero_point + at, step, qmin, qmax);                  \
-    }
+/* Bytes are the same for int8 and uint8: low and high have kept the codes within their range. */
+void ql_neon_quantize(const float *x, void *codes, int64_t count, const ql_reciprocals *r,
+                      int shift, int stream) {
+    (void)stream;
+    if (shift == QL_SAME)
+        quantize(x, codes, count, r, QL_SAME);
+    else if (shift == QL_EACH)
+        quantize(x, codes, count, r, QL_EACH);
+    else
+        quantize(x, codes, count, r, shift);
+}
 
-DEFINE_QUANTIZE(int8)
-DEFINE_QUANTIZE(uint8)
-
-void ql_neon_fake_quantize_float(const void *x_, void *y_, int64_t count, const void *scale_,
-                                 const int32_t *zero_point, int step, int32_t qmin, int32_t qmax) {
-    const float *x = x_, *scale = scale_;
-    float *y = y_;
-    parameters p = make_parameters(vdupq_n_f32(scale[0]), vdupq_n_s32(zero_point[0]), qmin, qmax);
+QL_INLINE void fake_quantize(const float *x, float *y, int64_t count, const ql_reciprocals *r,
+                             const int shift) {
+    divisor by = divisor_at(r, 0);
+    float32x4_t scale_f32x4 = vdupq_n_f32(r->scale[0]);
     int64_t i = 0;
     for (; i + 4 <= count; i += 4) {
-        if (step)
-            p = parameters_at(scale, zero_point, i, qmin, qmax);
-        vst1q_f32(y + i, vmulq_f32(p.scale_f32x4, vcvtq_f32_s32(steps_of(x + i, &p))));
+        if (shift == QL_EACH) {
+            by = divisors_at(r, i);
+            scale_f32x4 = vld1q_f32(r->scale + i);
+        } else if (shift != QL_SAME) {
+            by = divisor_at(r, i >> shift);
+            scale_f32x4 = vdupq_n_f32(r->scale[i >> shift]);
+        }
+        const int32x4_t steps_i32x4 = steps_of(vld1q_f32(x + i), &by);
+        vst1q_f32(y + i, vmulq_f32(scale_f32x4, vcvtq_f32_s32(steps_i32x4)));
     }
-    const int64_t at = step ? i : 0;
-    if (i < count)
-        ql_portable_fake_quantize_float(x + i, y + i, count - i, scale + at, zero_point + at, step,
-                                        qmin, qmax);
+    for (; i < count; i++) {
+        by = divisor_at(r, i >> shift);
+        const int32x4_t steps_i32x4 = steps_of(vdupq_n_f32(x[i]), &by);
+        y[i] = r->scale[i >> shift] * (float)vgetq_lane_s32(steps_i32x4, 0);
+    }
+}
+
+void ql_neon_fake_quantize(const float *x, void *y, int64_t count, const ql_reciprocals *r,
+                           int shift, int stream) {
+    (void)stream;
+    if (shift == QL_SAME)
+        fake_quantize(x, y, count, r, QL_SAME);
+    else if (shift == QL_EACH)
+        fake_quantize(x, y, count, r, QL_EACH);
+    else
+        fake_quantize(x, y, count, r, shift);
 }
 
 #endif

@@ -6,9 +6,9 @@
 #include "kernels.h"
 
 void ql_fill_neon(ql_kernels *kernels) {
-    kernels->quantize[QL_FLOAT32][0] = ql_neon_quantize_float_int8;
-    kernels->quantize[QL_FLOAT32][1] = ql_neon_quantize_float_uint8;
-    kernels->fake_quantize[QL_FLOAT32] = ql_neon_fake_quantize_float;
+    kernels->multiply_quantize[0] = ql_neon_quantize;
+    kernels->multiply_quantize[1] = ql_neon_quantize;
+    kernels->multiply_fake_quantize = ql_neon_fake_quantize;
     kernels->dequantize[QL_FLOAT32][0] = ql_neon_dequantize_int8_float;
     kernels->dequantize[QL_FLOAT32][1] = ql_neon_dequantize_uint8_float;
     kernels->min_max[QL_FLOAT32] = ql_neon_min_max_float;
