@@ -279,6 +279,16 @@ static uint8_t *draw_result(const ql_output *output, int64_t rows, int64_t colum
 
 /* --- matrix products ------------------------------------------------------------------------ */
 
+static void compare_unpacked(const ql_matrix *packed, const uint8_t *b, int64_t depth,
+                             int64_t columns, int64_t k_stride, int64_t n_stride, int b_signed) {
+    uint8_t *unpacked = allocate(depth * columns);
+    ql_matrix_unpack(packed, unpacked, b_signed);
+    for (int64_t k = 0; k < depth; k++)
+        for (int64_t j = 0; j < columns; j++)
+            if (unpacked[k * columns + j] != b[k * k_stride + j * n_stride])
+                fail("code (%lld, %lld) was not unpacked", (long long)k, (long long)j);
+}
+
 static void compare_product(int64_t rows, int64_t columns, int64_t depth, enum fill fill) {
     const enum fill b_fill = fill == ANY ? ANY : draw() % FILLS;
     const int a_signed = draw() % 2, b_signed = draw() % 2;
@@ -309,19 +319,20 @@ static void compare_product(int64_t rows, int64_t columns, int64_t depth, enum f
 
     const int64_t y_stride = columns + (draw() % 2 ? draw_below(20) : 0);
     uint8_t *y = draw_result(&output, rows, columns, y_stride);
-    ql_matrix *packed = ql_matrix_pack(b, depth, columns, k_stride, n_stride, b_signed, b_zero);
-    if (packed == NULL)
-        fail("not packed");
-    uint8_t *unpacked = allocate(depth * columns);
-    ql_matrix_unpack(packed, unpacked, b_signed);
-    for (int64_t k = 0; k < depth; k++)
-        for (int64_t j = 0; j < columns; j++)
-            if (unpacked[k * columns + j] != b[k * k_stride + j * n_stride])
-                fail("code (%lld, %lld) was not unpacked", (long long)k, (long long)j);
-    const int status =
-        ql_matmul(packed, a, rows, a_stride, a_signed, a_zero, by_row, &output, y, y_stride);
+    int status;
+    if (draw() % 3 == 0) {
+        status = ql_matmul_once(b, depth, columns, k_stride, n_stride, b_signed, b_zero, a, rows,
+                                a_stride, a_signed, a_zero, by_row, &output, y, y_stride);
+    } else {
+        ql_matrix *packed = ql_matrix_pack(b, depth, columns, k_stride, n_stride, b_signed, b_zero);
+        if (packed == NULL)
+            fail("not packed");
+        compare_unpacked(packed, b, depth, columns, k_stride, n_stride, b_signed);
+        status =
+            ql_matmul(packed, a, rows, a_stride, a_signed, a_zero, by_row, &output, y, y_stride);
+        ql_matrix_free(packed);
+    }
     compare_result(&output, status, exact, rows, columns, y, y_stride);
-    ql_matrix_free(packed);
     free(exact);
     release_all();
 }
@@ -808,12 +819,12 @@ static void compare_set(int set) {
     for (int threads = 1; threads <= 3; threads += 2) {
         ql_set_threads(threads);
         compare_products();
+        compare_dynamic_products();
         compare_convolutions();
     }
     compare_long_products();
     compare_affine();
     compare_transposes();
-    compare_dynamic_products();
     describe("all cases together");
     if (inner_count < code_count / 3)
         fail("%lld of %lld codes are saturated, which proves little",
