@@ -217,6 +217,18 @@ CALLS: dict[str, Arguments] = {
         "transA": 0,
         "transB": 1,
     },
+    "qlinear_conv_transpose": {
+        "x": IMAGE,
+        **CONV_SCALES,
+        "w": WEIGHTS,
+        "w_scale": np.float32([0.25, 0.5]),
+        "w_zero_point": np.int8([-2, 1]),
+        "b": np.int32([5, 6]),
+        "activation": (0.0, 6.0),
+        **CONV,
+        "output_padding": [0, 1],
+        "output_shape": None,
+    },
 }
 CALL_ARGUMENTS = {
     "QLinearLookup": ("x",),
@@ -532,6 +544,34 @@ wrong("resize", "axes", [*NOT_EXTENTS, [0.0, 1.0], [None, 1]], TypeError)
 for argument in ("mode", "coordinate_transformation_mode", "nearest_mode"):
     wrong("resize", argument, ["cubic", "", "Linear"], ValueError)
     wrong("resize", argument, [None, 1, b"linear", ["linear"]], TypeError)
+UP = "qlinear_conv_transpose"
+for argument in ("x", "w"):
+    wrong(UP, argument, NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)
+wrong(UP, "x", [np.zeros(s, np.uint8) for s in ((), (4,), (2, 4, 4), (1, 2, 0, 3))], ValueError)
+wrong(UP, "w", [np.zeros(s, np.int8) for s in ((), (2, 2), (3, 2, 3, 3), (2, 2, 0, 3))], ValueError)
+for argument in ("x_scale", "w_scale", "y_scale"):
+    wrong(UP, argument, [*BAD_SCALES, np.ones(7), np.zeros(0)], ValueError)
+    wrong(UP, argument, NOT_SCALES, TypeError)
+for argument, far in (("x", 256), ("w", 128), ("y", 300)):
+    wrong(UP, f"{argument}_zero_point", [far, -129, [1] * 7, []], ValueError)
+    wrong(UP, f"{argument}_zero_point", NOT_ZERO_POINTS, TypeError)
+wrong(UP, "b", [np.zeros(n, np.int32) for n in (0, 1, 3)], ValueError)
+wrong(UP, "b", ["1", object(), np.zeros(2), np.zeros(2, np.int64)], TypeError)
+for argument, fewest in (("strides", 1), ("dilations", 1), ("output_padding", 0), ("pads", 0)):
+    wrong(UP, argument, NOT_EXTENTS, TypeError)
+    for entry in (fewest - 1, 2**31, 2**70):
+        wrong(UP, argument, [[entry] * (4 if argument == "pads" else 2)], ValueError)
+    wrong(UP, argument, [[], [1], [1] * 5], ValueError)
+wrong(UP, "pads", [[3, 3, 3, 4]], ValueError)  # of 6 by 7, that leaves nothing
+wrong(UP, "kernel_shape", [[3, 4], [3]], ValueError)
+wrong(UP, "output_shape", [[0, 1], [1], [2**31, 1]], ValueError)
+wrong(UP, "output_shape", NOT_EXTENTS, TypeError)
+wrong(UP, "group", [0, -1, 3, 2**31], ValueError)
+wrong(UP, "group", NOT_INTEGERS, TypeError)
+wrong(UP, "auto_pad", ["SAME", ""], ValueError)
+wrong(UP, "auto_pad", [None, 1, b"VALID"], TypeError)
+wrong(UP, "layout", ["NHCW", ""], ValueError)
+wrong(UP, "layout", [None, 1], TypeError)
 GEMM = "qgemm"
 wrong(GEMM, "a", NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)
 wrong(GEMM, "b", NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)

@@ -439,7 +439,7 @@ def test_qlinear_global_average_pool(dtype: Any, last: int, shape: Any) -> None:
 
 
 @BYTES
-@pytest.mark.parametrize("shape", [(4, 10), (3, 1), (2, 3, 257), (2, 1000)], ids=str)
+@pytest.mark.parametrize("shape", [(4, 10), (3, 2), (2, 3, 257), (2, 1000)], ids=str)
 def test_qlinear_softmax(dtype: Any, shape: Any) -> None:
     """ONNX Runtime rounds down. (With a scale of 1/256 its code of 1 wraps to 0.)"""
     random = np.random.default_rng(shape[-1])
@@ -510,3 +510,35 @@ def test_qgemm(left: Any, seed: int) -> None:
     mine = ql.qgemm(*inputs.values(), **attributes)
     same_bits(mine, run("QGemm", inputs, domain=CONTRIBUTED, **attributes))
     spread(mine)
+
+
+@pytest.mark.parametrize("left", [np.uint8, np.int8])
+@pytest.mark.parametrize("seed", range(30))
+def test_conv_transpose(left: Any, seed: int) -> None:
+    """Of float32 numbers that are integers, so few that the sums are exact."""
+    random = np.random.default_rng(seed)
+    rank, group = 1 + seed % 3, int(random.choice([1, 1, 2, 3]))
+    kernel, strides = random.integers(1, 5, rank), random.integers(1, 4, rank)
+    dilations = random.integers(1, 3, rank)
+    reach = (kernel - 1) * dilations + 1
+    attributes: dict[str, Any] = {
+        "group": group,
+        "strides": strides.tolist(),
+        "dilations": dilations.tolist(),
+        "output_padding": [int(random.integers(0, s)) for s in strides],
+    }
+    spatial = random.integers(1, 6, rank)
+    if seed % 5 == 4:
+        # Where kernels do not reach from one pixel to the next, ONNX Runtime leaves out the end.
+        attributes["strides"] = np.minimum(strides, reach).tolist()
+        attributes["auto_pad"] = ("SAME_UPPER", "SAME_LOWER")[seed % 2]
+        attributes["output_padding"] = [0] * rank
+    else:
+        attributes["pads"] = [int(random.integers(0, (r + 1) // 2)) for r in (*reach, *reach)]
+    x = codes(random, (2, group * 2, *spatial), left)
+    w = codes(random, (group * 2, 3, *kernel), np.int8) // 8
+    zero = codes(random, (), left)
+    real = {"x": x.astype(np.float32) - np.float32(zero), "w": w.astype(np.float32)}
+    wanted = run("ConvTranspose", real, **attributes)
+    mine = ql.qlinear_conv_transpose(x, 1.0, zero, w, 1.0, 0, None, None, **attributes)
+    same_bits(mine + np.float32(0), wanted + np.float32(0))

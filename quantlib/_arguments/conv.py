@@ -84,7 +84,7 @@ def conv_shape(
         raise ValueError(f"x has shape {x_shape}; w, of shape {w_shape}, needs as many dimensions")
     channels = x_shape[1] if layout == "NCHW" else x_shape[-1]
     spatial = x_shape[2:] if layout == "NCHW" else x_shape[1:-1]
-    groups = _as_group(group)
+    groups = as_group(group)
     if channels % groups or w_shape[1] != channels // groups:
         raise ValueError(
             f"w has shape {w_shape}; with x of {channels} channels and group {groups}, "
@@ -129,7 +129,7 @@ def conv_shape(
     )
 
 
-def _as_group(group: Any) -> int:
+def as_group(group: Any) -> int:
     groups = as_index(group, "group")
     if not 1 <= groups <= LARGEST_EXTENT:
         raise ValueError(f"group is {groups}; it must be 1 to {LARGEST_EXTENT}")
@@ -195,7 +195,7 @@ def no_images(w: Array, x_zero_point: Any, geometry: dict[str, Any]) -> Array:
     layout = one_of(geometry["layout"], "layout", *LAYOUTS)
     dilation = as_extents(geometry["dilations"], "dilations", rank)
     spatial = tuple((k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation, strict=True))
-    channels = w.shape[1] * _as_group(geometry["group"])
+    channels = w.shape[1] * as_group(geometry["group"])
     shape = (0, *spatial, channels) if layout == "NHWC" else (0, channels, *spatial)
     dtype = byte_type(x_zero_point, "x_zero_point")
     if math.prod(max(extent, 1) for extent in shape) > LARGEST_RESULT:

@@ -16,6 +16,7 @@ from quantlib.ops.affine import (
 )
 from quantlib.ops.concat import pad, qlinear_concat
 from quantlib.ops.conv import QLinearConv, conv_integer, qlinear_conv
+from quantlib.ops.conv_transpose import qlinear_conv_transpose
 from quantlib.ops.elementwise import qlinear_add, qlinear_mul
 from quantlib.ops.gemm import qgemm
 from quantlib.ops.lookup import (
@@ -65,6 +66,7 @@ __all__ = [
     "qlinear_clip",
     "qlinear_concat",
     "qlinear_conv",
+    "qlinear_conv_transpose",
     "qlinear_gelu",
     "qlinear_global_average_pool",
     "qlinear_leaky_relu",

@@ -17,6 +17,7 @@ from quantlib.reference.affine import (
 )
 from quantlib.reference.concat import pad, qlinear_concat
 from quantlib.reference.conv import QLinearConv, conv_integer, qlinear_conv
+from quantlib.reference.conv_transpose import qlinear_conv_transpose
 from quantlib.reference.elementwise import qlinear_add, qlinear_mul
 from quantlib.reference.gemm import qgemm
 from quantlib.reference.lookup import (
@@ -66,6 +67,7 @@ __all__ = [
     "qlinear_clip",
     "qlinear_concat",
     "qlinear_conv",
+    "qlinear_conv_transpose",
     "qlinear_gelu",
     "qlinear_global_average_pool",
     "qlinear_leaky_relu",
