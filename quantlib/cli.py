@@ -19,6 +19,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import NoReturn
 
+from quantlib.commands import compare, inspect, quantize, run
+
 __all__ = ["COMMANDS", "Command", "main"]
 
 
@@ -105,6 +107,10 @@ COMMANDS = (
         _add_bench_arguments,
         _run_bench,
     ),
+    *(
+        Command(module.__name__.rsplit(".", 1)[-1], module.HELP, module.add_arguments, module.run)
+        for module in (quantize, run, compare, inspect)
+    ),
 )
 
 
@@ -150,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # to go, and Python would complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"quantlib: {error}", file=sys.stderr)
         return 2
     return code

@@ -11,8 +11,9 @@ try:
 except ImportError:
     raise ImportError('quantlib.model needs onnx: pip install "quantlib-int8[onnx]"') from None
 
+from quantlib.model.comparison import Comparison, compare
 from quantlib.model.graph import ModelError
 from quantlib.model.model import Model, load
 from quantlib.model.quantization import QuantConfig, quantize
 
-__all__ = ["Model", "ModelError", "QuantConfig", "load", "quantize"]
+__all__ = ["Comparison", "Model", "ModelError", "QuantConfig", "compare", "load", "quantize"]

@@ -32,6 +32,7 @@ def optimize(graph: Graph) -> Graph:
     """A copy of `graph` in the form that runs fastest; it computes the same."""
     graph = graph.copy()
     passes.remove_dead_code(graph)
+    passes.simplify(graph)
     count = len(graph.nodes)
     passes.expand_qoperators(graph)
     if any(node.domain for node in graph.nodes) or len(graph.nodes) != count:
@@ -58,6 +59,7 @@ class Step:
     outputs: tuple[int, ...]
     done: tuple[int, ...]
     node: Node
+    is_fallback: bool
 
 
 class Plan:
@@ -100,6 +102,7 @@ class Plan:
                     tuple(slots[name] for name in node.outputs),
                     tuple(sorted(done)),
                     node,
+                    kernel.is_fallback,
                 )
             )
         return steps

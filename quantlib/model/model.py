@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from quantlib.model.executor import Plan
+from quantlib.model.export import FORMS, to_qoperator
 from quantlib.model.graph import Graph, ModelError, Value
 from quantlib.model.reader import graph_of, load_graph
 from quantlib.model.writer import model_of, save_graph
@@ -111,15 +112,28 @@ class Model:
         plan = self.plan(outputs)
         return plan.run(_checked_feeds(self.graph.inputs, feeds))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, form: str = "qdq") -> None:
         """Write an ONNX file, whole or not at all.
+
+        Parameters
+        ----------
+        path : path
+            Where to. What is there is replaced at once, when all is written.
+        form : {"qdq", "qoperator"}
+            "qdq" writes the model as it is: quantized ones with QuantizeLinear and
+            DequantizeLinear, which all run times know. "qoperator" writes integer operators in
+            their place, some of them ONNX Runtime's own.
 
         Raises
         ------
+        ValueError
+            If `form` is none of the two.
         OSError
             If the file cannot be written.
         """
-        save_graph(self.graph, path)
+        if form not in FORMS:
+            raise ValueError(f"form is {form!r}; it may be {' or '.join(map(repr, FORMS))}")
+        save_graph(self.graph if form == "qdq" else to_qoperator(self.graph), path)
 
     def to_onnx(self) -> Any:
         """The model as an ``onnx.ModelProto``."""

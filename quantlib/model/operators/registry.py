@@ -28,6 +28,7 @@ class Kernel:
 
     function: Callable[..., Any]
     takes_out: bool = False
+    is_fallback: bool = False
 
 
 class Known:
@@ -84,7 +85,7 @@ def kernel_of(node: Node, graph: Graph) -> Kernel:
     """What runs `node`: quantlib's kernel, or ONNX's reference implementation."""
     builder = _BUILDERS.get(node.kind)
     kernel = builder(node, Known(graph, node)) if builder else None
-    return kernel or Kernel(reference_kernel(node))
+    return kernel or Kernel(reference_kernel(node), is_fallback=True)
 
 
 REALS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})

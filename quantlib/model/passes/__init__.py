@@ -8,6 +8,7 @@ from quantlib.model.passes.dynamic import fuse_dynamic
 from quantlib.model.passes.layout import assign_layout
 from quantlib.model.passes.qdq import fuse_qdq
 from quantlib.model.passes.qoperator import expand_qoperators
+from quantlib.model.passes.simplification import simplify
 
 __all__ = [
     "assign_layout",
@@ -18,4 +19,5 @@ __all__ = [
     "fuse_dynamic",
     "fuse_qdq",
     "remove_dead_code",
+    "simplify",
 ]

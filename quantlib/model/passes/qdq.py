@@ -49,8 +49,8 @@ class Codes:
 class _Fusion:
     """The tables that all patterns look into, and the nodes that they make."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, portable: bool) -> None:
+        self.graph, self.portable = graph, portable
         self.namer = Namer(graph)
         self.outputs = set(graph.output_names)
         self.refresh()
@@ -121,14 +121,19 @@ class _Fusion:
         self.refresh()
 
 
-def fuse_qdq(graph: Graph) -> None:
-    """Fuse every operator whose operands are dequantized bytes, in the graph's order."""
-    fusion = _Fusion(graph)
+def fuse_qdq(graph: Graph, *, portable: bool = False) -> None:
+    """Fuse every operator whose operands are dequantized bytes, in the graph's order.
+
+    With `portable`, only to operators that others have too: without tables, and with activations
+    only where the codes' range is all that they keep.
+    """
+    fusion = _Fusion(graph, portable)
     for node in list(graph.nodes):
         pattern = _PATTERNS.get(node.kind)
         if pattern is not None and any(node is one for one in graph.nodes):
             pattern(fusion, node)
-    _fuse_tables(fusion)
+    if not portable:
+        _fuse_tables(fusion)
 
 
 # --- products -----------------------------------------------------------------------------------
@@ -140,6 +145,8 @@ def _fuse_product(
 ) -> None:  # fmt: skip
     """An integer product in the place of `node`, and of what follows `last`."""
     bounds, passed, quantizer = fusion.tail(last)
+    if fusion.portable and not _is_portable(fusion, node, bias, bounds, quantizer):
+        return
     if bounds is not None:
         attributes["activation"] = bounds
     offset = _bias(fusion, bias, a, b, quantizer is not None)
@@ -154,6 +161,33 @@ def _fuse_product(
     inputs = [*a.names, *b.names, *y, offset]
     fused = Node(op_type, inputs, [output], attributes, node.name, INTERNAL, node.version)
     fusion.replace(removed, fused)
+
+
+def _is_portable(
+    fusion: _Fusion,
+    node: Node,
+    bias: str,
+    bounds: tuple[float, float] | None,
+    quantizer: Node | None,
+) -> bool:
+    """Whether other run times have an integer operator for a product and what follows it."""
+    if quantizer is None:
+        return False
+    if node.op_type != "Conv" and bias and fusion.graph.rank(node.inputs[0]) != 2:
+        return False
+    return _keeps_all_codes(fusion, bounds, quantizer)
+
+
+def _keeps_all_codes(fusion: _Fusion, bounds: tuple[float, float] | None, quantizer: Node) -> bool:
+    """Whether an activation's bounds lie at or beyond the ends of the codes."""
+    if bounds is None:
+        return True
+    constants = fusion.graph.constants
+    zero = constants[fusion.zero_point_of(quantizer)]
+    limits = np.iinfo(zero.dtype)
+    scale, point = float(constants[quantizer.inputs[1]]), int(zero)
+    low, high = (bound / scale + point for bound in bounds)
+    return low <= limits.min + 0.5 and high >= limits.max - 0.5
 
 
 def _bias(fusion: _Fusion, name: str, a: Codes, b: Codes, quantized: bool) -> str | None:
@@ -262,6 +296,8 @@ def _fuse_binary(fusion: _Fusion, node: Node) -> None:
     bounds, passed, quantizer = fusion.tail(node)
     if a is None or b is None or quantizer is None:
         return
+    if fusion.portable and not _keeps_all_codes(fusion, bounds, quantizer):
+        return
     attributes = {} if bounds is None else {"activation": bounds}
     y = [quantizer.inputs[1], fusion.zero_point_of(quantizer)]
     fused = Node("QLinear" + node.op_type, [*a.names, *b.names, *y], list(quantizer.outputs),
@@ -325,6 +361,8 @@ def _fuse_move(fusion: _Fusion, node: Node) -> None:
     if _same_parameters(fusion, x, quantizer):
         fusion.replace([node, quantizer], moved)
         return
+    if fusion.portable:
+        return
     between = fusion.namer(node.outputs[0] + "_codes")
     moved.outputs = [between]
     _declare(fusion.graph, between, x.codes, node.outputs[0])
@@ -337,6 +375,10 @@ def _fuse_concat(fusion: _Fusion, node: Node) -> None:
     parts = [fusion.tensor(name) for name in node.inputs]
     quantizer = fusion.quantizer(node.outputs[0])
     if quantizer is None or any(part is None for part in parts):
+        return
+    if fusion.portable and not all(
+        part is not None and _same_parameters(fusion, part, quantizer) for part in parts
+    ):
         return
     nodes, names = [], []
     for part, original in zip(parts, node.inputs, strict=True):

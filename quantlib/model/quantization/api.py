@@ -10,7 +10,7 @@ from typing import Any
 from quantlib.calibration.progress import Progress, reporting
 from quantlib.model.graph import Graph, ModelError
 from quantlib.model.model import Model, load
-from quantlib.model.passes import fold_batch_norms, fold_constants, remove_dead_code
+from quantlib.model.passes import fold_batch_norms, fold_constants, remove_dead_code, simplify
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.correct import corrected_biases
 from quantlib.model.quantization.dynamic import write_dynamic, write_weight_only
@@ -119,6 +119,7 @@ def prepare(graph: Graph, opset: int = LEAST_OPSET) -> Graph:
         raise ModelError("the model is quantized already")
     graph = upgrade(graph, opset)
     remove_dead_code(graph)
+    simplify(graph)
     fold_constants(graph)
     fold_batch_norms(graph)
     remove_dead_code(graph)
