@@ -22,5 +22,11 @@ ql_requantize_tile ql_avx2_requantize;
 ql_rescale_tile ql_avx2_rescale;
 ql_transpose_bytes ql_avx2_transpose_bytes;
 ql_depthwise ql_avx2_depthwise;
+ql_blend_run ql_avx2_add, ql_avx2_multiply;
+ql_look_up_run ql_avx2_look_up;
+ql_max_run ql_avx2_max_uint8, ql_avx2_max_int8;
+ql_sum_run ql_avx2_sum;
+ql_total ql_avx2_total;
+ql_average_run ql_avx2_average;
 
 #endif

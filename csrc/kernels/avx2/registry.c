@@ -38,6 +38,15 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->rescale = ql_avx2_rescale;
     kernels->transpose_bytes = ql_avx2_transpose_bytes;
     kernels->depthwise = ql_avx2_depthwise;
+
+    kernels->add = ql_avx2_add;
+    kernels->multiply = ql_avx2_multiply;
+    kernels->look_up = ql_avx2_look_up;
+    kernels->max[0] = ql_avx2_max_uint8;
+    kernels->max[1] = ql_avx2_max_int8;
+    kernels->sum = ql_avx2_sum;
+    kernels->total = ql_avx2_total;
+    kernels->average = ql_avx2_average;
 }
 
 #endif

@@ -30,5 +30,11 @@ ql_requantize_tile ql_avx512vnni_requantize;
 ql_rescale_tile ql_avx512vnni_rescale;
 ql_copy_tile ql_avx512vnni_copy;
 ql_depthwise ql_avx512vnni_depthwise;
+ql_blend_run ql_avx512vnni_add, ql_avx512vnni_multiply;
+ql_look_up_run ql_avx512vnni_look_up;
+ql_max_run ql_avx512vnni_max_uint8, ql_avx512vnni_max_int8;
+ql_sum_run ql_avx512vnni_sum;
+ql_total ql_avx512vnni_total;
+ql_average_run ql_avx512vnni_average;
 
 #endif

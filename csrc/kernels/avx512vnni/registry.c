@@ -40,6 +40,15 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->rescale = ql_avx512vnni_rescale;
     kernels->copy = ql_avx512vnni_copy;
     kernels->depthwise = ql_avx512vnni_depthwise;
+
+    kernels->add = ql_avx512vnni_add;
+    kernels->multiply = ql_avx512vnni_multiply;
+    kernels->look_up = ql_avx512vnni_look_up;
+    kernels->max[0] = ql_avx512vnni_max_uint8;
+    kernels->max[1] = ql_avx512vnni_max_int8;
+    kernels->sum = ql_avx512vnni_sum;
+    kernels->total = ql_avx512vnni_total;
+    kernels->average = ql_avx512vnni_average;
 }
 
 #endif
