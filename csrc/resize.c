@@ -14,16 +14,32 @@ typedef struct {
     const ql_resize_shape *shape;
     const uint8_t *x;
     uint8_t *y;
-    int is_signed;
+    int is_signed, doubled;
     int64_t lines, chunk_lines;
     ql_status status;
 } job;
 
 /* --- the nearest ---------------------------------------------------------------------------- */
 
-static void copy_line(const ql_resize_shape *s, const uint8_t *from, uint8_t *to) {
+/* Whether each place of a line takes the pixel at half its distance, as where a line is doubled. */
+static int is_doubled(const ql_resize_shape *s) {
+    for (int64_t w = 0; w < s->out[2]; w++)
+        if (s->first[2][w] != w / 2)
+            return 0;
+    return s->out[2] == 2 * s->in[2];
+}
+
+static void double_line(const uint8_t *restrict from, uint8_t *restrict to, int64_t count) {
+    for (int64_t w = 0; w < count; w++)
+        to[2 * w] = to[2 * w + 1] = from[w];
+}
+
+static void copy_line(const job *j, const uint8_t *from, uint8_t *to) {
+    const ql_resize_shape *s = j->shape;
     const int64_t *places = s->first[2], inner = s->inner;
-    if (inner == 1)
+    if (inner == 1 && j->doubled)
+        double_line(from, to, s->in[2]);
+    else if (inner == 1)
         for (int64_t w = 0; w < s->out[2]; w++)
             to[w] = from[places[w]];
     else
@@ -45,7 +61,7 @@ static void nearest_chunk(void *context, long chunk) {
         if (from == copied)
             memcpy(to, to - length, (size_t)length);
         else
-            copy_line(s, from, to);
+            copy_line(j, from, to);
         copied = from;
     }
 }
@@ -135,7 +151,7 @@ static int run_lines(job *j, ql_chunk *run) {
 }
 
 int ql_resize_nearest(const void *x, const ql_resize_shape *shape, void *y) {
-    job j = {.shape = shape, .x = x, .y = y};
+    job j = {.shape = shape, .x = x, .y = y, .doubled = is_doubled(shape)};
     return run_lines(&j, nearest_chunk);
 }
 

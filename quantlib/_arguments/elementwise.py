@@ -35,7 +35,7 @@ def mul_arguments(a: tuple[Any, ...], b: tuple[Any, ...], y: tuple[Any, ...]) ->
     """The checked arguments of ``qlinear_mul``."""
     left, right, target, shape = _operands(a, b, y)
     with np.errstate(over="ignore", under="ignore"):
-        worth = np.float32(left.scale * right.scale)
+        worth = left.scale * right.scale
     factor = ratio(worth, target.scale, "a_scale * b_scale / y_scale")
     return Blend(left, right, (factor,), target, shape)
 
