@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from quantlib import _documentation, _threadpoolctl, cpu, reference
+from quantlib import _documentation, _threadpoolctl, correction, cpu, reference
 from quantlib.calibration import Observer, calibrate
 from quantlib.cpu import get_num_threads, set_num_threads
 from quantlib.ops import (
@@ -60,6 +60,7 @@ __all__ = [
     "calibrate",
     "clip",
     "conv_integer",
+    "correction",
     "cpu",
     "dequantize",
     "dequantize_linear",

@@ -22,7 +22,7 @@ MODULES = sorted(
 )
 PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (ql, ql.reference, ql.cpu, quantlib.testing, strategies)
+    for module in (ql, ql.reference, ql.cpu, ql.correction, quantlib.testing, strategies)
     for name in module.__all__
     if not isinstance(getattr(module, name), ModuleType)
 }

@@ -135,6 +135,16 @@ def test_operations_import_downwards(module: Path) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
+def test_calibration_and_correction_stand_on_operations(module: Path) -> None:
+    """Neither knows the other, nor what stands above them."""
+    if module.parts[1] not in ("calibration", "correction"):
+        return
+    allowed = {*SHARED, "quantlib.ops", f"quantlib.{module.parts[1]}"}
+    for name in own_imports(module) - {"quantlib"}:
+        assert any(is_within(name, one) for one in allowed), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
 def test_extras_are_imported_where_they_are_used(module: Path) -> None:
     """Neither SciPy nor an extra is imported by ``import quantlib``."""
     if module.parts[1] == "testing" or module.name == "cli.py":
