@@ -571,3 +571,17 @@ def test_operators_that_fail_are_named(normal: Any) -> None:
     node = helper.make_node("MatMul", ["a", "b"], ["y"], name="product")
     with pytest.raises(ql.model.ModelError, match="MatMul node 'product' failed"):
         ql.model.load(built([node], feeds, ["y"])).run(feeds)
+
+
+def test_erf_is_accurate() -> None:
+    """In float32, against the exact function, far beyond where it is 1."""
+    from scipy import special
+
+    from quantlib.model.operators.elementwise import erf
+
+    x = np.concatenate([np.linspace(-6, 6, 200_001), [-1e30, 1e30, -np.inf, np.inf, -0.0, 1e-30]])
+    with np.errstate(all="ignore"):  # as in a run
+        y = erf(x.astype(np.float32))
+    assert np.abs(y - special.erf(x.astype(np.float32).astype(np.float64))).max() < 1e-6
+    assert np.isnan(erf(np.float32([np.nan]))[0])
+    np.testing.assert_array_equal(erf(x), special.erf(x))

@@ -37,6 +37,8 @@ _COMPARISONS = {
     "LessOrEqual": np.less_equal,
 }
 _NUMBERS = frozenset("iuf")
+BLOCK = 1 << 15  # elements worked on at a time, so that what lies between stays in the cache
+_ERF = tuple(np.float32(a) for a in (-1.453152027, 1.421413741, -0.284496736, 0.254829592))
 
 
 def bounds_of(node: Node) -> tuple[float, float] | None:
@@ -205,19 +207,57 @@ def _hard_sigmoid(x: Array, alpha: float, beta: float) -> Array:
     return np.clip(x * kind(alpha) + kind(beta), kind(0), kind(1))
 
 
-def _erf(x: Array) -> Array:
-    from scipy.special import erf
+def erf(x: Array, out: Array | None = None) -> Array:
+    """The error function; of float32 with an error below 1e-6, several times as fast as exactly."""
+    if x.dtype != np.float32:
+        from scipy import special
 
-    result: Array = erf(x)
-    return result
+        return special.erf(x, out=out)
+    source = np.ascontiguousarray(x)
+    y = np.empty(x.shape, np.float32) if out is None else out
+    flat, result = source.reshape(-1), y.reshape(-1)
+    for start in range(0, flat.size, BLOCK):
+        _erf_of_block(flat[start : start + BLOCK], result[start : start + BLOCK])
+    return y
 
 
-def _gelu(x: Array, approximate: str) -> Array:
+def _erf_of_block(x: Array, out: Array) -> None:
+    """Abramowitz and Stegun's formula 7.1.26, ``1 - (a1 t + ... + a5 t**5) exp(-x**2)`` with
+    ``t = 1 / (1 + p |x|)``, whose own error is below 1.5e-7."""
+    size = np.abs(x)  # not in `out`, which may be `x`
+    t = np.multiply(size, np.float32(0.3275911))
+    t += np.float32(1)
+    np.reciprocal(t, out=t)
+    total = np.multiply(t, np.float32(1.061405429))
+    for coefficient in _ERF:
+        total += coefficient
+        total *= t
+    np.multiply(size, size, out=size)
+    np.negative(size, out=size)
+    np.exp(size, out=size)
+    total *= size
+    np.subtract(np.float32(1), total, out=total)
+    np.copysign(total, x, out=out)
+
+
+def gelu(x: Array, approximate: str, out: Array | None = None) -> Array:
+    """``x * (1 + erf(x / sqrt(2))) / 2``, or its approximation by tanh."""
     kind = x.dtype.type
+    y = np.empty(x.shape, x.dtype) if out is None else out
     if approximate == "tanh":
-        inner = kind(math.sqrt(2 / math.pi)) * (x + kind(0.044715) * x * x * x)
-        return kind(0.5) * x * (kind(1) + np.tanh(inner))
-    return kind(0.5) * x * (kind(1) + _erf(x * kind(math.sqrt(0.5))))
+        np.multiply(x, x, out=y)
+        y *= kind(0.044715)
+        y += kind(1)
+        y *= x
+        y *= kind(math.sqrt(2 / math.pi))
+        np.tanh(y, out=y)
+    else:
+        np.multiply(x, kind(math.sqrt(0.5)), out=y)
+        erf(y, out=y)
+    y += kind(1)
+    y *= x
+    y *= kind(0.5)
+    return y
 
 
 def _exponential_below(x: Array, alpha: float, gamma: float, inner: float) -> Array:
@@ -239,8 +279,6 @@ _ACTIVATIONS: dict[str, _Maker] = {
         gamma=a.get("gamma", 1.0507009873554805),
         inner=1.0,
     ),
-    "Erf": lambda a: _erf,
-    "Gelu": lambda a: partial(_gelu, approximate=a.get("approximate", "none")),
     "HardSigmoid": lambda a: partial(
         _hard_sigmoid, alpha=a.get("alpha", 0.2), beta=a.get("beta", 0.5)
     ),
@@ -259,6 +297,19 @@ def activation(node: Node, known: Known) -> Kernel | None:
 @operator("Sigmoid")
 def build_sigmoid(node: Node, known: Known) -> Kernel | None:
     return Kernel(sigmoid, takes_out=True) if is_real(known) else None
+
+
+@operator("Erf")
+def build_erf(node: Node, known: Known) -> Kernel | None:
+    return Kernel(erf, takes_out=True) if is_real(known) else None
+
+
+@operator("Gelu")
+def build_gelu(node: Node, known: Known) -> Kernel | None:
+    approximate = node.attributes.get("approximate", "none")
+    if not is_real(known):
+        return None
+    return Kernel(lambda x, out=None: gelu(x, approximate, out), takes_out=True)
 
 
 @operator("LeakyRelu")

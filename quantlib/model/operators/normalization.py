@@ -66,20 +66,22 @@ def layer_normalization(node: Node, known: Known) -> Kernel | None:
         return None
     first, epsilon = node.attributes.get("axis", -1), node.attributes.get("epsilon", 1e-5)
 
-    def run(x: Array, scale: Array, bias: Array | None = None) -> Array:
+    def run(x: Array, scale: Array, bias: Array | None = None, out: Array | None = None) -> Array:
         axes = tuple(range(first % x.ndim, x.ndim))
-        y = _standardized(x, axes, epsilon)
+        y = _standardized(x, axes, epsilon, out)
         y *= scale
         if bias is not None:
             y += bias
         return y
 
-    return Kernel(run)
+    return Kernel(run, takes_out=True)
 
 
-def _standardized(x: Array, axes: tuple[int, ...], epsilon: float) -> Array:
+def _standardized(
+    x: Array, axes: tuple[int, ...], epsilon: float, out: Array | None = None
+) -> Array:
     """`x` less its mean, divided by its standard deviation."""
-    y = x - np.mean(x, axis=axes, keepdims=True)
+    y = np.subtract(x, np.mean(x, axis=axes, keepdims=True), out=out)
     if axes == (x.ndim - 1,):
         variance: Any = np.einsum("...i,...i->...", y, y)[..., None] / y.shape[-1]
     else:
@@ -103,6 +105,12 @@ def local_response_normalization(node: Node, known: Known) -> Kernel | None:
         sums = squares[:, : x.shape[1]].copy()
         for shift in range(1, size):
             sums += squares[:, shift : shift + x.shape[1]]
-        return x / (kind(offset) + kind(alpha / size) * sums) ** kind(beta)
+        sums *= kind(alpha / size)
+        sums += kind(offset)
+        if beta != 0.75:
+            return x / sums ** kind(beta)
+        root = np.sqrt(sums, out=sums)  # two roots take a tenth of the time of a power
+        root *= np.sqrt(root)
+        return np.divide(x, root, out=root)
 
     return Kernel(run)
