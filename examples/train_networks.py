@@ -1,10 +1,11 @@
-"""Train the three small networks that the tests quantize, and write them as ONNX files.
+"""Make the small networks that the tests quantize, as ONNX files.
 
     python examples/train_networks.py tests/model/networks
 
 They classify scikit-learn's digits, 1797 images of 8 x 8 pixels, of which the last 500 are held
 out: a plain convolutional network, one with residual sums, and one with depthwise convolutions.
-PyTorch trains and exports them, which takes about two minutes; everything that is random is seeded.
+A fourth, a transformer encoder, keeps random weights. PyTorch trains and exports them, which takes
+about two minutes; everything that is random is seeded.
 Needs torch, onnx, onnxscript and scikit-learn.
 """
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 HELD_OUT = 500
 EPOCHS = 40
+LONGEST = 40  # sequence of the encoder
 
 
 def images() -> tuple[Tensor, Tensor]:
@@ -77,6 +79,51 @@ def networks() -> dict[str, nn.Module]:
     }  # fmt: skip
 
 
+class Encoder(nn.Module):
+    """A transformer encoder of one layer, with an embedding before and scores behind it."""
+
+    def __init__(
+        self, size: int = 32, heads: int = 2, words: int = 50, longest: int = LONGEST
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.words = nn.Embedding(words, size)
+        self.places = nn.Parameter(torch.randn(longest, size) / 10)
+        self.query, self.key, self.value, self.out = (nn.Linear(size, size) for _ in range(4))
+        self.norms = nn.ModuleList([nn.LayerNorm(size), nn.LayerNorm(size)])
+        self.up, self.down = nn.Linear(size, 4 * size), nn.Linear(4 * size, size)
+        self.scores = nn.Linear(size, 7)
+
+    def attend(self, x: Tensor) -> Tensor:
+        n, t, size = x.shape
+        q, k, v = (
+            layer(x).view(n, t, self.heads, -1).transpose(1, 2)
+            for layer in (self.query, self.key, self.value)
+        )
+        weights = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, -1)
+        return self.out((weights @ v).transpose(1, 2).reshape(n, t, size))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.words(ids) + self.places[: ids.shape[1]]
+        x = self.norms[0](x + self.attend(x))
+        x = self.norms[1](x + self.down(nn.functional.gelu(self.up(x))))
+        return self.scores(x)
+
+
+def export(
+    network: nn.Module, example: Tensor, names: list[str], axes: list[str], path: Path
+) -> None:
+    """Write a network, with the first axes of its input free."""
+    limits = {"n": 4096, "t": LONGEST}
+    shapes = ({i: torch.export.Dim(a, max=limits[a]) for i, a in enumerate(axes)},)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(), (example,), path, input_names=names[:1], output_names=names[1:],
+            dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False,
+        )  # fmt: skip
+
+
 def train(network: nn.Module, x: Tensor, y: Tensor) -> None:
     optimizer = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
@@ -102,14 +149,11 @@ def main(folder: Path) -> None:
         with torch.no_grad():
             right = (network(x[-HELD_OUT:]).argmax(1) == y[-HELD_OUT:]).float().mean()
         path = folder / f"{name}.onnx"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                network, (x[:2],), path, input_names=["image"], output_names=["scores"],
-                dynamic_shapes=({0: torch.export.Dim("n")},), dynamo=True, external_data=False,
-                verbose=False,
-            )  # fmt: skip
+        export(network, x[:2], ["image", "scores"], ["n"], path)
         print(f"{name}: {right:.1%} right, {path.stat().st_size} bytes")
+    torch.manual_seed(7)
+    ids = torch.randint(0, 50, (2, 9))
+    export(Encoder(), ids, ["ids", "scores"], ["n", "t"], folder / "encoder.onnx")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--operators", help="quantize only these, such as Conv,Gemm")
     parser.add_argument("--bias-correction", action="store_true")
     parser.add_argument("--weight-correction", action="store_true")
+    parser.add_argument("--equalize", action="store_true",
+                        help="balance weights between convolutions, for --per-tensor")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -83,6 +85,7 @@ def _fields(options: argparse.Namespace) -> dict[str, Any]:
         "per_row": options.per_row,
         "bias_correction": options.bias_correction,
         "weight_correction": options.weight_correction,
+        "equalize": options.equalize,
     }
     for name in ("method", "percentile", "activation_type", "weight_type", "block_size"):
         if getattr(options, name) is not None:

@@ -66,7 +66,14 @@ def test_from_a_float_model_to_a_compared_one(
     "options",
     [
         ["--method", "percentile", "--percentile", "99.9", "--activation-type", "int8"],
-        ["--form", "qoperator", "--per-tensor", "--bias-correction", "--weight-correction"],
+        [
+            "--form",
+            "qoperator",
+            "--per-tensor",
+            "--bias-correction",
+            "--weight-correction",
+            "--equalize",
+        ],
         ["--operators", "Conv,Relu,MaxPool", "--exclude", "node_Conv_51"],
         ["--mode", "dynamic", "--per-row"],
         ["--mode", "weight-only", "--weight-type", "uint4", "--block-size", "16"],

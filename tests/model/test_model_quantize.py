@@ -311,6 +311,66 @@ def test_bias_correction_takes_mean_errors_off(rng: np.random.Generator) -> None
     assert errors[1] < 0.05 * errors[0]
 
 
+def unbalanced(rng: np.random.Generator) -> Any:
+    """Convolution, depthwise convolution, convolution, whose channels differ a hundredfold."""
+    spread = np.float32(10.0) ** rng.uniform(-1, 1, 8).astype(np.float32)
+    constants = {
+        "a": rng.standard_normal((8, 3, 3, 3)) * spread[:, None, None, None],
+        "b": rng.standard_normal(8) * spread,
+        "d": rng.standard_normal((8, 1, 3, 3)) / spread[:, None, None, None],
+        "e": rng.standard_normal((4, 8, 1, 1)) * spread[:, None, None],
+    }
+    tensors = [numpy_helper.from_array(a.astype(np.float32), n) for n, a in constants.items()]
+    nodes = [
+        helper.make_node("Conv", ["x", "a", "b"], ["p"]),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("Conv", ["q", "d"], ["r"], group=8),
+        helper.make_node("Conv", ["r", "e"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", 1, None)],
+        tensors,
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_equalization_changes_nothing_in_floats(rng: np.random.Generator) -> None:
+    from quantlib.model.quantization.equalize import equalize
+
+    model = ql.model.load(unbalanced(rng))
+    graph = prepare(model.graph)
+    before = dict(graph.constants)
+    assert equalize(graph) == 2
+    assert all(graph.constants[name] is array for name, array in before.items())
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    (wanted,) = model.run([x])
+    np.testing.assert_allclose(
+        ql.model.Model(graph).run([x])[0], wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max()
+    )
+    spreads = []
+    for table, names in ((before, "ade"), (graph.constants, [n.inputs[1] for n in graph.nodes
+                                                             if n.op_type == "Conv"])):  # fmt: skip
+        for name in names:
+            axis = 1 if table[name].shape[0] == 4 else 0
+            size = np.abs(table[name]).max(axis=tuple(i for i in range(4) if i != axis))
+            spreads.append(size.max() / size.min())
+    assert max(spreads[3:]) < 0.3 * max(spreads[:3])
+
+
+def test_equalization_helps_one_scale_for_all(rng: np.random.Generator) -> None:
+    model = unbalanced(rng)
+    samples = [[rng.standard_normal((4, 3, 8, 8)).astype(np.float32)] for _ in range(4)]
+    (wanted,) = ql.model.load(model).run(samples[0])
+    errors = []
+    for balanced in (False, True):
+        quantized = ql.model.quantize(
+            model, samples, method="minmax", per_channel=False, equalize=balanced
+        )
+        errors.append(np.sqrt(np.mean((quantized.run(samples[0])[0] - wanted) ** 2)))
+    assert errors[1] < 0.7 * errors[0]
+
+
 def test_weight_correction_keeps_the_spread(rng: np.random.Generator) -> None:
     weights = rng.laplace(size=(64, 8)).astype(np.float32)
     graph = helper.make_graph(
@@ -557,3 +617,37 @@ def test_older_opsets_are_brought_to_newer(opset: int, rng: np.random.Generator)
     np.testing.assert_allclose(
         four.run([x])[0], onnxruntime_says(four, {"x": x}), rtol=1e-4, atol=1e-4
     )
+
+
+# --- transformers -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        (QuantConfig(mode="dynamic"), 0.03),
+        (QuantConfig(mode="dynamic", per_row=True), 0.02),
+        (QuantConfig(), 0.05),
+        (QuantConfig(mode="weight_only"), 0.02),
+    ],
+    ids=["dynamic", "per row", "static", "weight only"],
+)
+def test_a_transformer_encoder(config: QuantConfig, error: float) -> None:
+    """Batches and lengths vary from call to call; ONNX Runtime answers alike."""
+    rng = np.random.default_rng(2)
+    model = ql.model.load(FOLDER / "encoder.onnx")
+    samples = [[rng.integers(0, 50, (2, length))] for length in range(4, 40, 3)]
+    quantized = ql.model.quantize(model, samples, config)
+    session = ort.InferenceSession(quantized.to_onnx().SerializeToString())
+    exact = ort.InferenceSession(str(FOLDER / "encoder.onnx"))
+    for shape in ((1, 1), (3, 17), (1, 40), (2, 5), (3, 17)):
+        ids = rng.integers(0, 50, shape)
+        (wanted,) = exact.run(None, {"ids": ids})
+        np.testing.assert_allclose(model.run([ids])[0], wanted, atol=1e-4)
+        (scores,) = quantized.run([ids])
+        assert scores.shape == (*shape, 7)
+        assert np.sqrt(np.mean((scores - wanted) ** 2)) < error * np.abs(wanted).max()
+        theirs = session.run(None, {"ids": ids})[0]
+        np.testing.assert_allclose(scores, theirs, atol=0.02 * np.abs(wanted).max())
+    if config.mode == "dynamic":
+        assert kinds(quantized)["quantlib.DynamicQuantizeMatMul"] == 7

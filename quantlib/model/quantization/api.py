@@ -14,6 +14,7 @@ from quantlib.model.passes import fold_batch_norms, fold_constants, remove_dead_
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.correct import corrected_biases
 from quantlib.model.quantization.dynamic import write_dynamic, write_weight_only
+from quantlib.model.quantization.equalize import equalize
 from quantlib.model.quantization.ranges import Feeds, observe
 from quantlib.model.quantization.selection import PRODUCTS, select
 from quantlib.model.quantization.static import activation_params, layer_weights, write_qdq
@@ -95,6 +96,8 @@ def quantize(
     source = model if isinstance(model, Model) else load(model)
     graph = prepare(source.graph, _opset(config))
     config.check_names(graph.nodes)
+    if config.equalize:
+        equalize(graph)
     if config.mode == "static":
         result = _quantize_static(graph, calibration, config, executor, progress)
     else:

@@ -60,6 +60,9 @@ class QuantConfig:
         calibration data.
     weight_correction : bool
         Scale the quantized weights of each channel to the standard deviation that they had.
+    equalize : bool
+        Before all else, balance the weights' ranges between neighbouring convolutions, which lets
+        one scale suit a tensor: for ``per_channel=False``.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class QuantConfig:
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bias_correction: bool = False
     weight_correction: bool = False
+    equalize: bool = False
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, MODES)
