@@ -352,6 +352,23 @@ def test_moving_data(normal: Any) -> None:
     compare(built(nodes, {"x": x}, outputs, constants), {"x": x})
 
 
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.float32, np.float64, np.int32])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 3, 224, 2), (2, 3, 7), (2, 3, 4, 5, 6)])
+def test_turning_channels(dtype: Any, shape: tuple[int, ...]) -> None:
+    """First to last and back, which have a kernel, and another order, which has none."""
+    x = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    rank = len(shape)
+    for order in (
+        [0, *range(2, rank), 1],
+        [0, rank - 1, *range(1, rank - 1)],
+        list(range(rank))[::-1],
+    ):
+        node = helper.make_node("Transpose", ["x"], ["y"], perm=order)
+        loaded = ql.model.load(built([node], {"x": x}, ["y"]))
+        for source in (x, np.asfortranarray(x)):
+            np.testing.assert_array_equal(loaded.run([source])[0], x.transpose(order))
+
+
 def test_every_builder_is_for_an_operator_of_onnx() -> None:
     """A misspelt registration would never be found."""
     from quantlib.model.operators.registry import _BUILDERS

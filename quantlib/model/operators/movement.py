@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from quantlib import _native
 from quantlib.model.graph import Node
 from quantlib.model.operators.reduction import axes_of
 from quantlib.model.operators.registry import Array, Kernel, Known, operator
@@ -66,8 +68,15 @@ def flatten(node: Node, known: Known) -> Kernel | None:
 @operator("Transpose")
 def transpose(node: Node, known: Known) -> Kernel | None:
     order = node.attributes.get("perm")
+    axes, rank = tuple(order or ()), len(order or ())
+    turns = rank >= 3 and axes in (
+        (0, *range(2, rank), 1),
+        (0, rank - 1, *range(1, rank - 1)),
+    )
 
     def run(x: Array, out: Array | None = None) -> Array:
+        if turns and x.itemsize in (1, 4) and x.size and x.flags.c_contiguous:
+            return _turned(x, axes, out)
         y = x.transpose(order)
         if out is None:
             return np.ascontiguousarray(y)
@@ -75,6 +84,16 @@ def transpose(node: Node, known: Known) -> Kernel | None:
         return out
 
     return Kernel(run, takes_out=True)
+
+
+def _turned(x: Array, order: tuple[int, ...], out: Array | None) -> Array:
+    """Channels first to channels last, or back: for each image, a matrix is transposed."""
+    y = np.empty([x.shape[axis] for axis in order], x.dtype) if out is None else out
+    to_last = order[-1] == 1
+    rows = x.shape[1] if to_last else math.prod(x.shape[1:-1])
+    columns = math.prod(x.shape[2:]) if to_last else x.shape[-1]
+    _native.transpose(x.reshape(-1, rows, columns), y.reshape(-1, columns, rows))
+    return y
 
 
 @operator("Squeeze")
