@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 sys.path.append(str(HERE.parent))
 
-from bench import conv, elementwise, matmul, neighbours  # noqa: E402
+from bench import conv, elementwise, layers, matmul, neighbours  # noqa: E402
 from bench.selection import QUICK_WORK, Selection  # noqa: E402
 from quantlib.benchmark import machine, process, report, results, stopwatch  # noqa: E402
 from quantlib.benchmark.cases import Admission, Case  # noqa: E402
@@ -31,6 +31,7 @@ SUITES = {
     "matmul": matmul.cases,
     "conv": conv.cases,
     "elementwise": elementwise.cases,
+    "layers": layers.cases,
 }
 BUSY_SUITES = ("overhead", "matmul", "elementwise")
 PEERS = ("scipy", "onnxruntime", "torch")

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 # The most operations or elements of a case when it has to be quick.
-QUICK_WORK = {"matmul": 10**9, "overhead": 10**9, "conv": 3 * 10**8, "elementwise": 4_000_000}
+QUICK_WORK = {
+    "matmul": 10**9,
+    "overhead": 10**9,
+    "conv": 3 * 10**8,
+    "elementwise": 4_000_000,
+    "layers": 1_000_000,
+}
 
 
 @dataclass(frozen=True)

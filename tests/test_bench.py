@@ -355,6 +355,24 @@ def test_a_case_has_quantlib_numpy_and_every_installed_peer(small_cases: Any) ->
                 assert ("torch" in engines) == part("peers").installed("torch")
 
 
+def test_layers_have_right_baselines_and_peers() -> None:
+    layers, admission = part("layers"), part("cases").Admission()
+    selection = part("selection").Selection(most_work={"layers": 300_000})
+    cases = list(layers.cases(1, selection, admission))
+    names = {layer.name for layer in layers.LAYERS}
+    assert {case.races[0].ours.name for case in cases} == names - {"max_pool"}  # the largest
+    assert admission.notes == []
+    for case in cases:
+        assert bool(case.races[0].peers) == part("peers").installed("onnx", "onnxruntime")
+
+
+def test_a_wrong_baseline_of_a_layer_is_noticed() -> None:
+    layers, cases = part("layers"), part("cases")
+    wrong = layers.Layer("qlinear_add", ((9,), (9,)), np.subtract, "QLinearAdd")
+    with pytest.raises(cases.WrongResultError, match="NumPy"):
+        layers._case(wrong, 1, cases.Admission())
+
+
 @pytest.mark.parametrize("small_cases", ["matmul", "elementwise"], indirect=True)
 def test_every_operation_is_measured(small_cases: Any) -> None:
     cases, _ = small_cases

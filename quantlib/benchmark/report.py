@@ -8,8 +8,14 @@ from typing import Any
 
 from quantlib.benchmark.results import best_peer, loses
 
-UNITS = {"matmul": "GOPS", "conv": "GOPS", "overhead": "GOPS", "elementwise": "G/s"}
-SHARES = {"elementwise": "of copy"}
+UNITS = {
+    "matmul": "GOPS",
+    "conv": "GOPS",
+    "overhead": "GOPS",
+    "elementwise": "G/s",
+    "layers": "G/s",
+}
+SHARES = {"elementwise": "of copy", "layers": "of copy"}
 LOST = "◀ slower"
 
 
