@@ -87,6 +87,7 @@ CALLS: dict[str, Arguments] = {
     "fake_quantize": {"x": X, "params": PER_TENSOR},
     "clip": {"x": X, "lower": -1.0, "upper": 2.0},
     "min_max": {"x": X, "axis": 1, "block_size": 2},
+    "summarize": {"x": X, "axis": 1},
     "quantize_linear": {
         "x": X,
         "y_scale": np.float32([0.5, 1.0, 2.0]),
@@ -332,7 +333,7 @@ def wrong(names: str, argument: str, values: list[Any], error: type[Exception]) 
 
 
 for names, argument in (
-    ("quantize fake_quantize clip min_max quantize_linear dynamic_quantize_linear", "x"),
+    ("quantize fake_quantize clip min_max quantize_linear dynamic_quantize_linear summarize", "x"),
     ("dequantize", "codes"),
     ("dequantize_linear conv_integer qlinear_conv QLinearConv", "x"),
     ("requantize", "acc"),
@@ -372,7 +373,7 @@ wrong("clip", "upper", [math.nan, -2.0], ValueError)
 wrong("clip", "lower", ["0", None, [0.0], 1j, object(), [[1], [1, 2]], True], TypeError)
 wrong("clip", "upper", ["0", None, [0.0], 1j, object(), 10**400], TypeError)
 
-AXES = "min_max quantize_linear dequantize_linear requantize"
+AXES = "min_max summarize quantize_linear dequantize_linear requantize"
 wrong(AXES, "axis", [2, -3, 2**31, 2**63, -(2**70)], ValueError)
 wrong(AXES, "axis", [1.0, "1", True, [1], (0, 1), object()], TypeError)
 wrong("quantize_linear dequantize_linear requantize", "axis", [None], TypeError)
@@ -597,7 +598,9 @@ wrong("pad", "pads", [[2**31 - 1] * 4], ValueError)  # larger than any memory
 wrong("pad", "axes", [[0, 2], [-3, 0], [0, 0], [0, -2]], ValueError)
 wrong("pad", "axes", [*NOT_EXTENTS, [0.0, 1.0], [None, 1]], TypeError)
 
-OUT = " ".join(name for name in CALLS if name not in ("min_max", "dynamic_quantize_linear"))
+OUT = " ".join(
+    name for name in CALLS if name not in ("min_max", "summarize", "dynamic_quantize_linear")
+)
 READ_ONLY = np.zeros((2, 3), np.int8)
 READ_ONLY.setflags(write=False)
 wrong(OUT, "out", [1, "out", [0], np.int8(1), object()], TypeError)
