@@ -7,7 +7,7 @@ that gathering a window copies runs of ``k * C`` numbers. Other layouts are tran
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -103,12 +103,10 @@ class FloatConv:
         # (N, o..., C, k...) to (N, o..., k..., C)
         views = np.moveaxis(views, rank + 1, -1)
         line = math.prod(count[1:]) * math.prod(windows.kernel) * x.shape[-1]
-        block = max(GATHERED // max(line, 1), 1)
-        for image, result in zip(views, y, strict=True):
-            for start in range(0, count[0], block):
-                part, target = image[start : start + block], result[start : start + block]
-                self._multiply(part, target.reshape(-1, self.out_channels))
-                _finish(target, bias, bounds)
+        for images, rows in _blocks(x.shape[0], count[0], line, GATHERED):
+            target = y[images, rows]
+            self._multiply(views[images, rows], target.reshape(-1, self.out_channels))
+            _finish(target, bias, bounds)
 
     def _multiply(self, part: Array, target: Array) -> None:
         rows = target.shape[0]
@@ -123,18 +121,13 @@ class FloatConv:
         self, x: Array, count: tuple[int, ...], bias: Array | None, bounds: Any, y: Array
     ) -> None:
         """One product for each tap of the kernel, over all windows at once."""
-        windows = self.windows
         per_tap = self.matrix[:, :, :].transpose(1, 0, 2).reshape(-1, self.out_channels)
         multiple = self.out_channels // self.group
-        line = max(math.prod(y.shape[2:]), 1)
-        block = max(GATHERED // 4 // line, 1)
-        for image, result in zip(x, y, strict=True):
-            for start in range(0, count[0], block):
-                target = result[start : start + block]
-                counts = (target.shape[0], *count[1:])
-                self._add_taps(image, start, counts, per_tap, multiple, target)
-                _finish(target, bias, bounds)
-        del windows
+        line = math.prod(y.shape[2:])
+        for images, rows in _blocks(x.shape[0], count[0], line, GATHERED // 4):
+            target = y[images, rows]
+            self._add_taps(x[images], rows.start, target.shape[1:-1], per_tap, multiple, target)
+            _finish(target, bias, bounds)
 
     def _add_taps(
         self, image: Array, start: int, counts: tuple[int, ...], per_tap: Array, multiple: int,
@@ -147,7 +140,7 @@ class FloatConv:
             for axis, offset in enumerate(place):
                 first = offset * windows.dilations[axis]
                 first += start * windows.strides[0] if axis == 0 else 0
-                source = tap(source, axis, first, windows.strides[axis], counts[axis])
+                source = tap(source, axis + 1, first, windows.strides[axis], counts[axis])
             if multiple > 1:
                 source = np.repeat(source, multiple, axis=-1)
             if index == 0:
@@ -155,6 +148,15 @@ class FloatConv:
             else:
                 np.multiply(source, per_tap[index], out=product)
                 target += product
+
+
+def _blocks(images: int, rows: int, line: int, budget: int) -> Iterator[tuple[slice, slice]]:
+    """Images and rows to work on at a time: several small images, or some rows of a large one."""
+    height = min(max(budget // max(line, 1), 1), max(rows, 1))
+    several = max(budget // max(line * rows, 1), 1) if height >= rows else 1
+    for image in range(0, images, several):
+        for row in range(0, rows, height):
+            yield slice(image, image + several), slice(row, row + height)
 
 
 def _finish(y: Array, bias: Array | None, bounds: Any) -> None:
