@@ -271,6 +271,9 @@ def layers(random: Any) -> None:
             "layout": layout,
         }
         x = codes(random, shape, np.uint8)
+        w = codes(random, (shape[1 if layout == "NCHW" else -1], 5, *(2,) * rank), np.int8)
+        ups = {"w": w, "w_scale": 0.1, "w_zero_point": 3, "strides": geometry["strides"]}
+        check("qlinear_conv_transpose", {"x": x, **ups, **scales, "layout": layout})
         check("max_pool", {"x": x, **geometry})
         check("max_pool", {"x": x.view(np.int8), **geometry})
         check("qlinear_average_pool", {"x": x, **scales, **geometry})
