@@ -39,7 +39,8 @@ def summary_arguments(x: Any, axis: Any) -> tuple[Array, tuple[int, ...]]:
         return data.reshape(1, -1), ()
     channels = groups.length
     columns = groups.outer * groups.inner
-    return np.moveaxis(data, groups.axis, 0).reshape(channels, columns), (channels,)
+    first = np.moveaxis(data, groups.axis, 0) if groups.axis else data
+    return first.reshape(channels, columns), (channels,)
 
 
 def empty_summary(shape: tuple[int, ...]) -> Summary:

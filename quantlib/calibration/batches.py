@@ -140,7 +140,7 @@ def _order_statistics(rows: Array, statistics: Statistics, channel: int) -> tupl
         return 0, 0
     row = rows[channel]
     lower = _lowest(row, statistics, channel, int(LOWER * count))
-    upper = _highest(row, statistics, channel, int(UPPER * count))
+    upper = _highest(row, statistics, channel, count - 1 - int(UPPER * count))
     return in_units(lower), in_units(upper)
 
 
@@ -158,18 +158,16 @@ def _lowest(row: Array, statistics: Statistics, channel: int, rank: int) -> floa
 
 
 def _highest(row: Array, statistics: Statistics, channel: int, rank: int) -> float:
-    """The same for a rank near the number of values."""
-    counts = _in_order(statistics, channel)
-    from_above = int(counts.sum()) - 1 - rank
-    if from_above == 0:
+    """The value number `rank` from above."""
+    if rank == 0:
         return float(statistics.maximum[channel])
-    place = int(np.searchsorted(np.cumsum(counts), rank, side="right"))
+    counts = _in_order(statistics, channel)
+    place = counts.size - 1 - int(np.searchsorted(np.cumsum(counts[::-1]), rank, side="right"))
     if place == BINS_PER_SIDE:
         return 0.0
-    edge = _edge(place, statistics, channel)
-    tail = row[row >= edge]
+    tail = row[row >= _edge(place, statistics, channel)]
     tail = tail[tail <= statistics.maximum[channel]]
-    return float(np.partition(tail, tail.size - 1 - from_above)[tail.size - 1 - from_above])
+    return float(np.partition(tail, tail.size - 1 - rank)[tail.size - 1 - rank])
 
 
 def _in_order(statistics: Statistics, channel: int) -> Array:
