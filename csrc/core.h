@@ -289,6 +289,10 @@ void ql_quantize_stretch(const ql_kernels *kernels, const float *x, uint8_t *cod
 void *ql_allocate(size_t size);
 void ql_release(void *memory);
 
+/* The same for the time of a call: given back to the thread that borrowed it, which keeps it. */
+void *ql_borrow(size_t size);
+void ql_return(void *memory);
+
 /* --- products (pack.c, product.c) ----------------------------------------------------------- */
 
 struct ql_matrix {
@@ -326,8 +330,9 @@ ql_operand ql_operand_from(const ql_operand *operand, int64_t column, int64_t co
 
 /* What a packed operand would be, without its memory. */
 ql_matrix ql_matrix_describe(const ql_kernels *kernels, const ql_operand *operand);
-/* Room for up to n columns, or NULL; and packing of `columns` columns from `column` on into it. */
-ql_matrix *ql_matrix_room(const ql_kernels *kernels, int64_t k, int64_t n);
+/* Room for up to n columns, borrowed or to be kept, or NULL; and packing of `columns` columns from
+ * `column` on into it. */
+ql_matrix *ql_matrix_room(const ql_kernels *kernels, int64_t k, int64_t n, int borrowed);
 void ql_matrix_fill(ql_matrix *matrix, const ql_operand *operand, int64_t column, int64_t columns);
 
 /* The left operand of a product: where its rows come from. Its numbers are those of the table that

@@ -74,7 +74,7 @@ int ql_multiply_directly(const ql_kernels *kernels, const ql_operand *b, const q
                          const uint8_t *a, int64_t a_stride, const int32_t *row_sums,
                          const ql_output *output, char *y, int64_t y_stride) {
     const int64_t most = ql_min(COLUMNS, ql_ceil_div(b->n, QL_STRIP) * QL_STRIP);
-    int32_t *memory = ql_allocate((size_t)(most * (rows->count + 3)) * 4);
+    int32_t *memory = ql_borrow((size_t)(most * (rows->count + 3)) * 4);
     if (memory == NULL)
         return QL_NO_MEMORY;
     for (int64_t column = 0; column < b->n; column += most) {
@@ -89,6 +89,6 @@ int ql_multiply_directly(const ql_kernels *kernels, const ql_operand *b, const q
         ql_finish(kernels, &stage, r.sums, stride, 0, rows->count, 0, part.n,
                   y + column * ql_size_of_result(output->type), y_stride);
     }
-    ql_release(memory);
+    ql_return(memory);
     return QL_OK;
 }

@@ -112,7 +112,7 @@ ql_matrix ql_matrix_describe(const ql_kernels *kernels, const ql_operand *b) {
     return matrix;
 }
 
-ql_matrix *ql_matrix_room(const ql_kernels *kernels, int64_t k, int64_t n) {
+ql_matrix *ql_matrix_room(const ql_kernels *kernels, int64_t k, int64_t n, int borrowed) {
     /* An operand may be a view that repeats one byte, and so be larger than any memory. Below, the
      * sizes are less than this product. Without columns there is nothing to pack, whatever k is. */
     if (n > 0 && (k > PTRDIFF_MAX / 64 || n + QL_STRIP > PTRDIFF_MAX / (k + 128)))
@@ -121,7 +121,7 @@ ql_matrix *ql_matrix_room(const ql_kernels *kernels, int64_t k, int64_t n) {
     const int64_t strips = ql_ceil_div(n, QL_STRIP), columns = strips * QL_STRIP;
     const int64_t header = (int64_t)(sizeof(ql_matrix) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
     shape.size = header + strips * shape.strip_stride + columns * (8 + 4);
-    char *memory = ql_allocate((size_t)shape.size);
+    char *memory = borrowed ? ql_borrow((size_t)shape.size) : ql_allocate((size_t)shape.size);
     if (memory == NULL)
         return NULL;
     shape.strips = (int8_t *)(memory + header);
@@ -168,7 +168,7 @@ ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride,
                           int is_signed, const int32_t *zero_points) {
     enum { CHUNK = QL_PACK_STRIPS * QL_STRIP, CHUNKS_PER_THREAD = 4 };
     const ql_operand operand = {b, k, n, k_stride, n_stride, is_signed, zero_points};
-    ql_matrix *matrix = ql_matrix_room(ql_current_kernels(), k, n);
+    ql_matrix *matrix = ql_matrix_room(ql_current_kernels(), k, n, 0);
     if (matrix == NULL)
         return NULL;
     set_zero_points(matrix, &operand);

@@ -304,7 +304,7 @@ static char *workspace(product *p, int64_t columns) {
     const int64_t sums_size = p->b->has_zero_point ? p->block_rows * 8 : 0;
     const int64_t most =
         p->operand == NULL || p->direct ? 0 : whole_strips(columns_of_panel(p->b, columns));
-    char *memory = ql_allocate((size_t)(rows_size + sums_size + most * 8));
+    char *memory = ql_borrow((size_t)(rows_size + sums_size + most * 8));
     if (memory == NULL)
         return NULL;
     p->panel = memory;
@@ -313,10 +313,10 @@ static char *workspace(product *p, int64_t columns) {
         return memory;
     p->init = (int32_t *)(memory + rows_size + sums_size);
     p->column_terms = p->init + most;
-    p->packed = ql_matrix_room(p->kernels, p->b->k, most);
+    p->packed = ql_matrix_room(p->kernels, p->b->k, most, 1);
     if (p->packed != NULL)
         return memory;
-    ql_release(memory);
+    ql_return(memory);
     return NULL;
 }
 
@@ -334,8 +334,8 @@ static void multiply_chunk(void *context, long chunk) {
         return;
     }
     ql_report(&c->status, multiply_part(&p, first, last, column, last_column));
-    ql_matrix_free(p.packed);
-    ql_release(memory);
+    ql_return(p.packed);
+    ql_return(memory);
     if (p.kernels->release != NULL)
         p.kernels->release();
 }
