@@ -76,6 +76,11 @@ def _pointer(array: Array) -> Any:
     return ffi.from_buffer(_CHARS, array)
 
 
+def _address(array: Array) -> Any:
+    """The same for an array that need not be contiguous."""
+    return _pointer(array) if array.flags.c_contiguous else ffi.cast("void *", array.ctypes.data)
+
+
 def _int32(array: Array) -> Any:
     return ffi.from_buffer(_INT32S, array)
 
@@ -396,11 +401,10 @@ class Matrix:
         """Fill `y`, contiguous (M, N), from `a`, (M, K) with contiguous rows; `zero_point` is an
         int32 scalar or has M entries."""
         rows, stride = a.shape[0], a.strides[0]
-        pointer = _pointer(a) if a.flags.c_contiguous else ffi.cast("void *", a.ctypes.data)
         _check(
             lib.ql_matmul(
                 self._packed,
-                pointer,
+                _address(a),
                 rows,
                 stride,
                 a.dtype == np.int8,
@@ -438,19 +442,20 @@ class Operand:
 
     def __init__(self, b: Array, zero_point: Array) -> None:
         self.b = b
-        self.zero_points = ready(np.broadcast_to(zero_point.reshape(-1), b.shape[1:]), np.int32)
+        self.zero_points = np.empty(b.shape[1], np.int32)
+        self.zero_points[:] = zero_point.reshape(-1)
 
     def multiply(self, a: Array, zero_point: Array, stage: Stage, y: Array) -> None:
         """As `Matrix.multiply`."""
         b = self.b
         _check(
             lib.ql_matmul_once(
-                ffi.cast("void *", b.ctypes.data),
+                _address(b),
                 *b.shape,
                 *b.strides,
                 b.dtype == np.int8,
                 _int32(self.zero_points),
-                ffi.cast("void *", a.ctypes.data),
+                _address(a),
                 a.shape[0],
                 a.strides[0],
                 a.dtype == np.int8,

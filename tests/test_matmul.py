@@ -676,3 +676,21 @@ def test_float_output_is_the_scaled_accumulator(layer: Any, rng: np.random.Gener
     acc = layer.matmul_integer(a, b, 128)
     y = layer.qlinear_matmul(a, 0.1, 128, b, 0.2, 0, None, None)
     assert_bit_exact(y, acc.astype(np.float32) * (np.float32(0.1) * np.float32(0.2)))
+
+
+def test_output_stages_are_known_by_their_values(isa: str, agree: Any) -> None:
+    """Stages are kept from call to call: the same arrays with other contents are others, and so
+    are equal numbers of other types."""
+    a, b = np.uint8([[200, 3]]), np.int8([[7, -9], [5, 11]])
+    scale, y_scale, bias = np.float32([0.5, 0.25]), np.float32([2.0]), np.int32([0, 0])
+    for step in range(3):
+        agree("qlinear_matmul", a, 0.1, 3, b, scale, 0, y_scale, np.uint8(9), bias=bias)
+        scale *= 2
+        bias += 40
+        y_scale += step
+    for y_zero_point in (9, np.uint8(9), np.int8(9), np.uint8([9])):
+        agree("qlinear_matmul", a, 0.1, 3, b, scale, 0, 2.0, y_zero_point)
+    rows = np.float32([0.5])
+    for _ in range(2):
+        agree("qlinear_matmul", a, rows[:, np.newaxis], 3, b, scale, 0, None, None)
+        rows *= 3

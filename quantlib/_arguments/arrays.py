@@ -137,6 +137,8 @@ def as_byte_zero_point(zero_point: Any, name: str, dtype: np.dtype[Any], owner: 
     """`zero_point` as int32; one that has a dtype must have that of `owner`. None is 0."""
     if zero_point is None:
         return np.zeros((), np.int32)
+    if type(zero_point) is dtype.type:  # a code of that type, which every entry of it may be
+        return np.array(zero_point, np.int32)
     given = own_dtype(zero_point, name)
     if given is not None and given != dtype:
         raise TypeError(f"{name} is {given}; it must have the type of {owner}, {dtype}")

@@ -27,6 +27,8 @@ from quantlib.params import as_array, as_scale
 
 def check_product(a_shape: tuple[int, ...], b_shape: tuple[int, ...]) -> None:
     """Raise unless ``numpy.matmul`` is defined for these shapes."""
+    if len(a_shape) == len(b_shape) == 2 and a_shape[1] == b_shape[0]:
+        return
     for name, shape in (("a", a_shape), ("b", b_shape)):
         if not shape:
             raise ValueError(f"{name} is a scalar; a matrix product needs 1 dimension or more")

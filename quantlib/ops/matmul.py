@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -62,11 +63,8 @@ def qlinear_matmul(
 ) -> Array:
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
     za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
-    output, offset = qlinear_matmul_output(
-        left, right.shape, a_scale, b_scale, y_scale, y_zero_point, bias, activation
-    )
-    packed = _Right(right, zb, _native.Operand)
-    return packed.multiply(left, za, _Finish(output, offset, packed.n), out)
+    finish = _finish_of(left, right, a_scale, b_scale, y_scale, y_zero_point, bias, activation)
+    return _Right(right, zb, _native.Operand).multiply(left, za, finish, out)
 
 
 def dynamic_quantize_matmul(
@@ -215,6 +213,11 @@ class _Finish:
         self._may_overflow = output is not None and bool(np.any(output.column_factor > 127))
         self._same = None if differs else _native.Stage(output, self.bias, columns)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it holds nothing that the caller may change."""
+        return self._same is not None
+
     def check_scale(self, a_scale: Array) -> None:
         """Raise if a multiplier overflows with the scales of a left operand."""
         if self._may_overflow:
@@ -231,6 +234,45 @@ class _Finish:
         return _native.Stage(_flat(output, leading, batch, index), self.bias, self.columns)
 
 
+_FINISHES: dict[Any, _Finish] = {}
+_FINISHES_LOCK = threading.Lock()
+MOST_FINISHES = 64
+MOST_PARAMETER = 4096  # entries
+
+
+def _finish_of(a: Array, b: Array, *parameters: Any) -> _Finish:
+    """The output stage of ``qlinear_matmul``. Making one takes far longer than a small product, so
+    the last ones are kept, by the very bytes of the parameters that they were made of."""
+    values = tuple(map(_value, parameters))
+    key = (a.shape[:-1], a.dtype, b.shape, values)
+    known = None if MISSING in values else _FINISHES.get(key)
+    if known is not None:
+        return known
+    columns = b.shape[-1] if b.ndim > 1 else 1
+    finish = _Finish(*qlinear_matmul_output(a, b.shape, *parameters), columns)
+    if MISSING not in values and finish.is_own:
+        with _FINISHES_LOCK:
+            while len(_FINISHES) >= MOST_FINISHES:
+                _FINISHES.pop(next(iter(_FINISHES)))
+            _FINISHES[key] = finish
+    return finish
+
+
+MISSING = "parameters without a value to know them by"
+
+
+def _value(parameter: Any) -> Any:
+    """What two parameters have in common that mean the same; `MISSING` if that is hard to say."""
+    kind = type(parameter)
+    if parameter is None or kind in (float, int, str):
+        return kind, parameter
+    if kind is np.ndarray:
+        if parameter.size > MOST_PARAMETER or parameter.dtype.hasobject:
+            return MISSING
+        return parameter.dtype, parameter.shape, parameter.tobytes()
+    return (kind, parameter.tobytes()) if isinstance(parameter, np.generic) else MISSING
+
+
 class _Right:
     """A right operand: one matrix for each entry of its batch dimensions, packed to be kept or, as
     an `Operand`, for one product."""
@@ -242,10 +284,15 @@ class _Right:
         self.k, self.n = matrices.shape[-2:]
         self.batch = matrices.shape[:-2]
         self._packed = np.empty(self.batch, object)
+        self._shared = None
+        if not self.batch:
+            self._shared = self._packed[()] = matrix(matrices, zero_point)
+            return
         for index in np.ndindex(*self.batch):
             mine = _of_matrix(zero_point, self.batch, index)
             self._packed[index] = matrix(matrices[index], mine)
-        self._shared = self._packed.reshape(-1)[0] if self._packed.size == 1 else None
+        if self._packed.size == 1:
+            self._shared = self._packed.reshape(-1)[0]
 
     def unpacked(self) -> Array:
         """The codes, as they were given."""
