@@ -284,9 +284,11 @@ class _Right:
         self.k, self.n = matrices.shape[-2:]
         self.batch = matrices.shape[:-2]
         self._packed = np.empty(self.batch, object)
-        self._shared = None
+        self._shared: Any = None
+        self._matrix: Any = None  # what most products are with
         if not self.batch:
             self._shared = self._packed[()] = matrix(matrices, zero_point)
+            self._matrix = self._shared if b.ndim == 2 else None
             return
         for index in np.ndindex(*self.batch):
             mine = _of_matrix(zero_point, self.batch, index)
@@ -318,6 +320,12 @@ class _Right:
     ) -> Array:
         """The product with `a`, finished; parameters broadcast against it. With a `scale`, `a` is
         float32, to be quantized."""
+        if self._matrix is not None and a.ndim == 2 and scale is None:
+            leading = a.shape[:1]
+            y = room(out, (leading[0], self.n), finish.dtype, a, *self.reads)
+            za = za if za.ndim == 0 else _by_row(za, leading)
+            self._matrix.multiply(_contiguous_rows(a), za, finish.stage(leading), y)
+            return y if out is None else settle(y, out)
         rows = a[np.newaxis] if a.ndim == 1 else a
         batch = rows.shape[:-2]
         if self.batch:

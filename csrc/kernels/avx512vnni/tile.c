@@ -53,6 +53,66 @@ QL_INLINE void tile(const int rows, const int strips, int64_t groups, const char
             _mm512_storeu_si512(c + i * QL_TILE_COLUMNS + 16 * s, sum_i32x16[i][s]);
 }
 
+/* The same for so few rows that their sums alone would wait for one another: a product takes five
+ * cycles, and two can start in each. So `phases` groups have sums of their own. */
+QL_INLINE void few_rows(const int rows, const int phases, const int strips, int64_t groups,
+                        const char *a, int64_t a_stride, const int8_t *b, int64_t b_stride,
+                        const int32_t *init, int32_t *c) {
+    __m512i sum_i32x16[3][2][4];
+#pragma GCC unroll 3
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int s = 0; s < strips; s++)
+#pragma GCC unroll 4
+            for (int phase = 0; phase < phases; phase++)
+                sum_i32x16[i][s][phase] =
+                    phase == 0 ? _mm512_loadu_si512(init + 16 * s) : _mm512_setzero_si512();
+    for (; groups >= phases; groups -= phases, a += 4 * phases, b += 4 * QL_STRIP * phases)
+#pragma GCC unroll 4
+        for (int phase = 0; phase < phases; phase++)
+#pragma GCC unroll 2
+            for (int s = 0; s < strips; s++) {
+                const __m512i b_i8x64 = _mm512_loadu_si512(b + s * b_stride + 4 * QL_STRIP * phase);
+#pragma GCC unroll 3
+                for (int i = 0; i < rows; i++)
+                    sum_i32x16[i][s][phase] =
+                        _mm512_dpbusd_epi32(sum_i32x16[i][s][phase],
+                                            broadcast_group(a + i * a_stride + 4 * phase), b_i8x64);
+            }
+    for (; groups > 0; groups--, a += 4, b += 4 * QL_STRIP)
+#pragma GCC unroll 2
+        for (int s = 0; s < strips; s++)
+#pragma GCC unroll 3
+            for (int i = 0; i < rows; i++)
+                sum_i32x16[i][s][0] =
+                    _mm512_dpbusd_epi32(sum_i32x16[i][s][0], broadcast_group(a + i * a_stride),
+                                        _mm512_loadu_si512(b + s * b_stride));
+#pragma GCC unroll 3
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int s = 0; s < strips; s++) {
+            __m512i total_i32x16 = sum_i32x16[i][s][0];
+#pragma GCC unroll 4
+            for (int phase = 1; phase < phases; phase++)
+                total_i32x16 = _mm512_add_epi32(total_i32x16, sum_i32x16[i][s][phase]);
+            _mm512_storeu_si512(c + i * QL_TILE_COLUMNS + 16 * s, total_i32x16);
+        }
+}
+
+#define DEFINE_FEW_ROWS(rows, phases, strips)                                                      \
+    void ql_avx512vnni_tile_##rows##x##strips(int64_t groups, const void *a, int64_t a_stride,     \
+                                              const int8_t *b, int64_t b_stride,                   \
+                                              const int32_t *init, int32_t *c) {                   \
+        few_rows(rows, phases, strips, groups, a, a_stride, b, b_stride, init, c);                 \
+    }
+
+DEFINE_FEW_ROWS(1, 4, 1)
+DEFINE_FEW_ROWS(1, 4, 2)
+DEFINE_FEW_ROWS(2, 4, 1)
+DEFINE_FEW_ROWS(2, 2, 2)
+DEFINE_FEW_ROWS(3, 4, 1)
+DEFINE_FEW_ROWS(3, 2, 2)
+
 #define DEFINE_TILE(rows, strips)                                                                  \
     void ql_avx512vnni_tile_##rows##x##strips(int64_t groups, const void *a, int64_t a_stride,     \
                                               const int8_t *b, int64_t b_stride,                   \
@@ -61,9 +121,6 @@ QL_INLINE void tile(const int rows, const int strips, int64_t groups, const char
     }
 #define DEFINE_TILES(rows) DEFINE_TILE(rows, 1) DEFINE_TILE(rows, 2)
 
-DEFINE_TILES(1)
-DEFINE_TILES(2)
-DEFINE_TILES(3)
 DEFINE_TILES(4)
 DEFINE_TILES(5)
 DEFINE_TILES(6)
