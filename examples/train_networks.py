@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
@@ -122,6 +123,16 @@ def export(
             network.eval(), (example,), path, input_names=names[:1], output_names=names[1:],
             dynamic_shapes=shapes, dynamo=True, external_data=False, verbose=False,
         )  # fmt: skip
+    forget_origins(path)
+
+
+def forget_origins(path: Path) -> None:
+    """Remove what PyTorch notes beside nodes and values: the source files of this machine."""
+    model = onnx.load(path)
+    nodes = [*model.graph.node, *(node for each in model.functions for node in each.node)]
+    for part in (model, model.graph, *model.graph.value_info, *model.functions, *nodes):
+        del part.metadata_props[:]
+    onnx.save(model, path)
 
 
 def train(network: nn.Module, x: Tensor, y: Tensor) -> None:
