@@ -369,6 +369,33 @@ void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t
                int64_t sums_stride, int64_t row, int64_t rows, int64_t column, int64_t columns,
                void *y, int64_t y_stride);
 
+/* --- depthwise convolutions (depthwise.c) --------------------------------------------------- */
+
+/* Weights packed for a convolution of channels that do not mix. */
+typedef struct ql_depthwise_filter ql_depthwise_filter;
+
+/* Whether a convolution is one, and its sums are known to fit int32. */
+int ql_is_depthwise(const ql_conv_shape *shape);
+
+/* Like ql_filter_pack, ql_filter_unpack and ql_conv. */
+ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const int32_t *zero_points,
+                                       const ql_conv_shape *shape);
+void ql_depthwise_unpack(const ql_depthwise_filter *filter, uint8_t *w);
+void ql_depthwise_free(ql_depthwise_filter *filter);
+int64_t ql_depthwise_size(const ql_depthwise_filter *filter);
+int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x_signed,
+                      int32_t x_zero_point, const ql_conv_shape *shape, const ql_output *output,
+                      void *y);
+
+/* Products that one output sums for each channel that it sees. */
+static inline int64_t ql_taps(const ql_conv_shape *shape) {
+    return shape->kernel[0] * shape->kernel[1] * shape->kernel[2];
+}
+
+static inline int ql_inside(int64_t coordinate, int64_t extent) {
+    return coordinate >= 0 && coordinate < extent;
+}
+
 /* Whether every accumulator fits int32, whatever the codes: products of `depth` pairs that are
  * at most `left` and `right` from their zero points, plus the bias. */
 int ql_fits_int32(int64_t depth, int64_t left, int64_t right, const int32_t *bias, int64_t columns);

@@ -1,4 +1,4 @@
-/* Depthwise convolution of neighbouring output pixels for AVX2: see csrc/conv.c.
+/* Depthwise convolution of neighbouring output pixels for AVX2: see csrc/depthwise.c.
  *
  *     sum over taps of (x - zx) * w  =  sum of x * w  -  zx * sum of w
  *

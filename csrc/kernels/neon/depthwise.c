@@ -1,4 +1,4 @@
-/* Depthwise convolution of neighbouring output pixels for NEON: see csrc/conv.c.
+/* Depthwise convolution of neighbouring output pixels for NEON: see csrc/depthwise.c.
  *
  *     sums[p][c] = sum over taps of (x[tap][p * x_step + c] - zero_point) * w[tap][c]
  *

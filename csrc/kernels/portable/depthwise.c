@@ -1,4 +1,4 @@
-/* Depthwise convolution of neighbouring output pixels in plain C: see csrc/conv.c. */
+/* Depthwise convolution of neighbouring output pixels in plain C: see csrc/depthwise.c. */
 #include "kernels.h"
 
 void ql_portable_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t taps,
