@@ -100,7 +100,7 @@ class Layer:
 
 
 def cases(threads: int, selection: Selection, admission: Admission) -> Iterator[Case]:
-    for shape in shapes.conv_shapes():
+    for shape in shapes.conv_shapes(selection.conv_files):
         if selection.takes("conv", shape.label, shape.operations):
             yield _case(Layer(shape), threads, admission)
 
@@ -110,7 +110,7 @@ def _case(layer: Layer, threads: int, admission: Admission) -> Case:
     real = real_result(layer)
     rivals = (
         *_onnx_peers(layer, threads, admission, expected, real),
-        *_torch_peers(layer, threads, admission, real),
+        *_torch_peers(layer, threads, admission, expected, real),
     )
     races = (
         Race(_ours(layer, "NHWC", last(layer.x), last(expected), admission), rivals),
@@ -249,18 +249,22 @@ def _onnx_peers(
 
 
 def _torch_peers(
-    layer: Layer, threads: int, admission: Admission, real: Any
+    layer: Layer, threads: int, admission: Admission, expected: Any, real: Any
 ) -> tuple[Contender, ...]:
     if not peers.installed("torch"):
         return ()
-    return admission.peers(
-        [
-            Candidate(
-                "torch float32",
-                lambda: peers.torch_conv_call(
-                    layer.real_x, layer.real_w, layer.shape, threads=threads
-                ),
-                real,
+
+    def float32() -> Any:
+        return peers.torch_conv_call(layer.real_x, layer.real_w, layer.shape, threads=threads)
+
+    def quantized(engine: str) -> Candidate:
+        def call() -> Any:
+            return peers.torch_quantized_conv_call(
+                engine, layer.x, layer.operands, layer.shape, threads=threads
             )
-        ]
-    )
+
+        name = f"torch quantized conv {engine}"
+        return Candidate(name, call, expected, steps=1, read=peers.torch_codes)
+
+    engines = map(quantized, peers.TORCH_ENGINES)
+    return admission.peers([*engines, Candidate("torch float32", float32, real)])

@@ -179,6 +179,30 @@ def torch_conv_call(x: Any, w: Any, shape: Any, *, threads: int) -> Call:
     return call
 
 
+def torch_quantized_conv_call(
+    engine: str, x: Any, operands: tuple[Any, ...], shape: Any, *, threads: int
+) -> Call:
+    """A convolution of uint8 codes, NCHW but in memory with channels last, as these engines want
+    them; `operands` are those of `qlinear_conv` after the input."""
+    torch = _torch(threads)
+    _choose_engine(torch, engine)
+    x_scale, x_zero_point, w, w_scale, _, y_scale, y_zero_point, b = operands
+    image = torch.from_numpy(x).contiguous(memory_format=torch.channels_last)
+    with _quantized_tensors():
+        image = torch._make_per_tensor_quantized_tensor(image, float(x_scale), int(x_zero_point))
+        weights = torch._make_per_channel_quantized_tensor(
+            torch.from_numpy(w),
+            torch.from_numpy(w_scale.astype(np.float64)),
+            torch.zeros(len(w), dtype=torch.int64),
+            0,
+        )
+    bias = torch.from_numpy(b.astype(np.float32) * (x_scale * w_scale))
+    geometry = [shape.stride] * 2, [shape.pad] * 2, [1, 1], shape.group
+    packed = torch.ops.quantized.conv2d_prepack(weights, bias, *geometry)
+    scale, zero_point = float(y_scale), int(y_zero_point)
+    return lambda: torch.ops.quantized.conv2d(image, packed, scale, zero_point)
+
+
 def torch_quantized_linear_call(
     engine: str, a: Any, arguments: tuple[Any, ...], *, threads: int
 ) -> Call:
@@ -203,9 +227,7 @@ def torch_dynamic_linear_call(engine: str, a: Any, b: Any, b_scale: Any, *, thre
 
 
 def _packed_weights(torch: Any, engine: str, b: Any, b_scale: Any) -> Any:
-    if engine not in torch.backends.quantized.supported_engines:
-        raise RuntimeError(f"torch is built without {engine}")
-    torch.backends.quantized.engine = engine
+    _choose_engine(torch, engine)
     with _quantized_tensors():
         weights = torch._make_per_channel_quantized_tensor(
             torch.from_numpy(np.ascontiguousarray(b.T)),
@@ -214,6 +236,12 @@ def _packed_weights(torch: Any, engine: str, b: Any, b_scale: Any) -> Any:
             0,
         )
     return torch.ops.quantized.linear_prepack(weights, None)
+
+
+def _choose_engine(torch: Any, engine: str) -> None:
+    if engine not in torch.backends.quantized.supported_engines:
+        raise RuntimeError(f"torch is built without {engine}")
+    torch.backends.quantized.engine = engine
 
 
 def torch_codes(tensor: Any) -> Any:

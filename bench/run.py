@@ -23,6 +23,7 @@ sys.path.append(str(HERE.parent))
 
 from bench import conv, elementwise, layers, matmul, neighbours  # noqa: E402
 from bench.selection import QUICK_WORK, Selection  # noqa: E402
+from bench.shapes import CONV_FILES, TARGETS  # noqa: E402
 from quantlib.benchmark import machine, process, report, results, stopwatch  # noqa: E402
 from quantlib.benchmark.cases import Admission, Case  # noqa: E402
 
@@ -63,6 +64,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help='cases with one of these texts in their name: "matmul", "conv 1,64", "axis="',
     )
     parser.add_argument(
+        "--shapes",
+        nargs="+",
+        default=[TARGETS],
+        choices=CONV_FILES,
+        metavar="FILE",
+        help=f"of the convolutions: {', '.join(CONV_FILES)}",
+    )
+    parser.add_argument(
         "--threads", type=int, nargs="+", default=[1], metavar="N", help="of every engine"
     )
     parser.add_argument(
@@ -89,6 +98,7 @@ def in_a_process(threads: int, options: argparse.Namespace) -> dict[str, Any]:
         command = [sys.executable, str(HERE / "run.py"), f"--threads={threads}", "--silent"]
         command += [f"--json={target}"] + ["--busy"] * options.busy + ["--quick"] * options.quick
         command += ["--only", *options.only] if options.only else []
+        command += ["--shapes", *options.shapes]
         done = subprocess.run(command, env=process.environment(threads), check=False)
         if done.returncode != 0:
             raise SystemExit(done.returncode)  # it has said why
@@ -109,7 +119,7 @@ def merged(parts: list[dict[str, Any]]) -> dict[str, Any]:
 def measured(threads: int, options: argparse.Namespace) -> dict[str, Any]:
     """Runs the suites in this process, with a line on standard error for each case."""
     plan = QUICK_PLAN if options.quick else PLAN
-    selection = Selection(options.only, QUICK_WORK if options.quick else {})
+    selection = Selection(options.only, QUICK_WORK if options.quick else {}, options.shapes)
     admission = Admission()
     description = {**machine.describe(PEERS), "commit": commit()}
     limits = machine.limits()

@@ -189,13 +189,43 @@ def test_shapes_are_read() -> None:
     assert any(shape.depthwise for shape in shapes.conv_shapes())
 
 
-@pytest.mark.parametrize("suite", ["matmul", "conv", "overhead"])
+@pytest.mark.parametrize("suite", ["matmul", "overhead"])
 def test_labels_tell_shapes_apart_and_read_back(suite: str) -> None:
     shapes = part("shapes")
     lines = list(shapes._lines(suite))
     labels = [shape.label for shape in getattr(shapes, f"{suite}_shapes")()]
     assert labels == lines
     assert len(set(labels)) == len(labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"), [("targets", 12), ("resnet50", 23), ("mobilenet_v2", 30)]
+)
+def test_labels_of_convolutions_are_the_lines_of_their_files(name: str, layers: int) -> None:
+    shapes = part("shapes")
+    labels = [shape.label for shape in shapes.conv_shapes([name])]
+    assert labels == list(shapes._lines(f"conv/{name}"))
+    assert len(set(labels)) == len(labels) == layers
+    assert name in shapes.CONV_FILES
+
+
+def test_a_convolution_in_several_files_is_measured_once() -> None:
+    shapes = part("shapes")
+    labels = [shape.label for shape in shapes.conv_shapes(shapes.CONV_FILES)]
+    assert len(set(labels)) == len(labels) == 23 + 30 + 2  # the batch, and the groups
+
+
+def test_the_convolutions_of_a_network_follow_one_another() -> None:
+    """Each layer but the first takes what an earlier one gives: its channels and extents."""
+    shapes = part("shapes")
+    for name in ("resnet50", "mobilenet_v2"):
+        first, *others = shapes.conv_shapes([name])
+        given = {(first.out_channels, *first.out_extent)}
+        for layer in others:
+            height, width = layer.height, layer.width
+            pooled = (layer.channels, 2 * height, 2 * width)  # what ResNet does once
+            assert {(layer.channels, height, width), pooled} & given, layer.label
+            given.add((layer.out_channels, *layer.out_extent))
 
 
 def test_labels_of_layouts_tell_them_apart() -> None:
@@ -335,7 +365,7 @@ def small_cases(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def make_small(suite: str, admission: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     module, function, made = SMALL[suite]
     reader = READERS.get(suite, f"{suite}_shapes")
-    monkeypatch.setattr(part("shapes"), reader, made)
+    monkeypatch.setattr(part("shapes"), reader, lambda *_files: made())
     return getattr(part(module), function)(1, part("selection").Selection(), admission)
 
 
@@ -810,10 +840,12 @@ def test_the_yardstick_uses_the_threads(threads: int, monkeypatch: pytest.Monkey
 def test_arguments() -> None:
     run = part("run")
     options = run.parse(["--only", "conv", "matmul", "--threads", "2", "1", "--quick", "--busy"])
+    assert options.shapes == ["targets"]
     assert (options.only, options.threads) == (["conv", "matmul"], [2, 1])
     assert options.quick
     assert options.busy
     assert run.parse([]).threads == [1]
+    assert run.parse(["--shapes", "resnet50", "targets"]).shapes == ["resnet50", "targets"]
 
 
 @pytest.mark.parametrize("threads", ["0", "257", "many"])

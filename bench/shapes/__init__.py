@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from quantlib.benchmark.elementwise import Layout
 from quantlib.benchmark.products import MatmulShape
 
 SHAPES = Path(__file__).resolve().parent
+TARGETS = "targets"  # the convolutions that are measured unless others are asked for
+CONV_FILES = tuple(sorted(path.stem for path in (SHAPES / "conv").glob("*.txt")))
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,10 @@ def overhead_shapes() -> list[MatmulShape]:
     return [MatmulShape(*_integers(line)) for line in _lines("overhead")]
 
 
-def conv_shapes() -> list[ConvShape]:
-    return [_conv_shape(line) for line in _lines("conv")]
+def conv_shapes(networks: Sequence[str] = (TARGETS,)) -> list[ConvShape]:
+    """Those of these files in the folder `conv`, each once."""
+    lines = (line for network in networks for line in _lines(f"conv/{network}"))
+    return [_conv_shape(line) for line in dict.fromkeys(lines)]
 
 
 def elementwise_layouts() -> list[Layout]:
