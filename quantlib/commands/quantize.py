@@ -53,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weight-correction", action="store_true")
     parser.add_argument("--equalize", action="store_true",
                         help="balance weights between convolutions, for --per-tensor")  # fmt: skip
+    parser.add_argument("--smooth", type=float, metavar="SHARE",
+                        help="move outliers into matrices, by 0 to 1")  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -87,7 +89,8 @@ def _fields(options: argparse.Namespace) -> dict[str, Any]:
         "weight_correction": options.weight_correction,
         "equalize": options.equalize,
     }
-    for name in ("method", "percentile", "activation_type", "weight_type", "block_size"):
+    for name in ("method", "percentile", "activation_type", "weight_type", "block_size",
+                 "smooth"):  # fmt: skip
         if getattr(options, name) is not None:
             fields[name] = getattr(options, name)
     if options.operators:

@@ -390,6 +390,61 @@ def test_weight_correction_keeps_the_spread(rng: np.random.Generator) -> None:
     assert np.abs(spreads[0] - 1).max() > 1e-3
 
 
+def products_with_outliers(rng: np.random.Generator, kind: str) -> Any:
+    """Two products that read one tensor with outlier channels, made as `kind` says."""
+    outliers = np.where(rng.random(32) < 0.1, 60.0, 1.0)
+    constants = {"gamma": outliers, "beta": 0.1 * outliers}
+    constants |= {name: rng.standard_normal((32, 16)) / 6 for name in "ab"}
+    constants["b"] = constants["b"].T  # of a Gemm with transB
+    before = {
+        "norm": [helper.make_node("LayerNormalization", ["x", "gamma", "beta"], ["h"])],
+        "factors": [helper.make_node("Mul", ["gamma", "x"], ["g"]),
+                    helper.make_node("Add", ["g", "beta"], ["h"])],
+        "other reader": [helper.make_node("Mul", ["x", "gamma"], ["h"]),
+                         helper.make_node("ReduceSum", ["h"], ["z"])],
+        "nonlinear": [helper.make_node("Mul", ["x", "gamma"], ["g"]),
+                      helper.make_node("Gelu", ["g"], ["h"])],
+    }[kind]  # fmt: skip
+    nodes = [
+        *before,
+        helper.make_node("MatMul", ["h", "a"], ["p"]),
+        helper.make_node("Gemm", ["h", "b"], ["q"], transB=1),
+        helper.make_node("Add", ["p", "q"], ["y"]),
+    ]
+    outputs = ["y", "z"] if kind == "other reader" else ["y"]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", 32])],
+        [helper.make_tensor_value_info(name, 1, None) for name in outputs],
+        [numpy_helper.from_array(a.astype(np.float32), name) for name, a in constants.items()],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+
+
+@pytest.mark.parametrize("kind", ["norm", "factors", "other reader", "nonlinear"])
+def test_smoothing(kind: str, rng: np.random.Generator) -> None:
+    """In floats nothing changes; in codes the error falls, most where channels differ most."""
+    from quantlib.model.quantization.smooth import smooth
+
+    model = ql.model.load(products_with_outliers(rng, kind))
+    samples = [[rng.standard_normal((20, 32)).astype(np.float32)] for _ in range(5)]
+    config = QuantConfig(method="minmax", smooth=0.5)
+    graph = prepare(model.graph)
+    before = dict(graph.constants)
+    assert smooth(graph, config, samples, None, lambda *_: None) == 1
+    assert all(graph.constants[name] is array for name, array in before.items())
+    folded = kind in ("norm", "factors")
+    assert len(graph.nodes) == len(model.graph.nodes) + (not folded)
+    wanted = model.run(samples[0])
+    for mine, exact in zip(ql.model.Model(graph).run(samples[0]), wanted, strict=True):
+        np.testing.assert_allclose(mine, exact, rtol=1e-3, atol=1e-4 * np.abs(exact).max())
+    for mode in ("static", "dynamic"):
+        errors = []
+        for share in (None, 0.5):
+            quantized = ql.model.quantize(model, samples, config, mode=mode, smooth=share)
+            errors.append(np.sqrt(np.mean((quantized.run(samples[0])[0] - wanted[0]) ** 2)))
+        assert errors[1] < 0.6 * errors[0], mode
+
+
 # --- dynamic ------------------------------------------------------------------------------------
 
 
@@ -543,6 +598,9 @@ def test_models_can_be_pickled(samples: Any) -> None:
         ({"mode": "weight_only", "block_size": 2.5}, TypeError, "block_size must be an int"),
         ({"per_row": True}, ValueError, "per_row is for mode 'dynamic'"),
         ({"mode": "dynamic", "bias_correction": True}, ValueError, "bias_correction is for"),
+        ({"smooth": 2}, ValueError, "smooth is 2"),
+        ({"smooth": "much"}, TypeError, "smooth must be a number"),
+        ({"mode": "weight_only", "smooth": 0.5}, ValueError, "smooth is for mode"),
         ({"percentile": 0}, ValueError, "percentile is 0"),
         ({"exclude": "node"}, TypeError, "exclude must be a sequence"),
         ({"overrides": {"a": {"mode": "dynamic"}}}, ValueError, r"overrides\['a'\] has 'mode'"),
@@ -562,8 +620,11 @@ def test_wrong_options(options: Any, error: Any, message: str, samples: Any) -> 
 
 def test_wrong_calibration(samples: Any) -> None:
     plain = FOLDER / "plain.onnx"
-    with pytest.raises(ql.model.ModelError, match="needs calibration data"):
-        ql.model.quantize(plain)
+    for options in ({}, {"mode": "dynamic", "smooth": 0.5}):
+        with pytest.raises(ql.model.ModelError, match="need calibration data"):
+            ql.model.quantize(plain, **options)
+    with pytest.raises(ql.model.ModelError, match="calibration is empty"):
+        ql.model.quantize(plain, [], mode="dynamic", smooth=0.5)
     with pytest.raises(ql.model.ModelError, match="calibration is empty"):
         ql.model.quantize(plain, [])
     with pytest.raises(ql.model.ModelError, match="'image' is missing"):
@@ -573,6 +634,8 @@ def test_wrong_calibration(samples: Any) -> None:
         ql.model.quantize(plain, [[bad]])
     with pytest.raises(ValueError, match="calibration is an iterator"):
         ql.model.quantize(plain, iter(samples), bias_correction=True)
+    with pytest.raises(ValueError, match="calibration is an iterator"):
+        ql.model.quantize(plain, iter(samples), smooth=0.5)
     with pytest.raises(TypeError, match="calibration must be an iterable"):
         ql.model.quantize(plain, 3)  # type: ignore[arg-type]
 
@@ -628,9 +691,10 @@ def test_older_opsets_are_brought_to_newer(opset: int, rng: np.random.Generator)
         (QuantConfig(mode="dynamic"), 0.03),
         (QuantConfig(mode="dynamic", per_row=True), 0.02),
         (QuantConfig(), 0.05),
+        (QuantConfig(smooth=0.5), 0.05),
         (QuantConfig(mode="weight_only"), 0.02),
     ],
-    ids=["dynamic", "per row", "static", "weight only"],
+    ids=["dynamic", "per row", "static", "smooth", "weight only"],
 )
 def test_a_transformer_encoder(config: QuantConfig, error: float) -> None:
     """Batches and lengths vary from call to call; ONNX Runtime answers alike."""

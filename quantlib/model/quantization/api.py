@@ -17,6 +17,7 @@ from quantlib.model.quantization.dynamic import write_dynamic, write_weight_only
 from quantlib.model.quantization.equalize import equalize
 from quantlib.model.quantization.ranges import Feeds, observe
 from quantlib.model.quantization.selection import PRODUCTS, select
+from quantlib.model.quantization.smooth import smooth
 from quantlib.model.quantization.static import activation_params, layer_weights, write_qdq
 from quantlib.model.shapes import infer_values
 from quantlib.model.upgrade import upgrade
@@ -43,10 +44,10 @@ def quantize(
     model : Model, path, bytes or onnx.ModelProto
         A float model.
     calibration : iterable of feeds, or callable that returns one
-        Samples as `Model.run` takes them; for static quantization. They are read once and one at a
-        time, so that a generator of any length needs no more memory than one sample. Bias
-        correction and smoothing read them twice: then a generator must be handed over as the
-        function that makes it.
+        Samples as `Model.run` takes them; for static quantization and for smoothing. They are read
+        once and one at a time, so that a generator of any length needs no more memory than one
+        sample. Bias correction and smoothing before static quantization each read them once more:
+        then a generator must be handed over as the function that makes it.
     config : QuantConfig, optional
         How to quantize.
     executor : concurrent.futures.Executor, optional
@@ -98,8 +99,14 @@ def quantize(
     config.check_names(graph.nodes)
     if config.equalize:
         equalize(graph)
-    if config.mode == "static":
-        result = _quantize_static(graph, calibration, config, executor, progress)
+    static = config.mode == "static"
+    times = int(static) + int(config.bias_correction) + int(config.smooth is not None)
+    passes = _passes(calibration, times) if times else None
+    if config.smooth is not None and passes is not None:
+        with reporting(progress, "smoothing") as report:
+            smooth(graph, config, passes(), executor, report)
+    if static and passes is not None:
+        result = _quantize_static(graph, passes, config, executor, progress)
     else:
         write = write_dynamic if config.mode == "dynamic" else write_weight_only
         result = write(graph, config)
@@ -140,14 +147,11 @@ _QUANTIZED = frozenset(
 
 def _quantize_static(
     graph: Graph,
-    calibration: Feeds | Callable[[], Feeds] | None,
+    passes: Callable[[], Feeds],
     config: QuantConfig,
     executor: Executor | None,
     progress: bool | Progress,
 ) -> Graph:
-    if calibration is None:
-        raise ModelError("static quantization needs calibration data")
-    passes = _passes(calibration, 1 + int(config.bias_correction))
     selection = select(graph, config)
     if not any(node.op_type in PRODUCTS for node in selection.nodes):
         raise ModelError("nothing is quantized: no product with constant weights is left")
@@ -165,6 +169,8 @@ def _quantize_static(
 
 def _passes(calibration: Any, times: int) -> Callable[[], Feeds]:
     """What gives the samples, as often as they are needed."""
+    if calibration is None:
+        raise ModelError("static quantization and smoothing need calibration data")
     if callable(calibration):
         made: Callable[[], Feeds] = calibration
         return made
@@ -172,7 +178,7 @@ def _passes(calibration: Any, times: int) -> Callable[[], Feeds]:
         raise TypeError(f"calibration must be an iterable, not {type(calibration).__name__}")
     if times > 1 and iter(calibration) is calibration:
         raise ValueError(
-            "calibration is an iterator, which is read once; bias correction reads it twice: "
-            "hand over a list, or the function that makes the iterator"
+            "calibration is an iterator, which is read once; bias correction and smoothing read "
+            "it again: hand over a list, or the function that makes the iterator"
         )
     return lambda: calibration

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from quantlib._arguments.correction import as_between
 from quantlib.calibration.methods import METHODS, SEARCHES
 from quantlib.model.graph import ModelError, Node
 from quantlib.params import QType
@@ -63,6 +64,10 @@ class QuantConfig:
     equalize : bool
         Before all else, balance the weights' ranges between neighbouring convolutions, which lets
         one scale suit a tensor: for ``per_channel=False``.
+    smooth : float or None
+        For static and dynamic quantization of matrix products: move the outliers of what they read
+        into their weights (SmoothQuant). From 0 to 1, how much; 0.5 suits most. Needs calibration
+        data.
 
     Raises
     ------
@@ -95,6 +100,7 @@ class QuantConfig:
     bias_correction: bool = False
     weight_correction: bool = False
     equalize: bool = False
+    smooth: float | None = None
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, MODES)
@@ -128,6 +134,10 @@ class QuantConfig:
             raise ValueError(f"per_row is for mode 'dynamic', not {self.mode!r}")
         if self.bias_correction and self.mode != "static":
             raise ValueError(f"bias_correction is for mode 'static', not {self.mode!r}")
+        if self.smooth is not None:
+            as_between(self.smooth, "smooth", 0.0, 1.0)
+            if self.mode == "weight_only":
+                raise ValueError("smooth is for mode 'static' or 'dynamic', not 'weight_only'")
 
     def _check_overrides(self) -> None:
         if not isinstance(self.overrides, Mapping):

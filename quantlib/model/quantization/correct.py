@@ -1,9 +1,8 @@
 """Bias correction: the mean error that quantization adds to each channel is taken off the bias.
 
 Every layer is fed the float model's values, quantized, so that its own error is measured and not
-what it inherits. ``d = mean(y) - mean(y_quantized)``, for each channel over all calibration data,
-is added to the bias. Source: M. Nagel et al., "Data-Free Quantization Through Weight Equalization
-and Bias Correction", 2019, https://arxiv.org/abs/1906.04721.
+what it inherits. The mean of `quantlib.correction.bias_correction` over all calibration data is
+added to the bias.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from quantlib.calibration.progress import Progress
+from quantlib.correction import bias_correction
 from quantlib.model.graph import Array, Graph, Namer, Node, Value
 from quantlib.model.model import Model
 from quantlib.model.quantization.ranges import Feeds, length_of, stream
@@ -38,17 +38,18 @@ def corrected_biases(
     layers = [node for node in selection.nodes if node.op_type in PRODUCTS and _has_room(node)]
     model, names = _beside_each_other(graph, layers, params, weights)
     axes = [channel_axis(node, graph) for node in layers]
-    sums: list[Array] | None = None
+    totals: dict[int, Array] = {id(node): np.zeros(1) for node in layers}
+    sizes = dict.fromkeys(totals, 0)
     results = stream(_errors, (model, names, tuple(axes)), feeds, executor)
-    for count, (errors, sizes) in enumerate(results, start=1):
-        parts = [np.concatenate([error, [size]]) for error, size in zip(errors, sizes, strict=True)]
-        sums = parts if sums is None else [a + b for a, b in zip(sums, parts, strict=True)]
+    for count, errors in enumerate(results, start=1):
+        for node, (error, size) in zip(layers, errors, strict=True):
+            totals[id(node)] = totals[id(node)] + size * error
+            sizes[id(node)] += size
         progress(count, length_of(feeds))
-    if sums is None:
-        return {}
     return {
-        id(node): _bias(node, graph, total.size - 1) + total[:-1] / total[-1]
-        for node, total in zip(layers, sums, strict=True)
+        id(node): _bias(node, graph, totals[id(node)].size) + totals[id(node)] / sizes[id(node)]
+        for node in layers
+        if sizes[id(node)]
     }
 
 
@@ -64,15 +65,14 @@ def _bias(node: Node, graph: Graph, channels: int) -> Array:
 
 def _errors(
     model: Model, names: tuple[str, ...], axes: tuple[int, ...], feed: Any
-) -> tuple[list[Array], list[int]]:
-    """The summed errors of each layer's channels, and over how many values."""
-    values = model.run(feed, names)
-    errors, sizes = [], []
+) -> list[tuple[Array, int]]:
+    """The mean error of each layer's channels, and over how many values."""
+    values, errors = model.run(feed, names), []
     for axis, real, quantized in zip(axes, values[::2], values[1::2], strict=True):
-        others = tuple(i for i in range(real.ndim) if i != axis)
-        errors.append(np.sum(real.astype(np.float64) - quantized, axis=others))
-        sizes.append(real.size // max(real.shape[axis], 1))
-    return errors, sizes
+        size = real.size // max(real.shape[axis], 1)
+        mean = bias_correction(real, quantized, axis=axis) if size else np.zeros(real.shape[axis])
+        errors.append((mean, size))
+    return errors
 
 
 def _beside_each_other(

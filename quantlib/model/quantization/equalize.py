@@ -4,14 +4,13 @@ Channel i of a first convolution may be divided by any ``s_i > 0`` if the second
 again, even with a ReLU between. With ``s_i = sqrt(r1_i / r2_i)``, where r1 and r2 are the largest
 magnitudes of the weights that make and that read the channel, both become ``sqrt(r1_i * r2_i)``: no
 channel has much smaller weights than others, so that one scale suits all of a tensor. Depthwise
-convolutions may be the first, the second or both. Source: M. Nagel et al., "Data-Free Quantization
-Through Weight Equalization and Bias Correction", 2019, https://arxiv.org/abs/1906.04721.
+convolutions may be the first, the second or both. The formula, and its source, is that of
+`quantlib.correction.cross_layer_equalization`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
+from quantlib.correction import cross_layer_equalization
 from quantlib.model.graph import Array, Graph, Namer, Node
 from quantlib.model.passes.activation import only_consumer
 
@@ -56,30 +55,20 @@ def _is_plain(node: Node, graph: Graph, consumers: dict[str, list[Node]]) -> boo
 
 def _balance(first: Node, second: Node, graph: Graph, namer: Namer) -> None:
     w1, w2 = (graph.constants[node.inputs[1]] for node in (first, second))
-    axis = 0 if second.attributes.get("group", 1) > 1 else 1  # of the channels that w2 reads
-    r1, r2 = _largest(w1, 0), _largest(w2, axis)
-    if r1.shape != r2.shape:
+    depthwise = second.attributes.get("group", 1) > 1
+    reads = w2.swapaxes(0, 1) if depthwise else w2  # the channels that it reads on axis 1
+    if reads.shape[1] != w1.shape[0]:
         return
-    usable = (r1 > 0) & (r2 > 0)
-    scale = np.where(usable, np.sqrt(np.where(usable, r1, 1) / np.where(usable, r2, 1)), 1.0)
-    _set(first, 1, w1 / _along(scale, w1, 0), graph, namer)
-    if first.input(2):
-        _set(first, 2, graph.constants[first.inputs[2]] / scale, graph, namer)
-    _set(second, 1, w2 * _along(scale, w2, axis), graph, namer)
-
-
-def _largest(weights: Array, axis: int) -> Array:
-    others = tuple(i for i in range(weights.ndim) if i != axis)
-    return np.asarray(np.abs(weights).max(axis=others), np.float64)
-
-
-def _along(scale: Array, weights: Array, axis: int) -> Array:
-    return scale.reshape([-1 if i == axis else 1 for i in range(weights.ndim)])
+    weights, biases = cross_layer_equalization([w1, reads], [graph.constant(first.input(2)), None])
+    _set(first, 1, weights[0], graph, namer)
+    if biases[0] is not None:
+        _set(first, 2, biases[0], graph, namer)
+    _set(second, 1, weights[1].swapaxes(0, 1) if depthwise else weights[1], graph, namer)
 
 
 def _set(node: Node, index: int, array: Array, graph: Graph, namer: Namer) -> None:
     """A constant of a node, under a new name: the old one may belong to the float model, too."""
     old = node.inputs[index]
     name = old if old.endswith("_equalized") else namer(f"{old}_equalized")
-    graph.constants[name] = array.astype(graph.constants[old].dtype)
+    graph.constants[name] = array
     node.inputs[index] = name

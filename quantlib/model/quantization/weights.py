@@ -8,6 +8,7 @@ import numpy as np
 
 from quantlib import ops
 from quantlib.calibration.api import calibrate
+from quantlib.correction import weight_correction
 from quantlib.model.graph import Array, Graph, Namer, Node
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.params import QuantParams
@@ -66,15 +67,14 @@ def _blocked(data: Array, axis: int, config: QuantConfig) -> QuantParams:
 
 
 def _corrected(data: Array, codes: Array, params: QuantParams) -> QuantParams:
-    """Scales for which the reals of each channel have the standard deviation of the weights."""
+    """Scales for which the reals of each channel have the standard deviation of the weights.
+
+    What would also restore their mean is left out: scales have no room for an offset.
+    """
     if params.block_size is not None:
         return params
-    axes = tuple(axis for axis in range(data.ndim) if axis != params.axis)
-    decoded = ops.dequantize(codes, params)
-    before, after = (np.std(a, axis=axes, dtype=np.float64) for a in (data, decoded))
-    ratio = np.where((before > 0) & (after > 0), before / np.where(after > 0, after, 1), 1.0)
-    ratio = np.where((ratio > 0.5) & (ratio < 2), ratio, 1.0)
-    scale = (params.scale * ratio).astype(np.float32)
+    factor, _ = weight_correction(data, ops.dequantize(codes, params), axis=params.axis)
+    scale = (params.scale * factor.reshape(params.scale.shape)).astype(np.float32)
     return QuantParams(scale, params.zero_point, params.qtype, params.axis)
 
 
