@@ -94,6 +94,8 @@ def quantize(
     True
     """
     config = replace(config or QuantConfig(), **options)
+    if config.weight_bits is not None:
+        raise NotImplementedError("weight_bits is not supported yet")
     source = model if isinstance(model, Model) else load(model)
     graph = prepare(source.graph, _opset(config))
     config.check_names(graph.nodes)

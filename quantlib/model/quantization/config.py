@@ -17,7 +17,8 @@ __all__ = ["MODES", "QuantConfig"]
 MODES = ("static", "dynamic", "weight_only")
 _PER_NODE = frozenset(
     {"activation_type", "activation_symmetric", "method", "percentile", "weight_type",
-     "weight_method", "per_channel", "block_size", "per_row"}
+     "weight_method", "weight_bits", "weight_correction", "init_scale", "per_channel",
+     "block_size", "per_row"}
 )  # fmt: skip
 
 
@@ -42,6 +43,32 @@ class QuantConfig:
         symmetric and leave out the lowest code, unsigned ones are asymmetric.
     weight_method : str
         How ranges of weights are chosen, as in `quantlib.calibrate`.
+    weight_bits : int or None
+        For weight-only quantization: weights of 1 to 16 bits with a zero point, encoded in as few
+        bytes as they take; or 0, a step for each layer and entropy coding, which make fractions of
+        bits ("mixed bits"). None is for `weight_type`. See ``docs/encoding.md``.
+    min_weight_size, min_weight_channel : int
+        For weight-only quantization: only weights of more than this many entries are quantized,
+        and of convolutions only those of more than this many output channels. MindSpore Lite's
+        defaults are 0 and 16.
+    enable_encode : bool
+        With `weight_bits`: whether files may hold weights that only quantlib decodes, where ONNX
+        has no such type or an encoding is smaller. Otherwise 4, 8 and 16 bits are possible.
+    dequant_strategy : {"load", "on_the_fly"}
+        With `weight_bits`: whether weights are decoded once, or in each run, which takes less
+        memory and more time.
+    max_segments : int
+        Parts that entropy-coded weights are cut into, which are decoded on several threads.
+    init_scale : float
+        With 0 bits: the relative error of each layer's weights, above 0 and below 1. 0.02 takes
+        about as many bytes as 6 to 7 bits.
+    auto_tune : bool
+        With 0 bits: search for the largest `init_scale` that leaves the model's output a cosine
+        similarity of 0.995.
+    max_iterations : int
+        How often the search may try, 40 or more; a quarter of them are its first, coarse steps.
+    export_precision_mode : {"QUANT", "FLOAT32"}
+        With `weight_bits`: whether the result holds codes, or the floats that they decode to.
     per_channel : bool
         A scale for each output channel; otherwise one for the tensor.
     block_size : int or None
@@ -59,8 +86,9 @@ class QuantConfig:
     bias_correction : bool
         For static quantization: shift biases by the mean error that each layer makes on the
         calibration data.
-    weight_correction : bool
-        Scale the quantized weights of each channel to the standard deviation that they had.
+    weight_correction : bool or None
+        Scale the quantized weights of each channel to the standard deviation that they had; with
+        `weight_bits`, also shift them to their mean. None is True with `weight_bits`, else False.
     equalize : bool
         Before all else, balance the weights' ranges between neighbouring convolutions, which lets
         one scale suit a tensor: for ``per_channel=False``.
@@ -91,6 +119,16 @@ class QuantConfig:
     percentile: float = 99.99
     weight_type: str = "int8"
     weight_method: str = "minmax"
+    weight_bits: int | None = None
+    min_weight_size: int = 0
+    min_weight_channel: int = 0
+    enable_encode: bool = True
+    dequant_strategy: str = "load"
+    max_segments: int = 1
+    init_scale: float = 0.02
+    auto_tune: bool = False
+    max_iterations: int = 40
+    export_precision_mode: str = "QUANT"
     per_channel: bool = True
     block_size: int | None = None
     per_row: bool = False
@@ -98,7 +136,7 @@ class QuantConfig:
     exclude: tuple[str, ...] = ()
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bias_correction: bool = False
-    weight_correction: bool = False
+    weight_correction: bool | None = None
     equalize: bool = False
     smooth: float | None = None
 
@@ -109,10 +147,17 @@ class QuantConfig:
         _one_of("weight_method", self.weight_method, SEARCHES)
         few = self.mode == "weight_only"
         _one_of("weight_type", self.weight_type, _WEIGHT_TYPES if few else _WEIGHT_TYPES[:1])
+        _one_of("dequant_strategy", self.dequant_strategy, ("load", "on_the_fly"))
+        _one_of("export_precision_mode", self.export_precision_mode, ("QUANT", "FLOAT32"))
         for entry in fields(self):
             if entry.type == "bool" and not isinstance(getattr(self, entry.name), bool):
                 raise TypeError(f"{entry.name} must be a bool, not {getattr(self, entry.name)!r}")
+        if not isinstance(self.weight_correction, (bool, type(None))):
+            raise TypeError(
+                f"weight_correction must be a bool or None, not {self.weight_correction!r}"
+            )
         self._check_numbers()
+        self._check_weight_bits()
         for name in ("exclude", "operators"):
             value = getattr(self, name)
             if isinstance(value, str) or not all(isinstance(item, str) for item in value or ()):
@@ -138,6 +183,28 @@ class QuantConfig:
             as_between(self.smooth, "smooth", 0.0, 1.0)
             if self.mode == "weight_only":
                 raise ValueError("smooth is for mode 'static' or 'dynamic', not 'weight_only'")
+
+    def _check_weight_bits(self) -> None:
+        _within("min_weight_size", self.min_weight_size, 0)
+        _within("min_weight_channel", self.min_weight_channel, 0)
+        _within("max_segments", self.max_segments, 1, 65535)
+        _within("max_iterations", self.max_iterations, 40, 65535)
+        if isinstance(self.init_scale, bool) or not isinstance(self.init_scale, (int, float)):
+            raise TypeError(f"init_scale must be a number, not {self.init_scale!r}")
+        if not 0 < self.init_scale < 1:
+            raise ValueError(f"init_scale is {self.init_scale}; it must be above 0 and below 1")
+        if self.weight_bits is None:
+            return
+        _within("weight_bits", self.weight_bits, 0, 16)
+        if self.mode != "weight_only":
+            raise ValueError(f"weight_bits is for mode 'weight_only', not {self.mode!r}")
+        if self.block_size is not None:
+            raise ValueError("block_size is for weight_type, not for weight_bits")
+        if not self.enable_encode and self.weight_bits not in (4, 8, 16):
+            raise ValueError(
+                f"weight_bits is {self.weight_bits}, for which ONNX has no type; "
+                "enable_encode=False leaves 4, 8 and 16"
+            )
 
     def _check_overrides(self) -> None:
         if not isinstance(self.overrides, Mapping):
@@ -175,6 +242,13 @@ class QuantConfig:
                 raise ModelError(f"operators has {kind!r}, of which the model has none")
 
     @property
+    def corrects_weights(self) -> bool:
+        """Whether weights are corrected, as `weight_correction` says or leaves open."""
+        if self.weight_correction is None:
+            return self.weight_bits is not None
+        return self.weight_correction
+
+    @property
     def activation(self) -> QType:
         """The codes of activations."""
         return QType(self.activation_type)
@@ -187,6 +261,14 @@ class QuantConfig:
 
 
 _WEIGHT_TYPES = ("int8", "uint8", "int4", "uint4")
+
+
+def _within(name: str, value: Any, low: int, high: int | None = None) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, not {value!r}")
+    if value < low or (high is not None and value > high):
+        allowed = f"from {low} to {high}" if high is not None else f"{low} or more"
+        raise ValueError(f"{name} is {value}; it must be {allowed}")
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:

@@ -53,7 +53,7 @@ def quantize_weights(node: Node, weights: Array, config: QuantConfig) -> Weights
             axis if config.per_channel else None,
         )
     codes = ops.quantize(data, params)
-    if config.weight_correction:
+    if config.corrects_weights:
         params = _corrected(data, codes, params)
     return Weights(codes, params)
 
