@@ -12,8 +12,20 @@ except ImportError:
     raise ImportError('quantlib.model needs onnx: pip install "quantlib-int8[onnx]"') from None
 
 from quantlib.model.comparison import Comparison, compare
+from quantlib.model.configuration import Configuration, ConfigurationError, read_config
 from quantlib.model.graph import ModelError
 from quantlib.model.model import Model, load
 from quantlib.model.quantization import QuantConfig, quantize
 
-__all__ = ["Comparison", "Model", "ModelError", "QuantConfig", "compare", "load", "quantize"]
+__all__ = [
+    "Comparison",
+    "Configuration",
+    "ConfigurationError",
+    "Model",
+    "ModelError",
+    "QuantConfig",
+    "compare",
+    "load",
+    "quantize",
+    "read_config",
+]
