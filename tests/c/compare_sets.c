@@ -762,7 +762,9 @@ static void compare_requantize(void) {
     for (int64_t i = 0; i < p.count; i++)
         sums[i] = draw() % 8 == 0 ? (int32_t)draw() : (int32_t)draw_below(100001) - 50000;
     for (int64_t i = 0; i < (p.kind == QL_PER_TENSOR ? 1 : p.length); i++)
-        multiplier[i] = draw() % 2 ? 0.00390625f : (float)(draw_real() * 0.01);
+        multiplier[i] = draw() % 8 == 0 ? (float)(draw_real() * 1e30) /* steps beyond int32 */
+                        : draw() % 2    ? 0.00390625f
+                                        : (float)(draw_real() * 0.01);
     const int32_t zero_point = p.zero_point[0];
     ql_requantize(sums, y, multiplier, zero_point, p.qmin, p.qmax, p.kind, p.outer, p.length,
                   p.inner);
