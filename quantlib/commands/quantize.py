@@ -40,7 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         "(default: mse)")  # fmt: skip
     parser.add_argument("--percentile", type=float, help="for --method percentile")
     parser.add_argument("--activation-type", choices=("uint8", "int8"))
-    parser.add_argument("--weight-type", choices=("int8", "uint8", "int4", "uint4"))
+    parser.add_argument(
+        "--weight-type", choices=("int8", "uint8", "int4", "uint4", "int16", "uint16")
+    )
     parser.add_argument("--per-tensor", action="store_true", help="one scale for each weight")
     parser.add_argument("--block-size", type=int, help="weight-only: weights that share a scale")
     parser.add_argument("--per-row", action="store_true", help="dynamic: a range for each row")
@@ -55,6 +57,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="balance weights between convolutions, for --per-tensor")  # fmt: skip
     parser.add_argument("--smooth", type=float, metavar="SHARE",
                         help="move outliers into matrices, by 0 to 1")  # fmt: skip
+    parser.add_argument(
+        "--max-loss", type=float, metavar="LOSS",
+        help="leave the worst layers in floats until the relative error of the outputs on the "
+        "calibration samples is no more than this",
+    )  # fmt: skip
+    parser.add_argument(
+        "--max-bytes", type=int, metavar="BYTES",
+        help="weight-only: choose the bits of each layer for a file of this size",
+    )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="show no progress")
 
 
@@ -72,8 +83,13 @@ def run(options: argparse.Namespace) -> None:
     if config.mode == "static" and samples is None:
         raise ValueError("static quantization needs --calibration")
     progress = not options.quiet and sys.stderr.isatty()
-    quantized = models.quantize(source, samples, config, progress=progress)
+    quantized = models.quantize(
+        source, samples, config, progress=progress,
+        max_loss=options.max_loss, max_bytes=options.max_bytes,
+    )  # fmt: skip
     quantized.save(options.output, form=options.form)
+    if quantized.partial is not None:
+        print(quantized.partial)
     before, after = (path.stat().st_size for path in (options.model, options.output))
     print(f"{options.output}: {after:,} bytes, {before / after:.2f}x smaller")
 

@@ -15,7 +15,7 @@ from quantlib.model.comparison import Comparison, compare
 from quantlib.model.configuration import Configuration, ConfigurationError, read_config
 from quantlib.model.graph import ModelError
 from quantlib.model.model import Model, load
-from quantlib.model.quantization import QuantConfig, quantize
+from quantlib.model.quantization import Partial, QuantConfig, Sensitivity, quantize, sensitivity
 
 __all__ = [
     "Comparison",
@@ -23,9 +23,12 @@ __all__ = [
     "ConfigurationError",
     "Model",
     "ModelError",
+    "Partial",
     "QuantConfig",
+    "Sensitivity",
     "compare",
     "load",
     "quantize",
     "read_config",
+    "sensitivity",
 ]

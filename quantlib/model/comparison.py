@@ -15,6 +15,7 @@ from quantlib.calibration.progress import Progress, reporting
 from quantlib.model.graph import Array, ModelError
 from quantlib.model.model import Model
 from quantlib.model.quantization.ranges import Feeds, length_of
+from quantlib.model.table import plain_table
 
 __all__ = ["Comparison", "Layer", "compare"]
 
@@ -102,21 +103,15 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        rows = [("value", "operator", "cosine", "SQNR dB", "max error")]
+        rows = []
         for layer in [*self.layers, *self.outputs]:
             mark = " (output)" if any(layer is one for one in self.outputs) else ""
             rows.append(
                 (layer.name[-48:] + mark, layer.operator, f"{layer.cosine:.6f}",
                  f"{layer.sqnr:.1f}", f"{layer.largest_error:.4g}")
             )  # fmt: skip
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i < 2 else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
+        head = ("value", "operator", "cosine", "SQNR dB", "max error")
+        lines = [plain_table(head, rows, left=2)]
         (before, after), (slow, fast) = self.bytes, self.milliseconds
         lines.append(
             f"{self.samples} samples; {before:,} bytes to {after:,} ({before / after:.2f}x smaller)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from quantlib.model.export import FORMS, to_qoperator
 from quantlib.model.graph import Graph, ModelError, Value
 from quantlib.model.reader import graph_of, load_graph
 from quantlib.model.writer import model_of, save_graph
+
+if TYPE_CHECKING:
+    from quantlib.model.quantization.partial import Partial
 
 __all__ = ["Model", "load"]
 
@@ -29,6 +32,8 @@ class Model:
         Nodes, constants and shapes, as the file holds them.
     inputs, outputs : list of Value
         Names, types and shapes of what goes in and comes out.
+    partial : quantlib.model.Partial or None
+        What `quantize` decided for each layer, if it was given a `max_loss` or `max_bytes`.
 
     Raises
     ------
@@ -49,11 +54,12 @@ class Model:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
+        self.partial: Partial | None = None
         self._plans: dict[tuple[str, ...], Plan] = {}
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Model, (self.graph,)
+        return Model, (self.graph,), {"partial": self.partial}
 
     @property
     def inputs(self) -> list[Value]:

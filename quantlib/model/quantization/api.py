@@ -7,25 +7,34 @@ from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
 
+from quantlib.calibration.observer import Observer
 from quantlib.calibration.progress import Progress, reporting
-from quantlib.model.graph import Graph, ModelError
+from quantlib.model.graph import Graph, ModelError, Node
 from quantlib.model.model import Model, load
 from quantlib.model.passes import fold_batch_norms, fold_constants, remove_dead_code, simplify
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.correct import corrected_biases
-from quantlib.model.quantization.dynamic import write_dynamic, write_weight_only
+from quantlib.model.quantization.dynamic import takes_codes, write_dynamic, write_weight_only
 from quantlib.model.quantization.equalize import equalize
+from quantlib.model.quantization.partial import (
+    Loss,
+    Sensitivity,
+    rank,
+    within_bytes,
+    within_loss,
+)
 from quantlib.model.quantization.ranges import Feeds, observe
-from quantlib.model.quantization.selection import PRODUCTS, select
+from quantlib.model.quantization.selection import PRODUCTS, Selection, data_inputs, select
 from quantlib.model.quantization.smooth import smooth
 from quantlib.model.quantization.static import activation_params, layer_weights, write_qdq
+from quantlib.model.quantization.weights import WeightCache
 from quantlib.model.shapes import infer_values
 from quantlib.model.upgrade import upgrade
 
-__all__ = ["prepare", "quantize"]
+__all__ = ["prepare", "quantize", "sensitivity"]
 
 LEAST_OPSET = 13  # whose Q/DQ have a scale for each channel
-OPSET_OF_FEW_BITS = 21  # whose Q/DQ have 4 bits, and blocks
+OPSET_OF_FEW_BITS = 21  # whose Q/DQ have 4 and 16 bits, and blocks
 
 
 def quantize(
@@ -35,6 +44,11 @@ def quantize(
     *,
     executor: Executor | None = None,
     progress: bool | Progress = False,
+    max_loss: float | None = None,
+    max_bytes: int | None = None,
+    metric: str = "relative_error",
+    feeds: Feeds | None = None,
+    evaluate: Callable[[Model], float] | None = None,
     **options: Any,
 ) -> Model:
     """Quantize a model.
@@ -55,6 +69,14 @@ def quantize(
     progress : bool or callable
         True shows a bar on the standard error stream (with the extra ``cli``; otherwise a line). A
         callable is called with the number of samples done, and of all if that is known.
+    max_loss : float, optional
+        Leave layers in floats, those first that `sensitivity` ranks worst, until the model loses no
+        more than this by `metric`, or by `evaluate`. No layer that is left could be quantized, too.
+    max_bytes : int, optional
+        For weight-only quantization: choose 4, 8 or 16 bits, or floats, for each layer so that the
+        file has at most so many bytes and as little as possible is lost.
+    metric, feeds, evaluate
+        How loss is measured, as in `sensitivity`.
     **options
         Fields of `QuantConfig` to replace.
 
@@ -63,15 +85,17 @@ def quantize(
     Model
         In QDQ form: an ordinary ONNX model of the opset that its types need, which other run times
         take, too. Normalizations are folded. A product whose result nothing quantized reads, such
-        as the last layer, returns floats.
+        as the last layer, returns floats. With `max_loss` or `max_bytes`, its `partial` says what
+        became of each layer.
 
     Raises
     ------
     ModelError
         If the model is quantized already, has nothing to quantize, or a sample does not fit it or
-        gives values that are not finite; if calibration is empty or missing.
+        gives values that are not finite; if calibration is empty or missing; if no quantized model
+        keeps to `max_loss` or `max_bytes`.
     TypeError, ValueError
-        As `QuantConfig`.
+        As `QuantConfig`; if `max_loss` and `max_bytes` are both given, or out of range.
 
     Notes
     -----
@@ -94,34 +118,188 @@ def quantize(
     True
     """
     config = replace(config or QuantConfig(), **options)
-    if config.weight_bits is not None:
-        raise NotImplementedError("weight_bits is not supported yet")
     source = model if isinstance(model, Model) else load(model)
-    graph = prepare(source.graph, _opset(config))
-    config.check_names(graph.nodes)
-    if config.equalize:
-        equalize(graph)
-    static = config.mode == "static"
-    times = int(static) + int(config.bias_correction) + int(config.smooth is not None)
-    passes = _passes(calibration, times) if times else None
-    if config.smooth is not None and passes is not None:
-        with reporting(progress, "smoothing") as report:
-            smooth(graph, config, passes(), executor, report)
-    if static and passes is not None:
-        result = _quantize_static(graph, passes, config, executor, progress)
-    else:
-        write = write_dynamic if config.mode == "dynamic" else write_weight_only
-        result = write(graph, config)
-        if len(result.nodes) == len(graph.nodes):
+    if max_loss is None and max_bytes is None:
+        return Quantizer(source, calibration, config, executor, progress).quantize(config)
+    if max_loss is not None and max_bytes is not None:
+        raise ValueError("max_loss and max_bytes are both given; only one of them can be kept to")
+    quantizer = Quantizer(source, calibration, config, executor, progress, several=True)
+    loss = Loss(source, _loss_feeds(feeds, calibration, evaluate), metric, evaluate)
+    with reporting(progress, "measuring layers") as report:
+        if max_loss is not None:
+            return within_loss(quantizer, config, loss, max_loss, executor, report)
+        return within_bytes(quantizer, config, loss, max_bytes or 0, executor, report)
+
+
+def sensitivity(
+    model: Any,
+    calibration: Feeds | Callable[[], Feeds] | None = None,
+    config: QuantConfig | None = None,
+    *,
+    metric: str = "relative_error",
+    feeds: Feeds | None = None,
+    evaluate: Callable[[Model], float] | None = None,
+    executor: Executor | None = None,
+    progress: bool | Progress = False,
+    **options: Any,
+) -> Sensitivity:
+    """Quantize one layer at a time, and rank the layers by what the model loses.
+
+    Parameters
+    ----------
+    model, calibration, config, executor, progress, **options
+        As for `quantize`. Calibration runs once, and each weight is quantized once.
+    metric : {"relative_error", "cosine"}
+        What is lost: ``norm(x - y) / norm(x)`` of the float model's outputs x and the others y,
+        each output over all feeds, and of several outputs the largest; or 1 minus the cosine.
+    feeds : iterable of feeds, optional
+        What to measure on, read once for every layer; by default the calibration data.
+    evaluate : callable, optional
+        Takes a model and returns its score, for instance its accuracy in percent; larger is better.
+        The loss is then the float model's score minus the other's.
+
+    Returns
+    -------
+    Sensitivity
+        The convolutions and matrix products with constant weights, the worst first. Other operators
+        are quantized with these where integers come in and go out, and count as theirs.
+
+    Raises
+    ------
+    ModelError, TypeError, ValueError
+        As `quantize` does; or if there is nothing to measure on.
+
+    Notes
+    -----
+    The model runs once for each layer and feed. An executor measures several layers at a time.
+
+    Examples
+    --------
+    >>> import numpy as np, onnx.parser
+    >>> import quantlib as ql
+    >>> text = '''<ir_version: 8, opset_import: ["" : 17]>
+    ... g (float[n, 2] x) => (float[n, 1] y) <float[2, 2] v = {1.0, 0.3, -0.07, 5.0},
+    ... float[2, 1] w = {1.0, -0.5}> { [first] a = MatMul (x, v)  [last] y = MatMul (a, w) }'''
+    >>> found = ql.model.sensitivity(
+    ...     onnx.parser.parse_model(text), mode="weight_only", weight_type="int4",
+    ...     per_channel=False, feeds=[[np.float32([[1, -2]])], [np.float32([[3, 1]])]])
+    >>> print(found)
+    layer  operator  weights  loss (relative_error)
+    last   MatMul          2                0.13538
+    first  MatMul          4               0.072709
+    """
+    config = replace(config or QuantConfig(), **options)
+    source = model if isinstance(model, Model) else load(model)
+    quantizer = Quantizer(source, calibration, config, executor, progress, several=True)
+    loss = Loss(source, _loss_feeds(feeds, calibration, evaluate), metric, evaluate)
+    with reporting(progress, "measuring layers") as report:
+        return rank(quantizer, config, loss, executor, report)
+
+
+def _loss_feeds(feeds: Any, calibration: Any, evaluate: Any) -> Feeds | None:
+    if evaluate is not None:
+        return None
+    given = calibration if feeds is None else feeds
+    if given is None:
+        return None
+    read = _passes(given, 2, "feeds", "losses are measured again and again")
+    return read() if callable(given) else given
+
+
+class Quantizer:
+    """A float model that is quantized in one way or in several, and calibrated once.
+
+    With `several`, what any of the ways could need is observed together. They may differ in what
+    they leave in floats and in the types of weights.
+    """
+
+    def __init__(
+        self,
+        source: Model,
+        calibration: Feeds | Callable[[], Feeds] | None,
+        config: QuantConfig,
+        executor: Executor | None,
+        progress: bool | Progress,
+        *,
+        several: bool = False,
+    ) -> None:
+        if config.weight_bits is not None:
+            raise NotImplementedError("weight_bits is not supported yet")
+        opset = OPSET_OF_FEW_BITS if several and config.mode == "weight_only" else _opset(config)
+        self.graph = prepare(source.graph, opset)
+        config.check_names(self.graph.nodes)
+        if config.equalize:
+            equalize(self.graph)
+        self._calibration, self._executor, self._progress = calibration, executor, progress
+        self._codes = WeightCache()
+        self._observers: dict[str, Observer] = {}
+        self._several = several
+        if config.smooth is not None:
+            with reporting(progress, "smoothing") as report:
+                smooth(self.graph, config, self._passes(config)(), executor, report)
+        if several and config.mode == "static":
+            self._observe(select(self.graph, config), config)
+
+    def layers(self, config: QuantConfig) -> list[Node]:
+        """The nodes whose weights become codes, in the order of computation."""
+        if config.mode == "static":
+            chosen = select(self.graph, config).nodes
+            return [node for node in chosen if node.op_type in PRODUCTS]
+        return [node for node in self.graph.nodes if takes_codes(node, self.graph, config)]
+
+    def quantize(self, config: QuantConfig) -> Model:
+        """The model quantized in one way."""
+        if not self.layers(config):
             raise ModelError("nothing is quantized: no product with constant weights is left")
-    remove_dead_code(result)
-    result.values = infer_values(result)
-    return Model(result)
+        if config.mode == "static":
+            result = self._static(config)
+        else:
+            write = write_dynamic if config.mode == "dynamic" else write_weight_only
+            result = write(self.graph, config, self._codes)
+        remove_dead_code(result)
+        result.values = infer_values(result)
+        return Model(result)
+
+    def _static(self, config: QuantConfig) -> Graph:
+        selection = select(self.graph, config)
+        self._observe(selection, config)
+        params = activation_params(selection, self._observers, config)
+        weights = layer_weights(self.graph, selection, params, config, self._codes)
+        biases = None
+        if config.bias_correction:
+            read = self._passes(config)
+            with reporting(self._progress, "correcting biases") as report:
+                biases = corrected_biases(
+                    self.graph, selection, params, weights, read(), self._executor, report
+                )
+        return write_qdq(self.graph, selection, params, weights, biases)
+
+    def _observe(self, selection: Selection, config: QuantConfig) -> None:
+        """Calibrate what has not been; everything that any choice of layers may need together."""
+        wanted = {source for name in selection.tensors for source in selection.sources[name]}
+        if self._several:
+            wanted |= {name for node in selection.nodes for name in data_inputs(node, self.graph)}
+        wanted -= {*self._observers, *self.graph.constants}
+        if not wanted:
+            return
+        read = self._passes(config)
+        with reporting(self._progress, "calibrating") as report:
+            self._observers |= observe(
+                Model(self.graph), sorted(wanted), read(), self._executor, report
+            )
+
+    def _passes(self, config: QuantConfig) -> Callable[[], Feeds]:
+        if self._calibration is None:
+            raise ModelError("static quantization and smoothing need calibration data")
+        times = int(config.mode == "static") + int(config.smooth is not None)
+        times += int(config.bias_correction)
+        why = "bias correction and smoothing read it again"
+        return _passes(self._calibration, times, "calibration", why)
 
 
 def _opset(config: QuantConfig) -> int:
     configs = [config, *(replace(config, overrides={}, **o) for o in config.overrides.values())]
-    few = any(c.weight.bits < 8 or c.block_size is not None for c in configs)
+    few = any(c.weight.bits != 8 or c.block_size is not None for c in configs)
     return OPSET_OF_FEW_BITS if few and config.mode == "weight_only" else LEAST_OPSET
 
 
@@ -147,40 +325,16 @@ _QUANTIZED = frozenset(
 )  # fmt: skip
 
 
-def _quantize_static(
-    graph: Graph,
-    passes: Callable[[], Feeds],
-    config: QuantConfig,
-    executor: Executor | None,
-    progress: bool | Progress,
-) -> Graph:
-    selection = select(graph, config)
-    if not any(node.op_type in PRODUCTS for node in selection.nodes):
-        raise ModelError("nothing is quantized: no product with constant weights is left")
-    wanted = sorted({source for name in selection.tensors for source in selection.sources[name]})
-    with reporting(progress, "calibrating") as report:
-        observers = observe(Model(graph), wanted, passes(), executor, report)
-    params = activation_params(selection, observers, config)
-    weights = layer_weights(graph, selection, params, config)
-    biases = None
-    if config.bias_correction:
-        with reporting(progress, "correcting biases") as report:
-            biases = corrected_biases(graph, selection, params, weights, passes(), executor, report)
-    return write_qdq(graph, selection, params, weights, biases)
-
-
-def _passes(calibration: Any, times: int) -> Callable[[], Feeds]:
+def _passes(given: Any, times: int, name: str, why: str) -> Callable[[], Feeds]:
     """What gives the samples, as often as they are needed."""
-    if calibration is None:
-        raise ModelError("static quantization and smoothing need calibration data")
-    if callable(calibration):
-        made: Callable[[], Feeds] = calibration
+    if callable(given):
+        made: Callable[[], Feeds] = given
         return made
-    if not isinstance(calibration, Iterable):
-        raise TypeError(f"calibration must be an iterable, not {type(calibration).__name__}")
-    if times > 1 and iter(calibration) is calibration:
+    if not isinstance(given, Iterable):
+        raise TypeError(f"{name} must be an iterable, not {type(given).__name__}")
+    if times > 1 and iter(given) is given:
         raise ValueError(
-            "calibration is an iterator, which is read once; bias correction and smoothing read "
-            "it again: hand over a list, or the function that makes the iterator"
+            f"{name} is an iterator, which is read once; {why}: "
+            "hand over a list, or the function that makes the iterator"
         )
-    return lambda: calibration
+    return lambda: given

@@ -39,8 +39,9 @@ class QuantConfig:
     method, percentile
         How ranges of activations are chosen, as in `quantlib.calibrate`.
     weight_type : str
-        "int8", or for weight-only quantization also "uint8", "int4" and "uint4". Signed types are
-        symmetric and leave out the lowest code, unsigned ones are asymmetric.
+        "int8", or for weight-only quantization also "uint8", and "int4", "uint4", "int16" and
+        "uint16", which ONNX has since opset 21. Signed types are symmetric and leave out the
+        lowest code, unsigned ones are asymmetric.
     weight_method : str
         How ranges of weights are chosen, as in `quantlib.calibrate`.
     weight_bits : int or None
@@ -260,7 +261,7 @@ class QuantConfig:
         return QType(self.weight_type, narrow=qtype.signed)
 
 
-_WEIGHT_TYPES = ("int8", "uint8", "int4", "uint4")
+_WEIGHT_TYPES = ("int8", "uint8", "int4", "uint4", "int16", "uint16")
 
 
 def _within(name: str, value: Any, low: int, high: int | None = None) -> None:

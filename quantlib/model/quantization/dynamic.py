@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from onnx import TensorProto
 
@@ -10,35 +12,50 @@ from quantlib.model.passes.dynamic import expand_rows
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.selection import PRODUCTS, has_constant_weights
 from quantlib.model.quantization.weights import (
+    Weights,
     dequantized_constant,
     output_axis,
     quantize_weights,
 )
 
-__all__ = ["write_dynamic", "write_weight_only"]
+__all__ = ["takes_codes", "write_dynamic", "write_weight_only"]
+
+Codes = Callable[[Node, Array, QuantConfig], Weights]
 
 
-def write_dynamic(graph: Graph, config: QuantConfig) -> Graph:
+def takes_codes(node: Node, graph: Graph, config: QuantConfig) -> bool:
+    """Whether the weights of a node become codes, dynamically or by themselves."""
+    if node.op_type not in PRODUCTS or node.domain or config.leaves_out(node):
+        return False
+    if config.mode == "dynamic":
+        return node.op_type != "Conv" and has_constant_weights(node, graph)
+    weights = graph.constant(node.input(1))
+    return weights is not None and _is_plain(node, weights)
+
+
+def write_dynamic(graph: Graph, config: QuantConfig, codes: Codes = quantize_weights) -> Graph:
     """Every product of a matrix of weights quantizes its other operand while it runs."""
     result, nodes = graph.copy(), []
     namer = Namer(result)
     for node in result.nodes:
-        fits = node.op_type in ("Gemm", "MatMul") and not node.domain
-        if not fits or config.leaves_out(node) or not has_constant_weights(node, graph):
+        if not takes_codes(node, graph, config):
             nodes.append(node)
             continue
-        nodes += _dynamic_product(result, node, config.for_node(node), namer)
+        own = config.for_node(node)
+        weights = codes(node, graph.constants[node.inputs[1]], own)
+        nodes += _dynamic_product(result, node, weights, own.per_row, namer)
     result.nodes = nodes
     return result
 
 
-def _dynamic_product(graph: Graph, node: Node, config: QuantConfig, namer: Namer) -> list[Node]:
-    weights = quantize_weights(node, graph.constants[node.inputs[1]], config)
+def _dynamic_product(
+    graph: Graph, node: Node, weights: Weights, per_row: bool, namer: Namer
+) -> list[Node]:
     codes, scale = weights.codes, np.asarray(weights.params.scale, np.float32)
     if output_axis(node, codes) == 0:
         codes = np.ascontiguousarray(codes.T)
     bias = node.input(2)
-    if config.per_row:
+    if per_row:
         name = namer(node.name or node.outputs[0])
         return expand_rows(graph, name, node.inputs[0], codes, scale, bias, node.outputs[0])
     data, output, base = node.inputs[0], node.outputs[0], node.name or node.outputs[0]
@@ -74,15 +91,13 @@ def _is_plain(node: Node, weights: Array) -> bool:
     return weights.dtype == np.float32 and weights.ndim in ranks and weights.size > 0
 
 
-def write_weight_only(graph: Graph, config: QuantConfig) -> Graph:
+def write_weight_only(graph: Graph, config: QuantConfig, codes: Codes = quantize_weights) -> Graph:
     """Weights as codes with a DequantizeLinear behind them; everything is computed in floats."""
     result, nodes = graph.copy(), []
     namer = Namer(result)
     for node in result.nodes:
-        fits = node.op_type in PRODUCTS and not node.domain and not config.leaves_out(node)
-        weights = graph.constant(node.input(1)) if fits else None
-        if weights is not None and _is_plain(node, weights):
-            own = quantize_weights(node, weights, config.for_node(node))
+        if takes_codes(node, graph, config):
+            own = codes(node, graph.constants[node.inputs[1]], config.for_node(node))
             reader, output = dequantized_constant(result, node.inputs[1], own, namer)
             node.inputs[1] = output
             nodes.append(reader)

@@ -46,7 +46,7 @@ def length_of(feeds: Feeds) -> int | None:
 def stream(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
-    feeds: Feeds,
+    feeds: Iterable[Any],
     executor: Executor | None,
 ) -> Iterator[Any]:
     """``function(*arguments, feed)`` for each feed in order, on an executor if there is one.

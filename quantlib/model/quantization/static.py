@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from quantlib.calibration.observer import Observer
@@ -48,13 +50,17 @@ def activation_params(
 
 
 def layer_weights(
-    graph: Graph, selection: Selection, params: dict[str, QuantParams], config: QuantConfig
+    graph: Graph,
+    selection: Selection,
+    params: dict[str, QuantParams],
+    config: QuantConfig,
+    codes: Callable[[Node, Array, QuantConfig], Weights] = quantize_weights,
 ) -> dict[int, Weights]:
     """The weights of each product, by the node's id; scales are large enough for its bias."""
     found = {}
     for node in selection.nodes:
         if node.op_type in PRODUCTS:
-            weights = quantize_weights(node, graph.constants[node.inputs[1]], config.for_node(node))
+            weights = codes(node, graph.constants[node.inputs[1]], config.for_node(node))
             bias = graph.constant(node.input(2))
             found[id(node)] = _for_bias(node, graph, weights, bias, params[node.inputs[0]])
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from quantlib.model.graph import Array, Graph, Namer, Node
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.params import QuantParams
 
-__all__ = ["Weights", "dequantized_constant", "output_axis", "quantize_weights"]
+__all__ = ["WeightCache", "Weights", "dequantized_constant", "output_axis", "quantize_weights"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,32 @@ def quantize_weights(node: Node, weights: Array, config: QuantConfig) -> Weights
     if config.corrects_weights:
         params = _corrected(data, codes, params)
     return Weights(codes, params)
+
+
+# What a configuration says about numbers, and not about which nodes they are for.
+_NUMBERS = [
+    entry.name
+    for entry in fields(QuantConfig)
+    if entry.name not in ("exclude", "operators", "overrides")
+]
+
+
+class WeightCache:
+    """`quantize_weights` that finds each weight's ranges once, however often it is asked.
+
+    It may only be used on the weights of one graph, which it takes to be the same array if they
+    have the same address.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Weights] = {}
+
+    def __call__(self, node: Node, weights: Array, config: QuantConfig) -> Weights:
+        how = tuple(getattr(config, name) for name in _NUMBERS)
+        key = (id(weights), node.op_type, output_axis(node, weights), *how)
+        if key not in self._known:
+            self._known[key] = quantize_weights(node, weights, config)
+        return self._known[key]
 
 
 def _blocked(data: Array, axis: int, config: QuantConfig) -> QuantParams:
