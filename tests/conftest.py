@@ -34,6 +34,9 @@ hypothesis.settings.register_profile(
     print_blob=True,
     suppress_health_check=SUPPRESSED,
 )
+hypothesis.settings.register_profile(
+    "long", parent=hypothesis.settings.get_profile("ci"), max_examples=20_000
+)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "users"))
 
 

@@ -239,7 +239,10 @@ def test_reals_reach_everything(kind: str) -> None:
     [
         lambda c: c["group"] == c["w"].shape[0] > 1 and c["w"].shape[1] == 1,
         lambda c: 1 < c["group"] < c["w"].shape[0],
-        lambda c: max(c["w"].shape[2:]) == 7,
+        lambda c: c["group"] == c["w"].shape[0] // 3 > 1 and c["w"].shape[1] == 1,
+        lambda c: max(c["w"].shape[2:]) == 7 and len(c["strides"]) == 3,
+        lambda c: min(c["w"].shape[2:]) == 7 and len(c["strides"]) == 2,
+        lambda c: c["pads"][0] > 2 * c["w"].shape[2],
         lambda c: max(c["strides"]) == 4,
         lambda c: max(c["dilations"]) == 3 and max(c["w"].shape[2:]) > 2,
         lambda c: len(c["pads"]) == 6,

@@ -45,7 +45,7 @@ Array = npt.NDArray[Any]
 Call = dict[str, Any]
 Granularity = Literal["per-tensor", "per-channel", "blocked"]
 
-_LARGEST_KERNELS = {1: 7, 2: 5, 3: 3}  # by rank; rank 2 also draws 1 x 7 and 7 x 1
+_LARGEST_KERNEL = 7  # along any axis
 _SHRINKABLE = 16  # arrays up to this size are drawn element by element, so that they shrink
 
 
@@ -469,16 +469,17 @@ def _output(
 def _axes(draw: st.DrawFn, rank: int) -> list[tuple[int, int, int, int, int, int]]:
     """For each spatial axis: extent, kernel, stride, dilation, pad before, pad after."""
     axes = []
-    long = draw(st.integers(0, rank - 1))
-    for axis in range(rank):
-        most = 7 if axis == long and rank < 3 else _LARGEST_KERNELS[rank]
-        kernel = draw(st.integers(1, most))
+    for _ in range(rank):
+        kernel = draw(st.integers(1, _LARGEST_KERNEL))
         stride, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-        before, after = draw(st.integers(0, 3)), draw(st.integers(0, 3))
+        before, after = draw(_pads), draw(_pads)
         reach = (kernel - 1) * dilation + 1
         extent = max(reach - before - after, 1) + draw(st.integers(0, 8 - 2 * rank))
         axes.append((extent, kernel, stride, dilation, before, after))
     return axes
+
+
+_pads = st.one_of(st.integers(0, 3), st.integers(0, 9))  # usual, or longer than many a kernel
 
 
 @st.composite
@@ -486,7 +487,7 @@ def _groups(draw: st.DrawFn) -> tuple[int, int, int]:
     """Number of groups, input channels of one, output channels of one."""
     form = draw(st.sampled_from(["whole", "grouped", "depthwise"]))
     if form == "depthwise":
-        return draw(st.integers(2, 40)), 1, 1
+        return draw(st.integers(2, 40)), 1, draw(st.sampled_from([1, 1, 1, 2, 3]))
     group = 1 if form == "whole" else draw(st.integers(2, 4))
     most = 20 if form == "whole" else 5
     return group, draw(st.integers(1, most)), draw(st.integers(1, 2 * most))
