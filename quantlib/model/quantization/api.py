@@ -223,7 +223,7 @@ class Quantizer:
         *,
         several: bool = False,
     ) -> None:
-        if config.weight_bits is not None:
+        if config.weight_bits is not None and config.mode == "weight_only":
             raise NotImplementedError("weight_bits is not supported yet")
         opset = OPSET_OF_FEW_BITS if several and config.mode == "weight_only" else _opset(config)
         self.graph = prepare(source.graph, opset)

@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
+from math import prod
 from typing import Any
 
 from quantlib._arguments.correction import as_between
-from quantlib.calibration.methods import METHODS, SEARCHES
+from quantlib.calibration.methods import METHODS, SEARCHES, VARIANTS
 from quantlib.model.graph import ModelError, Node
+from quantlib.model.quantization.targets import TARGETS, Target
 from quantlib.params import QType
 
 __all__ = ["MODES", "QuantConfig"]
 
 MODES = ("static", "dynamic", "weight_only")
 _PER_NODE = frozenset(
-    {"activation_type", "activation_symmetric", "method", "percentile", "weight_type",
-     "weight_method", "weight_bits", "weight_correction", "init_scale", "per_channel",
-     "block_size", "per_row"}
+    {"activation_type", "activation_bits", "activation_symmetric", "method", "percentile",
+     "variant", "weight_type", "weight_method", "weight_symmetric", "weight_bits",
+     "weight_correction", "init_scale", "per_channel", "block_size", "per_row"}
 )  # fmt: skip
 
 
@@ -34,24 +36,30 @@ class QuantConfig:
         no data. "weight_only": weights are stored in few bits and computed with in floats.
     activation_type : str
         "uint8" or "int8", for static quantization.
+    activation_bits : int
+        1 to 8, for static quantization: the codes that are used of `activation_type`; with 4 bits
+        those from 0 to 15, or from -8 to 7.
     activation_symmetric : bool
         Ranges of activations centred on 0.
-    method, percentile
+    method, percentile, variant
         How ranges of activations are chosen, as in `quantlib.calibrate`.
     weight_type : str
         "int8", or for weight-only quantization also "uint8", and "int4", "uint4", "int16" and
         "uint16", which ONNX has since opset 21. Signed types are symmetric and leave out the
         lowest code, unsigned ones are asymmetric.
+    weight_symmetric : bool or None
+        Otherwise than by their type. 1 bit has no symmetric codes.
     weight_method : str
         How ranges of weights are chosen, as in `quantlib.calibrate`.
     weight_bits : int or None
-        For weight-only quantization: weights of 1 to 16 bits with a zero point, encoded in as few
+        For static quantization: the codes that are used of int8, 1 to 8 bits. For weight-only
+        quantization: weights of 1 to 16 bits with a zero point, encoded in as few
         bytes as they take; or 0, a step for each layer and entropy coding, which make fractions of
         bits ("mixed bits"). None is for `weight_type`. See ``docs/encoding.md``.
     min_weight_size, min_weight_channel : int
-        For weight-only quantization: only weights of more than this many entries are quantized,
-        and of convolutions only those of more than this many output channels. MindSpore Lite's
-        defaults are 0 and 16.
+        For static and weight-only quantization: only weights of more than this many entries are
+        quantized, and of convolutions only those of more than this many output channels. MindSpore
+        Lite's defaults are 0 and 16.
     enable_encode : bool
         With `weight_bits`: whether files may hold weights that only quantlib decodes, where ONNX
         has no such type or an encoding is smaller. Otherwise 4, 8 and 16 bits are possible.
@@ -81,6 +89,9 @@ class QuantConfig:
         The types of nodes to quantize, for instance ``("Conv", "Gemm")``; None is all.
     exclude : tuple of str
         Names of nodes to leave in floats, or patterns such as ``"/head/*"``.
+    target_device : {"CPU", "KIRIN", "NVGPU", "DSP", "ASCEND"}, optional
+        For static quantization: only the operators, and in the types, of MindSpore Lite's profile
+        for such a device, which decides over the fields above. See ``docs/configuration.md``.
     overrides : mapping of str to mapping
         For nodes by name or pattern, other values of the parameters above, from `activation_type`
         to `per_row`. Of several patterns that fit, later ones win.
@@ -115,11 +126,14 @@ class QuantConfig:
 
     mode: str = "static"
     activation_type: str = "uint8"
+    activation_bits: int = 8
     activation_symmetric: bool = False
     method: str = "mse"
     percentile: float = 99.99
+    variant: str = "quantlib"
     weight_type: str = "int8"
     weight_method: str = "minmax"
+    weight_symmetric: bool | None = None
     weight_bits: int | None = None
     min_weight_size: int = 0
     min_weight_channel: int = 0
@@ -135,6 +149,7 @@ class QuantConfig:
     per_row: bool = False
     operators: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
+    target_device: str | None = None
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     bias_correction: bool = False
     weight_correction: bool | None = None
@@ -146,6 +161,7 @@ class QuantConfig:
         _one_of("activation_type", self.activation_type, ("uint8", "int8"))
         _one_of("method", self.method, METHODS)
         _one_of("weight_method", self.weight_method, SEARCHES)
+        _one_of("variant", self.variant, VARIANTS)
         few = self.mode == "weight_only"
         _one_of("weight_type", self.weight_type, _WEIGHT_TYPES if few else _WEIGHT_TYPES[:1])
         _one_of("dequant_strategy", self.dequant_strategy, ("load", "on_the_fly"))
@@ -153,10 +169,11 @@ class QuantConfig:
         for entry in fields(self):
             if entry.type == "bool" and not isinstance(getattr(self, entry.name), bool):
                 raise TypeError(f"{entry.name} must be a bool, not {getattr(self, entry.name)!r}")
-        if not isinstance(self.weight_correction, (bool, type(None))):
-            raise TypeError(
-                f"weight_correction must be a bool or None, not {self.weight_correction!r}"
-            )
+        for name in ("weight_correction", "weight_symmetric"):
+            if not isinstance(getattr(self, name), (bool, type(None))):
+                raise TypeError(f"{name} must be a bool or None, not {getattr(self, name)!r}")
+        if self.target_device is not None:
+            self._take_target(self.target_device)
         self._check_numbers()
         self._check_weight_bits()
         for name in ("exclude", "operators"):
@@ -166,7 +183,22 @@ class QuantConfig:
             object.__setattr__(self, name, None if value is None else tuple(value))
         self._check_overrides()
 
+    def _take_target(self, name: str) -> None:
+        """What the target decides."""
+        _one_of("target_device", name, tuple(TARGETS))
+        if self.mode != "static":
+            raise ValueError(f"target_device is for mode 'static', not {self.mode!r}")
+        target = TARGETS[name]
+        object.__setattr__(self, "activation_type", target.activation_type)
+        object.__setattr__(self, "activation_symmetric", target.activation_symmetric)
+        object.__setattr__(self, "bias_correction", self.bias_correction and target.bias_correction)
+
     def _check_numbers(self) -> None:
+        _within("activation_bits", self.activation_bits, 1, 8)
+        if self.activation_symmetric and self.activation_bits == 1:
+            raise ValueError("activation_symmetric needs 2 bits or more; activation_bits is 1")
+        if self.variant != "quantlib" and self.method != "kl":
+            raise ValueError(f"variant is {self.variant!r}, which only method 'kl' has")
         if self.block_size is not None:
             if isinstance(self.block_size, bool) or not isinstance(self.block_size, int):
                 raise TypeError(f"block_size must be an int or None, not {self.block_size!r}")
@@ -196,9 +228,14 @@ class QuantConfig:
             raise ValueError(f"init_scale is {self.init_scale}; it must be above 0 and below 1")
         if self.weight_bits is None:
             return
+        if self.mode == "dynamic":
+            raise ValueError("weight_bits is for mode 'static' or 'weight_only', not 'dynamic'")
+        if self.mode == "static":
+            _within("weight_bits", self.weight_bits, 1, 8)
+            if self.weight_symmetric and self.weight_bits == 1:
+                raise ValueError("weight_symmetric needs 2 bits or more; weight_bits is 1")
+            return
         _within("weight_bits", self.weight_bits, 0, 16)
-        if self.mode != "weight_only":
-            raise ValueError(f"weight_bits is for mode 'weight_only', not {self.mode!r}")
         if self.block_size is not None:
             raise ValueError("block_size is for weight_type, not for weight_bits")
         if not self.enable_encode and self.weight_bits not in (4, 8, 16):
@@ -225,12 +262,21 @@ class QuantConfig:
         for pattern, changes in self.overrides.items():
             if fnmatchcase(node.name, pattern):
                 config = replace(config, overrides={}, **changes)
-        return config
+        return config if config.target is None else config._on(config.target, node.op_type)
+
+    def _on(self, target: Target, op_type: str) -> QuantConfig:
+        """This configuration with what a target says of weights."""
+        per_channel = self.per_channel and op_type in target.per_channel
+        symmetric = self.weight_symmetric
+        if symmetric is None and self.weight_bits != 1:
+            symmetric = per_channel or target.symmetric_per_tensor
+        return replace(self, overrides={}, per_channel=per_channel, weight_symmetric=symmetric)
 
     def leaves_out(self, node: Node) -> bool:
         """Whether a node stays in floats."""
-        if self.operators is not None and node.op_type not in self.operators:
-            return True
+        for operators in (self.operators, self.target.operators if self.target else None):
+            if operators is not None and node.op_type not in operators:
+                return True
         return any(fnmatchcase(node.name, pattern) for pattern in self.exclude)
 
     def check_names(self, nodes: list[Node]) -> None:
@@ -243,22 +289,45 @@ class QuantConfig:
                 raise ModelError(f"operators has {kind!r}, of which the model has none")
 
     @property
+    def target(self) -> Target | None:
+        """The profile of `target_device`."""
+        return None if self.target_device is None else TARGETS[self.target_device]
+
+    @property
     def corrects_weights(self) -> bool:
         """Whether weights are corrected, as `weight_correction` says or leaves open."""
         if self.weight_correction is None:
-            return self.weight_bits is not None
+            return self.weight_bits is not None and self.mode == "weight_only"
         return self.weight_correction
 
     @property
     def activation(self) -> QType:
         """The codes of activations."""
-        return QType(self.activation_type)
+        return QType(f"{self.activation_type.removesuffix('8')}{self.activation_bits}")
 
     @property
     def weight(self) -> QType:
-        """The codes of weights: narrow if they are symmetric."""
-        qtype = QType(self.weight_type)
-        return QType(self.weight_type, narrow=qtype.signed)
+        """The codes of weights: narrow if they are signed and symmetric."""
+        qtype = self._weight
+        return QType(qtype.name, narrow=qtype.signed and self.are_weights_symmetric)
+
+    @property
+    def are_weights_symmetric(self) -> bool:
+        """Whether zero points of weights are the middle of the codes."""
+        if self.weight_symmetric is None:
+            return self._weight.signed and self._weight.bits > 1
+        return self.weight_symmetric
+
+    @property
+    def _weight(self) -> QType:
+        bits = self.weight_bits if self.mode == "static" else None
+        return QType(self.weight_type if bits is None else f"int{bits}")
+
+    def takes(self, op_type: str, shape: tuple[int, ...]) -> bool:
+        """Whether weights of such a shape are large enough to be quantized."""
+        if prod(shape) <= self.min_weight_size:
+            return False
+        return op_type != "Conv" or shape[0] > self.min_weight_channel
 
 
 _WEIGHT_TYPES = ("int8", "uint8", "int4", "uint4", "int16", "uint16")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from quantlib.calibration.progress import Progress
-from quantlib.correction import bias_correction
+from quantlib.correction import bias_correction, correct_bias
 from quantlib.model.graph import Array, Graph, Namer, Node, Value
 from quantlib.model.model import Model
 from quantlib.model.quantization.ranges import Feeds, length_of, stream
@@ -34,7 +34,7 @@ def corrected_biases(
     executor: Executor | None,
     progress: Progress,
 ) -> dict[int, Array]:
-    """The new bias of each product, by the node's id."""
+    """The new bias of each product, in units of its accumulator, by the node's id."""
     layers = [node for node in selection.nodes if node.op_type in PRODUCTS and _has_room(node)]
     model, names = _beside_each_other(graph, layers, params, weights)
     axes = [channel_axis(node, graph) for node in layers]
@@ -46,21 +46,19 @@ def corrected_biases(
             totals[id(node)] = totals[id(node)] + size * error
             sizes[id(node)] += size
         progress(count, length_of(feeds))
-    return {
-        id(node): _bias(node, graph, totals[id(node)].size) + totals[id(node)] / sizes[id(node)]
-        for node in layers
-        if sizes[id(node)]
-    }
+    found = {}
+    for node in layers:
+        if sizes[id(node)]:
+            own, x = weights[id(node)], params[node.inputs[0]]
+            codes, unit = bias_codes(graph.constant(node.input(2)), x, own)
+            error = totals[id(node)] / sizes[id(node)]
+            found[id(node)] = correct_bias(np.broadcast_to(codes, error.shape), error, unit)
+    return found
 
 
 def _has_room(node: Node) -> bool:
     """Whether an operator takes a bias: a MatMul does not."""
     return node.op_type in ("Conv", "Gemm")
-
-
-def _bias(node: Node, graph: Graph, channels: int) -> Array:
-    bias = graph.constant(node.input(2))
-    return np.zeros(channels) if bias is None else bias.astype(np.float64)
 
 
 def _errors(

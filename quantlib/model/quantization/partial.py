@@ -271,7 +271,7 @@ def within_loss(
             f"{alone.loss:.4g} ({found.measure})"
         )
     types = {
-        name: "float32" if name in left else config.for_node(node).weight_type
+        name: "float32" if name in left else config.for_node(node).weight.name
         for name, node in _layers(quantizer, config).items()
     }
     return _decided(*best, types, found)

@@ -78,7 +78,7 @@ def select(graph: Graph, config: QuantConfig) -> Selection:
     chosen = {
         id(node): node
         for node in graph.nodes
-        if not config.leaves_out(node) and _could_be(node, graph)
+        if not config.leaves_out(node) and _could_be(node, graph, config)
     }
     changed = True
     while changed:
@@ -93,11 +93,13 @@ def select(graph: Graph, config: QuantConfig) -> Selection:
     return selection
 
 
-def _could_be(node: Node, graph: Graph) -> bool:
+def _could_be(node: Node, graph: Graph, config: QuantConfig) -> bool:
     if node.domain or node.op_type not in ALL or len(node.outputs) > 1:
         return False
     if node.op_type in PRODUCTS:
-        return has_constant_weights(node, graph)
+        return has_constant_weights(node, graph) and config.takes(
+            node.op_type, graph.constants[node.inputs[1]].shape
+        )
     data = data_inputs(node, graph)
     if any(graph.dtype(name) != "float32" for name in data):
         return False

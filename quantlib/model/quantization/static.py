@@ -9,13 +9,13 @@ import numpy as np
 from quantlib.calibration.observer import Observer
 from quantlib.model.graph import Array, Graph, Namer, Node, Value
 from quantlib.model.quantization.config import QuantConfig
-from quantlib.model.quantization.selection import PRODUCTS, Selection, data_inputs
+from quantlib.model.quantization.selection import JOINS, MOVES, PRODUCTS, Selection, data_inputs
 from quantlib.model.quantization.weights import (
     Weights,
     dequantized_constant,
     quantize_weights,
 )
-from quantlib.params import QuantParams
+from quantlib.params import QType, QuantParams
 
 __all__ = [
     "activation_params",
@@ -43,8 +43,9 @@ def activation_params(
             for source in key:
                 observer.merge(observers[source])
             known[key] = observer.params(
-                own.method, own.activation, own.activation_symmetric, percentile=own.percentile
-            )
+                own.method, own.activation, own.activation_symmetric, percentile=own.percentile,
+                variant=own.variant,
+            )  # fmt: skip
         params[name] = known[key]
     return params
 
@@ -56,8 +57,13 @@ def layer_weights(
     config: QuantConfig,
     codes: Callable[[Node, Array, QuantConfig], Weights] = quantize_weights,
 ) -> dict[int, Weights]:
-    """The weights of each product, by the node's id; scales are large enough for its bias."""
-    found = {}
+    """The weights of each product, by the node's id; scales are large enough for its bias.
+
+    None where the target leaves weights in floats.
+    """
+    found: dict[int, Weights] = {}
+    if config.target is not None and not config.target.quantizes_weights:
+        return found
     for node in selection.nodes:
         if node.op_type in PRODUCTS:
             weights = codes(node, graph.constants[node.inputs[1]], config.for_node(node))
@@ -86,9 +92,11 @@ def _for_bias(
     return Weights(ops.quantize(data, params), params)
 
 
-def bias_codes(bias: Array, x: QuantParams, weights: Weights) -> tuple[Array, Array]:
-    """A bias in units of the accumulator, and the unit of each channel."""
+def bias_codes(bias: Array | None, x: QuantParams, weights: Weights) -> tuple[Array, Array]:
+    """A bias in units of the accumulator, and the unit of each channel; None is one of zero."""
     unit = np.asarray(x.scale * weights.params.scale, np.float32)
+    if bias is None:
+        return np.zeros((), np.int32), unit
     codes = np.rint(bias.astype(np.float64) / unit.astype(np.float64))
     return np.clip(codes, -LARGEST_BIAS - 1, LARGEST_BIAS + 1).astype(np.int32), unit
 
@@ -102,7 +110,7 @@ def write_qdq(
 ) -> Graph:
     """A copy of `graph` with Q/DQ pairs at every tensor that has codes.
 
-    `biases` replace those of nodes, by the nodes' id in `graph`.
+    `biases`, in units of the accumulators, replace those of nodes, by the nodes' id in `graph`.
     """
     chosen = {id(node) for node in selection.nodes}
     producers, namer = graph.producers(), Namer(graph)
@@ -120,7 +128,8 @@ def write_qdq(
         raw = namer(f"{name}_real")
         result.values[raw] = Value(raw, np.dtype(np.float32), graph.shape(name))
         node.outputs = [raw if output == name else output for output in node.outputs]
-        written[id(node)] += qdq_pair(result, raw, name, params[name], namer)
+        moved = node.op_type in MOVES | JOINS  # then the codes have been clipped before
+        written[id(node)] += qdq_pair(result, raw, name, params[name], namer, clip=not moved)
     for name in fed:
         output = namer(f"{name}_dequantized")
         pair = qdq_pair(result, name, output, params[name], namer)
@@ -137,19 +146,41 @@ def write_qdq(
     return result
 
 
-def qdq_pair(graph: Graph, real: str, output: str, params: QuantParams, namer: Namer) -> list[Node]:
-    """QuantizeLinear and DequantizeLinear from `real` to `output`."""
-    names = [namer(f"{output}_scale"), namer(f"{output}_zero_point")]
-    graph.constants[names[0]] = np.asarray(params.scale, np.float32)
-    graph.constants[names[1]] = np.asarray(params.zero_point, params.qtype.dtype)
+def qdq_pair(
+    graph: Graph, real: str, output: str, params: QuantParams, namer: Namer, *, clip: bool = True
+) -> list[Node]:
+    """QuantizeLinear and DequantizeLinear from `real` to `output`.
+
+    Codes of fewer bits than their container are clipped in between, which leaves the operators
+    around them as they are; other run times, too, then compute with them as with all bytes.
+    """
+    scale, zero_point = namer(f"{output}_scale"), namer(f"{output}_zero_point")
+    graph.constants[scale] = np.asarray(params.scale, np.float32)
+    graph.constants[zero_point] = np.asarray(params.zero_point, params.qtype.dtype)
     codes = namer(f"{output}_quantized")
     graph.values[codes] = Value(codes, params.qtype.dtype, graph.shape(real))
     graph.values[output] = Value(output, np.dtype(np.float32), graph.shape(real))
-    version = graph.opset
-    return [
-        Node("QuantizeLinear", [real, *names], [codes], {}, namer(f"{output}_Q"), "", version),
-        Node("DequantizeLinear", [codes, *names], [output], {}, namer(f"{output}_DQ"), "", version),
-    ]
+    nodes = [_node("QuantizeLinear", [real, scale, zero_point], codes, f"{output}_Q", graph, namer)]
+    if clip and params.qtype.bits < 8:
+        nodes.append(_clip_codes(codes, params.qtype, graph, namer))
+        codes = nodes[-1].outputs[0]
+    inputs = [codes, scale, zero_point]
+    return [*nodes, _node("DequantizeLinear", inputs, output, f"{output}_DQ", graph, namer)]
+
+
+def _clip_codes(codes: str, qtype: QType, graph: Graph, namer: Namer) -> Node:
+    ends = [namer(f"{codes}_{end}") for end in ("lowest", "highest")]
+    for name, value in zip(ends, (qtype.qmin, qtype.qmax), strict=True):
+        graph.constants[name] = np.asarray(value, qtype.dtype)
+    clipped = namer(f"{codes}_clipped")
+    graph.values[clipped] = Value(clipped, qtype.dtype, graph.shape(codes))
+    return _node("Clip", [codes, *ends], clipped, f"{codes}_clip", graph, namer)
+
+
+def _node(
+    op_type: str, inputs: list[str], output: str, name: str, graph: Graph, namer: Namer
+) -> Node:
+    return Node(op_type, inputs, [output], {}, namer(name), "", graph.opset)
 
 
 def _write_weights(
@@ -165,16 +196,18 @@ def _write_weights(
     """The DequantizeLinear nodes of weights and biases, by the node that they stand before."""
     before: dict[int, list[Node]] = {}
     for node in selection.nodes:
-        if node.op_type not in PRODUCTS:
+        if id(node) not in weights:
             continue
         twin, own = twins[id(node)], weights[id(node)]
-        reader, output = dequantized_constant(result, node.inputs[1], own, namer)
+        name = node.inputs[1]
+        reader, output = dequantized_constant(result, name, own, namer, packed=False)
         twin.inputs[1] = output
         before[id(twin)] = [reader]
-        bias = biases.get(id(node), graph.constant(node.input(2)))
-        if bias is None:
+        bias = graph.constant(node.input(2))
+        if bias is None and id(node) not in biases:
             continue
         codes, unit = bias_codes(bias, params[node.inputs[0]], own)
+        codes = biases.get(id(node), codes)
         base = node.input(2) or f"{node.outputs[0]}_bias"
         names = [namer(f"{base}_quantized"), namer(f"{base}_scale")]
         result.constants[names[0]], result.constants[names[1]] = codes, unit

@@ -39,7 +39,7 @@ def output_axis(node: Node, weights: Array) -> int:
 
 def quantize_weights(node: Node, weights: Array, config: QuantConfig) -> Weights:
     """The codes of a node's weights."""
-    qtype, symmetric = config.weight, config.weight.signed
+    qtype, symmetric = config.weight, config.are_weights_symmetric
     axis = output_axis(node, weights)
     data = weights.astype(np.float32)
     if config.block_size is not None and node.op_type != "Conv" and weights.ndim == 2:
@@ -88,7 +88,7 @@ def _blocked(data: Array, axis: int, config: QuantConfig) -> QuantParams:
     """A scale for each block along the summed axis."""
     size = min(config.block_size or 1, data.shape[axis])
     lo, hi = ops.min_max(data, axis=axis, block_size=size)
-    symmetric = config.weight.signed
+    symmetric = config.are_weights_symmetric
     return QuantParams.from_range(lo, hi, config.weight, symmetric, axis=axis, block_size=size)
 
 
@@ -105,18 +105,22 @@ def _corrected(data: Array, codes: Array, params: QuantParams) -> QuantParams:
 
 
 def dequantized_constant(
-    graph: Graph, name: str, weights: Weights, namer: Namer
+    graph: Graph, name: str, weights: Weights, namer: Namer, *, packed: bool = True
 ) -> tuple[Node, str]:
-    """Codes, scale and zero point as constants, and the DequantizeLinear that reads them."""
+    """Codes, scale and zero point as constants, and the DequantizeLinear that reads them.
+
+    Unless `packed`, each code has a byte: integer operators read nothing smaller.
+    """
     import ml_dtypes
 
     params = weights.params
-    narrow = {"int4": ml_dtypes.int4, "uint4": ml_dtypes.uint4}
+    narrow = {"int4": ml_dtypes.int4, "uint4": ml_dtypes.uint4} if packed else {}
     dtype = np.dtype(narrow.get(params.qtype.name, params.qtype.dtype))
     base = name.removesuffix("_folded")
     names = [namer(f"{base}_{part}") for part in ("quantized", "scale", "zero_point")]
     arrays = (weights.codes, params.scale, params.zero_point)
-    for constant, array, kind in zip(names, arrays, (dtype, np.float32, dtype), strict=True):
+    types = (dtype, np.dtype(np.float32), dtype)
+    for constant, array, kind in zip(names, arrays, types, strict=True):
         graph.constants[constant] = np.asarray(array).astype(kind)
     output = namer(f"{base}_dequantized")
     attributes = {} if params.axis is None else {"axis": params.axis % weights.codes.ndim}
