@@ -7,7 +7,7 @@
  */
 
 /* What a function returns. */
-enum { QL_OK = 0, QL_NO_MEMORY = 1, QL_OVERFLOW = 2, QL_NOT_FINITE = 3 };
+enum { QL_OK = 0, QL_NO_MEMORY = 1, QL_OVERFLOW = 2, QL_NOT_FINITE = 3, QL_DAMAGED = 4 };
 
 /* Element types. */
 enum { QL_FLOAT32, QL_FLOAT64, QL_INT8, QL_UINT8, QL_INT16, QL_UINT16, QL_INT32 };
@@ -228,3 +228,33 @@ int ql_resize_nearest(const void *x, const ql_resize_shape *shape, void *y);
 /* y = saturate(rint(x interpolated)): (1 - weight) * first + weight * second along each axis in
  * turn, every product and sum rounded to float32. */
 int ql_resize_linear(const void *x, int is_signed, const ql_resize_shape *shape, void *y);
+
+/* --- entropy coding of codes (encoding.c) --------------------------------------------------- */
+
+/* How symbols are encoded with states from 2**log up: of each symbol its frequency, the most bits
+ * that it takes, and where its states begin among those of all symbols. */
+typedef struct ql_entropy_coder {
+    int log;
+    const uint32_t *frequency, *first;
+    const uint8_t *most_bits;
+    const uint16_t *states;
+} ql_entropy_coder;
+
+/* What a decoder does in a state: the code that it has found, how many bits it reads, and the state
+ * that these are added to. */
+typedef struct ql_entropy_step {
+    int16_t code;
+    uint16_t base, bits;
+} ql_entropy_step;
+
+/* Encodes symbols from the last to the first into `bits`, lowest bits of each byte first, and
+ * returns the number of bits. `bits` has room for the most bits of each symbol. */
+int64_t ql_entropy_encode(const uint16_t *symbols, int64_t count, const ql_entropy_coder *coder,
+                          uint8_t *bits, uint32_t *last_state);
+
+/* Decodes segments of `length` codes each; of each the byte that its bits start at, their number,
+ * and the first state. Four bytes behind the bits may be read. QL_DAMAGED if the bits do not end
+ * with the codes. */
+int ql_entropy_decode(const uint8_t *data, const int64_t *start, const int64_t *bits,
+                      const int64_t *state, int64_t segments, int64_t length,
+                      const ql_entropy_step *steps, int16_t *codes, int64_t count);

@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-from quantlib import _documentation, _threadpoolctl, correction, cpu, reference
+from quantlib import _documentation, _threadpoolctl, correction, cpu, encoding, reference
 from quantlib.calibration import Observer, calibrate
 from quantlib.cpu import get_num_threads, set_num_threads
 from quantlib.ops import (
@@ -66,6 +66,7 @@ __all__ = [
     "dequantize_linear",
     "dynamic_quantize_linear",
     "dynamic_quantize_matmul",
+    "encoding",
     "fake_quantize",
     "get_num_threads",
     "matmul_integer",

@@ -8,6 +8,7 @@ class _Lib(Protocol):
     QL_NO_MEMORY: int
     QL_OVERFLOW: int
     QL_NOT_FINITE: int
+    QL_DAMAGED: int
     QL_FLOAT32: int
     QL_FLOAT64: int
     QL_INT8: int
@@ -57,6 +58,8 @@ class _Lib(Protocol):
     ql_softmax: Callable[..., int]
     ql_resize_nearest: Callable[..., int]
     ql_resize_linear: Callable[..., int]
+    ql_entropy_encode: Callable[..., int]
+    ql_entropy_decode: Callable[..., int]
 
 class _FFI(Protocol):
     NULL: Any

@@ -20,9 +20,10 @@ MODULES = sorted(
     for info in pkgutil.walk_packages(ql.__path__, "quantlib.")
     if info.name.split(".")[-1] not in ("__main__", "_quantlib")
 )
+SURFACES = (ql, ql.reference, ql.cpu, ql.correction, ql.encoding, quantlib.testing, strategies)
 PUBLIC = {
     f"{module.__name__}.{name}": getattr(module, name)
-    for module in (ql, ql.reference, ql.cpu, ql.correction, quantlib.testing, strategies)
+    for module in SURFACES
     for name in module.__all__
     if not isinstance(getattr(module, name), ModuleType)
 }

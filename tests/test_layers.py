@@ -145,6 +145,15 @@ def test_calibration_and_correction_stand_on_operations(module: Path) -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
+def test_encodings_stand_on_the_words(module: Path) -> None:
+    if module.parts[1] != "encoding":
+        return
+    allowed = {*SHARED, "quantlib._native", "quantlib.encoding"}
+    for name in own_imports(module) - {"quantlib"}:
+        assert any(is_within(name, one) for one in allowed), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
 def test_extras_are_imported_where_they_are_used(module: Path) -> None:
     """Neither SciPy nor an extra is imported by ``import quantlib``."""
     if module.parts[1] == "testing" or module.name == "cli.py":

@@ -22,7 +22,7 @@ CC=gcc CFLAGS="$sanitizers -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
 
 if [ $# -eq 0 ]; then
     set -- tests/test_bad_input.py tests/test_onnx_cases.py tests/test_memory.py \
-        tests/test_threads_and_fork.py
+        tests/test_threads_and_fork.py tests/encoding
 fi
 # CPython's own allocator would hide accesses past an array; its objects that live to the end are
 # no leaks of ours. With the sanitizer's bookkeeping the resident size does not stay level. Reports
