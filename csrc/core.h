@@ -187,6 +187,8 @@ typedef struct ql_kernels {
     int tile_strips;
     int row_step; /* a last tile but one is cut to a multiple of this */
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
+    /* The same for rows of int8 where `tile` takes uint8, or NULL. */
+    ql_tile *signed_tile[QL_TILE_ROWS][QL_TILE_STRIPS];
     int64_t small;                 /* products that are too few to share among threads */
     void (*prepare)(int64_t rows); /* readies the processor for tiles of so many rows, or NULL */
     void (*release)(void);         /* gives up what tiles leave in the processor, or NULL */

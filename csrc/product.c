@@ -33,6 +33,7 @@ typedef struct {
     const ql_matrix *b;
     const ql_operand *operand; /* what b is packed from just in time, or NULL */
     const ql_kernels *kernels;
+    ql_tile *const (*tile)[QL_TILE_STRIPS]; /* of the kernels: for the rows as they are loaded */
     const ql_rows *rows;
     const ql_output *output;
     char *y;
@@ -46,7 +47,7 @@ typedef struct {
     int32_t *column_terms; /* what the rows' zero points are multiplied by */
     int wide;              /* whether sums need 64 bits */
     int direct;            /* whether the operand is multiplied as it lies */
-    int in_place;          /* whether tiles read the rows where they are */
+    int64_t in_place;      /* how many rows, from the first on, tiles read where they are */
 } product;
 
 /* The rows that are multiplied together, loaded or in place. */
@@ -136,10 +137,10 @@ static int wide_tile(const product *p, int64_t first, int64_t in_block, int64_t 
     static const int32_t zeros[QL_TILE_COLUMNS];
     int64_t wide[QL_TILE_ROWS][QL_TILE_COLUMNS] = {{0}};
     for (int64_t group = 0; group < b->groups; group += GROUPS_PER_PIECE) {
-        p->kernels->tile[rows - 1][strips - 1](
-            ql_min(GROUPS_PER_PIECE, b->groups - group),
-            a + group * p->kernels->dot * p->kernels->element_size, a_stride,
-            strip + group * p->kernels->dot * QL_STRIP, b->strip_stride, zeros, sums);
+        p->tile[rows - 1][strips - 1](ql_min(GROUPS_PER_PIECE, b->groups - group),
+                                      a + group * p->kernels->dot * p->kernels->element_size,
+                                      a_stride, strip + group * p->kernels->dot * QL_STRIP,
+                                      b->strip_stride, zeros, sums);
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < columns; j++)
                 wide[i][j] += sums[i * QL_TILE_COLUMNS + j];
@@ -183,7 +184,7 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
     const int strips = columns > QL_STRIP ? 2 : 1;
     const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
     const int correcting = b->has_zero_point || p->rows->zero_point_step;
-    ql_tile *tile = p->kernels->tile[rows - 1][strips - 1];
+    ql_tile *tile = p->tile[rows - 1][strips - 1];
     int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
     for (int64_t i = in_block; i < last; i += rows) {
         const char *a = all->a + i * all->stride;
@@ -258,34 +259,66 @@ static int multiply_panels(const product *p, const block *rows, int64_t column,
     return status;
 }
 
+/* The next block of rows, in place or loaded. */
+static block next_block(const product *p, int64_t first, int64_t last) {
+    const int64_t in_place = ql_min(last, p->in_place) - first;
+    if (in_place > 0)
+        return (block){first, ql_min(p->block_rows, in_place),
+                       (const char *)p->rows->bytes + first * p->rows->stride, p->rows->stride};
+    const block rows = {first, ql_min(p->block_rows, last - first), p->panel, p->panel_stride};
+    load_block(p, first, rows.count);
+    return rows;
+}
+
 /* Rows `first` to `last`, columns `column` to `last_column`, block by block. */
 static int multiply_part(const product *p, int64_t first, int64_t last, int64_t column,
                          int64_t last_column) {
     int status = QL_OK;
-    for (; first < last && status == QL_OK; first += p->block_rows) {
-        block rows = {first, ql_min(p->block_rows, last - first), p->panel, p->panel_stride};
-        if (p->in_place) {
-            rows.a = (const char *)p->rows->bytes + first * p->rows->stride;
-            rows.stride = p->rows->stride;
-        } else
-            load_block(p, first, rows.count);
+    while (first < last && status == QL_OK) {
+        const block rows = next_block(p, first, last);
         if (p->operand == NULL)
             status = multiply_block(p, &rows, column, last_column);
         else if (p->direct)
             status = multiply_operand(p, &rows, column, last_column);
         else
             status = multiply_panels(p, &rows, column, last_column);
+        first += rows.count;
     }
     return status;
 }
 
-/* Whether tiles may read the rows where they are: as the numbers that they want already, without a
- * rest of K that a group would read past, without row sums, and not all in one cache set. */
-static int readable_in_place(const product *p) {
+/* --- rows where they are -------------------------------------------------------------------- */
+
+/* Whether tiles may read rows of bytes instead of loaded ones, a rest of K aside: without row sums,
+ * and not from one cache set again and again, for more columns than a copy costs. */
+static int readable(const product *p) {
+    enum { SET_BYTES = 2048, FEW_COLUMNS = 512 };
     const ql_rows *rows = p->rows;
-    return rows->bytes != NULL && rows->flip == 0 && p->kernels->element_size == 1 &&
-           p->b->k == p->b->groups * p->kernels->dot && !p->b->has_zero_point &&
-           (rows->stride % 2048 != 0 || rows->count < 8);
+    return rows->bytes != NULL && p->kernels->element_size == 1 && !p->b->has_zero_point &&
+           (rows->stride % SET_BYTES != 0 || rows->count < 8 || p->b->n <= FEW_COLUMNS);
+}
+
+/* How many rows can be read where they are. Where K is not whole groups, tiles read on into the
+ * rows behind, whose codes meet zeros in the strips; the last rows, which have none, are loaded. */
+static int64_t rows_in_place(const product *p) {
+    const ql_rows *rows = p->rows;
+    const int64_t excess = p->b->groups * p->kernels->dot - p->b->k;
+    if (!readable(p) || rows->flip != 0)
+        return 0;
+    if (excess == 0)
+        return rows->count;
+    if (rows->stride < p->b->k || p->b->k == 0 || p->operand != NULL)
+        return 0;
+    const int64_t before_the_last = rows->count - ql_ceil_div(excess, rows->stride);
+    return before_the_last < 0 ? 0
+                               : before_the_last / p->kernels->tile_rows * p->kernels->tile_rows;
+}
+
+/* int8 codes need no flip, and so can be read in place, by tiles that take them as they are. */
+static int takes_as_signed(const product *p) {
+    const ql_rows *rows = p->rows;
+    return p->kernels->signed_tile[0][0] != NULL && rows->flip != 0 && readable(p) && !p->wide &&
+           !p->direct && !rows->zero_point_step && rows->count > QL_DIRECT_ROWS;
 }
 
 /* --- chunks --------------------------------------------------------------------------------- */
@@ -299,9 +332,9 @@ typedef struct {
 
 /* The memory that a chunk works in: loaded rows, their sums and, where b is packed just in time, a
  * panel of it and what belongs to its columns. */
-static char *workspace(product *p, int64_t columns) {
-    const int64_t rows_size = p->in_place ? 0 : p->block_rows * p->panel_stride;
-    const int64_t sums_size = p->b->has_zero_point ? p->block_rows * 8 : 0;
+static char *workspace(product *p, int64_t loaded, int64_t columns) {
+    const int64_t rows_size = loaded * p->panel_stride;
+    const int64_t sums_size = p->b->has_zero_point ? loaded * 8 : 0;
     const int64_t most =
         p->operand == NULL || p->direct ? 0 : whole_strips(columns_of_panel(p->b, columns));
     char *memory = ql_borrow((size_t)(rows_size + sums_size + most * 8));
@@ -328,7 +361,8 @@ static void multiply_chunk(void *context, long chunk) {
     const int64_t last = ql_min(p.rows->count, first + c->chunk_rows);
     const int64_t last_column = ql_min(p.b->n, column + c->chunk_columns);
     p.block_rows = ql_min(p.block_rows, last - first);
-    char *memory = workspace(&p, last_column - column);
+    const int64_t loaded = ql_min(p.block_rows, last - ql_max(ql_min(p.in_place, last), first));
+    char *memory = workspace(&p, loaded, last_column - column);
     if (memory == NULL) {
         ql_report(&c->status, QL_NO_MEMORY);
         return;
@@ -389,6 +423,7 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
     chunked c = {.whole = {.b = b,
                            .operand = operand,
                            .kernels = b->kernels,
+                           .tile = b->kernels->tile,
                            .rows = rows,
                            .output = output,
                            .y = y,
@@ -396,13 +431,21 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
     product *p = &c.whole;
     const int64_t row_size = b->groups * p->kernels->dot * p->kernels->element_size;
     const int64_t tile = p->kernels->tile_rows;
-    p->in_place = readable_in_place(p);
     p->panel_stride = ((row_size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT) + ROW_PADDING;
     p->block_rows = ql_min(BLOCK_ROWS, ql_max(BLOCK_BYTES / p->panel_stride, tile)) / tile * tile;
     if (operand != NULL)
         p->block_rows = rows->count; /* for packing once more would cost more */
     p->wide = !ql_fits_int32(b->k, reach_of_rows(p->kernels, rows), b->reach, output->bias, b->n);
     p->direct = operand != NULL && !p->wide && ql_is_direct(p->kernels, operand, rows->count);
+    ql_rows as_signed = *rows;
+    const int32_t zero_point = rows->zero_point[0] - 128;
+    if (takes_as_signed(p)) {
+        as_signed.flip = 0;
+        as_signed.zero_point = &zero_point;
+        p->rows = &as_signed;
+        p->tile = p->kernels->signed_tile;
+    }
+    p->in_place = rows_in_place(p);
     if (operand == NULL && prepare_columns(p) != QL_OK)
         return QL_NO_MEMORY;
     ql_run_chunks(cut(&c), multiply_chunk, &c);

@@ -175,12 +175,26 @@ def test_all_block_sizes_together(isa: str, agree: Any, rng: np.random.Generator
         assert_mostly_free(np.concatenate(free))
 
 
+@LEFT_TYPES
+@pytest.mark.parametrize("gap", [0, 5, 64])
+def test_rests_of_rows(
+    isa: str, agree: Any, rng: np.random.Generator, a_type: Any, gap: int
+) -> None:
+    """Rows whose length is no whole number of groups are read on into what lies behind them, other
+    rows or other columns; the last ones, with nothing behind them, are not."""
+    for m, k in [(100, 1), (100, 7), (65, 63), (66, 65), (300, 147), (40, 191), (131, 250)]:
+        a = random_codes(rng, (m, k + gap), a_type)[:, :k]
+        b = random_codes(rng, (k, 35), np.int8)
+        acc = agree("matmul_integer", a, b, a_type(100))
+        assert_bit_exact(ql.MatMulInteger(b)(a, a_type(100)), acc)
+
+
 @pytest.mark.parametrize("k", [1000, 1024, 2048, 4096])
 def test_blocks_of_rows(isa: str, agree: Any, rng: np.random.Generator, k: int) -> None:
     """So many rows that they are taken in several blocks; rows a power of two apart are copied."""
-    b = random_codes(rng, (k, 17), np.int8)
-    for m in (7, 8, 9, 59, 60, 61, 127, 129, 256, 258):
-        a = random_codes(rng, (m, k), np.uint8)
+    sizes = [(m, 17) for m in (7, 8, 9, 59, 60, 61, 127, 129, 256, 258)]
+    for m, n in (*sizes, (7, 530), (61, 530)):
+        a, b = random_codes(rng, (m, k), np.uint8), random_codes(rng, (k, n), np.int8)
         agree("matmul_integer", a, b)
         agree("matmul_integer", a, b, random_codes(rng, m, np.uint8), 5)
 

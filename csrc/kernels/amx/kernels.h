@@ -7,6 +7,9 @@
 
 /* Up to 16 rows, and 17 to 32, as ql_amx_prepare was told. */
 ql_tile ql_amx_tile_half_x1, ql_amx_tile_half_x2, ql_amx_tile_whole_x1, ql_amx_tile_whole_x2;
+/* The same for rows of int8. */
+ql_tile ql_amx_tile_signed_half_x1, ql_amx_tile_signed_half_x2, ql_amx_tile_signed_whole_x1,
+    ql_amx_tile_signed_whole_x2;
 void ql_amx_prepare(int64_t rows);
 void ql_amx_release(void);
 

@@ -13,6 +13,11 @@ void ql_fill_amx(ql_kernels *kernels) {
         tile[0] = rows <= HALF ? ql_amx_tile_half_x1 : ql_amx_tile_whole_x1;
         tile[1] = rows <= HALF ? ql_amx_tile_half_x2 : ql_amx_tile_whole_x2;
     }
+    for (int rows = 1; rows <= WHOLE; rows++) {
+        ql_tile **tile = kernels->signed_tile[rows - 1];
+        tile[0] = rows <= HALF ? ql_amx_tile_signed_half_x1 : ql_amx_tile_signed_whole_x1;
+        tile[1] = rows <= HALF ? ql_amx_tile_signed_half_x2 : ql_amx_tile_signed_whole_x2;
+    }
     kernels->group_step = 16;
     kernels->small = 64 << 20;
     kernels->tile_rows = WHOLE;

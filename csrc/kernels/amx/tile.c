@@ -2,9 +2,9 @@
  *
  *     c[i][j] = init[j] + sum over groups g of sum over d = 0..3 of a[4g+d] * b[4g+d][j]
  *
- * tdpbusd multiplies 16 rows of 64 unsigned bytes by 16 groups of a strip, 16 x 64 signed bytes
- * packed [group][16][4] as for VNNI, and adds the exact sums to 16 x 16 int32. Groups come in
- * sixteens; the strips hold zeros beyond K.
+ * tdpbusd multiplies 16 rows of 64 unsigned bytes (tdpbssd: signed ones) by 16 groups of a strip,
+ * 16 x 64 signed bytes packed [group][16][4] as for VNNI, and adds the exact sums to 16 x 16 int32.
+ * Groups come in sixteens; the strips hold zeros beyond K.
  *
  * Tile registers: 4 of sums (2 x 16 rows, 2 strips), 2 of a, 2 of b. Cost for 16 groups: 4 tdpbusd
  * of 16 cycles for 65536 multiply-adds, with 4 tile loads of 8 cycles beside them. */
@@ -39,9 +39,18 @@ void ql_amx_prepare(int64_t rows) {
     _tile_loadconfig(&shape);
 }
 
-QL_INLINE void tile(const int lower, const int strips, int64_t groups, const char *a,
-                    int64_t a_stride, const int8_t *b, int64_t b_stride, const int32_t *init,
-                    int32_t *c) {
+/* The registers are constants of the instruction. */
+#define MULTIPLY(sums, a, b)                                                                       \
+    do {                                                                                           \
+        if (is_signed)                                                                             \
+            _tile_dpbssd(sums, a, b);                                                              \
+        else                                                                                       \
+            _tile_dpbusd(sums, a, b);                                                              \
+    } while (0)
+
+QL_INLINE void tile(const int is_signed, const int lower, const int strips, int64_t groups,
+                    const char *a, int64_t a_stride, const int8_t *b, int64_t b_stride,
+                    const int32_t *init, int32_t *c) {
     enum { STRIDE = QL_TILE_COLUMNS * sizeof(int32_t) };
     const char *a_lower = a + 16 * a_stride;
     /* A stride of 0 reads the one row of init into every row. */
@@ -55,16 +64,16 @@ QL_INLINE void tile(const int lower, const int strips, int64_t groups, const cha
     for (int64_t group = 0; group < groups; group += 16, a += 64, a_lower += 64, b += 1024) {
         _tile_loadd(6, b, 64);
         _tile_loadd(4, a, a_stride);
-        _tile_dpbusd(0, 4, 6);
+        MULTIPLY(0, 4, 6);
         if (lower) {
             _tile_loadd(5, a_lower, a_stride);
-            _tile_dpbusd(2, 5, 6);
+            MULTIPLY(2, 5, 6);
         }
         if (strips == 2) {
             _tile_loadd(7, b + b_stride, 64);
-            _tile_dpbusd(1, 4, 7);
+            MULTIPLY(1, 4, 7);
             if (lower)
-                _tile_dpbusd(3, 5, 7);
+                MULTIPLY(3, 5, 7);
         }
     }
     _tile_stored(0, c, STRIDE);
@@ -76,17 +85,23 @@ QL_INLINE void tile(const int lower, const int strips, int64_t groups, const cha
         _tile_stored(3, c + 16 * QL_TILE_COLUMNS + 16, STRIDE);
 }
 
-#define DEFINE_TILE(name, lower, strips)                                                           \
+#undef MULTIPLY
+
+#define DEFINE_TILE(name, is_signed, lower, strips)                                                \
     void ql_amx_tile_##name##_x##strips(int64_t groups, const void *a, int64_t a_stride,           \
                                         const int8_t *b, int64_t b_stride, const int32_t *init,    \
                                         int32_t *c) {                                              \
-        tile(lower, strips, groups, a, a_stride, b, b_stride, init, c);                            \
+        tile(is_signed, lower, strips, groups, a, a_stride, b, b_stride, init, c);                 \
     }
 
-DEFINE_TILE(half, 0, 1)
-DEFINE_TILE(half, 0, 2)
-DEFINE_TILE(whole, 1, 1)
-DEFINE_TILE(whole, 1, 2)
+DEFINE_TILE(half, 0, 0, 1)
+DEFINE_TILE(half, 0, 0, 2)
+DEFINE_TILE(whole, 0, 1, 1)
+DEFINE_TILE(whole, 0, 1, 2)
+DEFINE_TILE(signed_half, 1, 0, 1)
+DEFINE_TILE(signed_half, 1, 0, 2)
+DEFINE_TILE(signed_whole, 1, 1, 1)
+DEFINE_TILE(signed_whole, 1, 1, 2)
 
 /* Back to the state that is cheap to switch between threads. */
 void ql_amx_release(void) {
