@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quantlib.model import Configuration, Model, QuantConfig
 
 HELP = "make an int8 (or 4-bit) model of a float ONNX model"
 DESCRIPTION = """\
@@ -20,43 +24,34 @@ weight-only stores weights in 8 or 4 bits and computes in floats.
     quantlib quantize net.onnx -o net.int8.onnx --calibration folder --method kl --exclude '/head/*'
     quantlib quantize bert.onnx -o bert.int8.onnx --mode dynamic --per-row
     quantlib quantize net.onnx -o net.int4.onnx --mode weight-only --weight-type int4
+    quantlib quantize net.onnx -o net.int8.onnx --config full_quant.cfg
+
+A configuration file, in the format of MindSpore Lite's converter, says all of this in text, and
+where images for calibration are. Flags that are given win over the file, and so does
+--set key=value, which any key may be given with.
 """
+_OWN = frozenset({"mode", "operators", "exclude"})  # flags that are spelt otherwise than fields
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.formatter_class = DESCRIPTION, argparse.RawDescriptionHelpFormatter
     parser.add_argument("model", type=Path, help="the float model, an .onnx file")
     parser.add_argument("-o", "--output", type=Path, required=True, help="where to write")
+    parser.add_argument("--config", type=Path, metavar="FILE",
+                        help="a configuration file; other flags win over it")  # fmt: skip
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+        help="a key of configuration files, such as calibrate_size=100, or with its section "
+        "full_quant_param.per_channel=false; may be repeated",
+    )  # fmt: skip
     parser.add_argument(
         "--calibration", type=Path, metavar="PATH",
         help="samples: an .npz with an array for each input, an .npy for a single input, or a "
         "folder of .npz, .npy or .pb files",
     )  # fmt: skip
     parser.add_argument("--batch", type=int, default=1, help="samples in a run (default: 1)")
-    parser.add_argument("--mode", choices=("static", "dynamic", "weight-only"), default="static")
     parser.add_argument("--form", choices=("qdq", "qoperator"), default="qdq",
                         help="how static quantization is written (default: qdq)")  # fmt: skip
-    parser.add_argument("--method", help="how ranges are chosen: minmax, percentile, mse, kl, ... "
-                        "(default: mse)")  # fmt: skip
-    parser.add_argument("--percentile", type=float, help="for --method percentile")
-    parser.add_argument("--activation-type", choices=("uint8", "int8"))
-    parser.add_argument(
-        "--weight-type", choices=("int8", "uint8", "int4", "uint4", "int16", "uint16")
-    )
-    parser.add_argument("--per-tensor", action="store_true", help="one scale for each weight")
-    parser.add_argument("--block-size", type=int, help="weight-only: weights that share a scale")
-    parser.add_argument("--per-row", action="store_true", help="dynamic: a range for each row")
-    parser.add_argument(
-        "--exclude", action="append", default=[], metavar="NAME",
-        help="leave a node in floats, by name or pattern; may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--operators", help="quantize only these, such as Conv,Gemm")
-    parser.add_argument("--bias-correction", action="store_true")
-    parser.add_argument("--weight-correction", action="store_true")
-    parser.add_argument("--equalize", action="store_true",
-                        help="balance weights between convolutions, for --per-tensor")  # fmt: skip
-    parser.add_argument("--smooth", type=float, metavar="SHARE",
-                        help="move outliers into matrices, by 0 to 1")  # fmt: skip
     parser.add_argument(
         "--max-loss", type=float, metavar="LOSS",
         help="leave the worst layers in floats until the relative error of the outputs on the "
@@ -67,21 +62,82 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weight-only: choose the bits of each layer for a file of this size",
     )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="show no progress")
+    _add_fields(parser)
+
+
+def _add_fields(parser: argparse.ArgumentParser) -> None:
+    """The fields of `QuantConfig`. Those that are not given are no attributes of the options."""
+
+    def add(target: Any, *flags: str, **told: Any) -> None:
+        target.add_argument(*flags, default=argparse.SUPPRESS, **told)
+
+    def add_switch(target: Any, flag: str, text: str | None = None) -> None:
+        add(target, flag, action=argparse.BooleanOptionalAction, help=text)
+
+    nodes = parser.add_argument_group("what is quantized")
+    add(nodes, "--mode", choices=("static", "dynamic", "weight-only"))
+    add(nodes, "--operators", metavar="TYPES", help="only these, such as Conv,Gemm")
+    add(nodes, "--exclude", action="append", metavar="NAME",
+        help="leave a node in floats, by name or pattern; may be repeated")  # fmt: skip
+    add(nodes, "--target-device", choices=("CPU", "KIRIN", "NVGPU", "DSP", "ASCEND"),
+        help="static: only the operators, and in the types, of such a device")  # fmt: skip
+    add(nodes, "--min-weight-size", type=int, metavar="N", help="only weights of more entries")
+    add(nodes, "--min-weight-channel", type=int, metavar="N",
+        help="only convolutions of more output channels")  # fmt: skip
+
+    activations = parser.add_argument_group("activations")
+    add(activations, "--method", help="how ranges are chosen: minmax, percentile, mse, kl, ... "
+        "(default: mse)")  # fmt: skip
+    add(activations, "--percentile", type=float, help="for --method percentile")
+    add(activations, "--variant", choices=("quantlib", "tensorrt", "mindspore_lite"),
+        help="for --method kl")  # fmt: skip
+    add(activations, "--activation-type", choices=("uint8", "int8"))
+    add(activations, "--activation-bits", type=int, metavar="BITS", help="1 to 8")
+    add_switch(activations, "--activation-symmetric")
+    add_switch(activations, "--per-row", "dynamic: a range for each row")
+
+    weights = parser.add_argument_group("weights")
+    add(weights, "--weight-type", choices=("int8", "uint8", "int4", "uint4", "int16", "uint16"))
+    add(weights, "--weight-bits", type=int, metavar="BITS",
+        help="static: 1 to 8; weight-only: 1 to 16, or 0 for mixed bits")  # fmt: skip
+    add_switch(weights, "--weight-symmetric")
+    add(weights, "--weight-method", help="how ranges are chosen (default: minmax)")
+    add(weights, "--per-tensor", action="store_false", dest="per_channel",
+        help="one scale for each weight")  # fmt: skip
+    add(weights, "--per-channel", action="store_true", help="one for each channel (default)")
+    add(weights, "--block-size", type=int, help="weight-only: weights that share a scale")
+    add_switch(weights, "--enable-encode", "with --weight-bits: the smallest of the encodings")
+    add(weights, "--dequant-strategy", choices=("load", "on_the_fly"),
+        help="with --weight-bits: when weights are decoded")  # fmt: skip
+    add(weights, "--max-segments", type=int, metavar="N", help="parts decoded at a time")
+    add(weights, "--init-scale", type=float, metavar="ERROR",
+        help="mixed bits: the relative error of weights (default: 0.02)")  # fmt: skip
+    add_switch(weights, "--auto-tune", "mixed bits: search for it")
+    add(weights, "--max-iterations", type=int, metavar="N", help="of that search")
+    add(weights, "--export-precision-mode", choices=("QUANT", "FLOAT32"),
+        help="with --weight-bits: write codes, or the floats that they decode to")  # fmt: skip
+
+    repairs = parser.add_argument_group("what repairs errors")
+    add_switch(repairs, "--bias-correction")
+    add_switch(repairs, "--weight-correction")
+    add_switch(repairs, "--equalize", "balance weights between convolutions, for --per-tensor")
+    add(repairs, "--smooth", type=float, metavar="SHARE",
+        help="move outliers into matrices, by 0 to 1")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
     from quantlib import model as models
-    from quantlib.model.samples import Samples
 
+    given = None
+    if options.config is not None or options.settings:
+        given = models.read_config(options.config, options.settings)
     source = models.load(options.model)
     if not options.output.resolve().parent.is_dir():
         raise FileNotFoundError(f"{options.output.parent}: no such folder")
-    samples = None
-    if options.calibration is not None:
-        samples = Samples(options.calibration, source.inputs, options.batch)
-    config = models.QuantConfig(**_fields(options))
+    config = _config(options, given)
+    samples = _samples(options, given, source)
     if config.mode == "static" and samples is None:
-        raise ValueError("static quantization needs --calibration")
+        raise ValueError("static quantization needs --calibration, or calibrate_path in --config")
     progress = not options.quiet and sys.stderr.isatty()
     quantized = models.quantize(
         source, samples, config, progress=progress,
@@ -94,21 +150,33 @@ def run(options: argparse.Namespace) -> None:
     print(f"{options.output}: {after:,} bytes, {before / after:.2f}x smaller")
 
 
-def _fields(options: argparse.Namespace) -> dict[str, Any]:
-    """What was said, as fields of `QuantConfig`."""
-    fields: dict[str, Any] = {
-        "mode": options.mode.replace("-", "_"),
-        "exclude": tuple(options.exclude),
-        "per_channel": not options.per_tensor,
-        "per_row": options.per_row,
-        "bias_correction": options.bias_correction,
-        "weight_correction": options.weight_correction,
-        "equalize": options.equalize,
-    }
-    for name in ("method", "percentile", "activation_type", "weight_type", "block_size",
-                 "smooth"):  # fmt: skip
-        if getattr(options, name) is not None:
-            fields[name] = getattr(options, name)
-    if options.operators:
-        fields["operators"] = tuple(options.operators.split(","))
-    return fields
+def _config(options: argparse.Namespace, given: Configuration | None) -> QuantConfig:
+    """What the file says, where no flag says otherwise."""
+    from dataclasses import fields, replace
+
+    from quantlib.model import QuantConfig
+
+    config = QuantConfig() if given is None else given.quant_config()
+    said = vars(options)
+    names = {entry.name for entry in fields(QuantConfig)} - _OWN
+    changes = {name: value for name, value in said.items() if name in names}
+    if "method" in changes:
+        changes.setdefault("variant", "quantlib")  # that of the file belongs to its method
+    if "mode" in said:
+        changes["mode"] = options.mode.replace("-", "_")
+    if "operators" in said:
+        changes["operators"] = tuple(options.operators.split(","))
+    if "exclude" in said:
+        changes["exclude"] = (*config.exclude, *options.exclude)
+    return replace(config, **changes)
+
+
+def _samples(
+    options: argparse.Namespace, given: Configuration | None, source: Model
+) -> Iterable[Any] | None:
+    """The calibration data that was named, on the command line or else in the file."""
+    from quantlib.model.samples import Samples
+
+    if options.calibration is not None:
+        return Samples(options.calibration, source.inputs, options.batch)
+    return None

@@ -6,6 +6,7 @@ the package's table.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -343,3 +344,137 @@ def test_full_quantization() -> None:
             "RGB", (127.5,) * 3, (127.5,) * 3, 224, 224, "LINEAR", 224, 224,
         ),
     )  # fmt: skip
+
+
+# --- settings -------------------------------------------------------------------------------------
+
+
+def test_settings_win_over_the_file() -> None:
+    path = FOLDER / "full_quant.cfg"
+    settings = ("calibrate_size=7", "full_quant_param.bias_correction = false", "bit_num=4",
+                "bit_num=5", "normalize_std=")  # fmt: skip
+    found, plain = ql.model.read_config(path, settings), ql.model.read_config(path)
+    assert found == replace(
+        plain,
+        common=replace(plain.common, bit_num=5),
+        full=replace(plain.full, bias_correction=False),
+        data=replace(plain.data, calibrate_size=7, normalize_std=None),
+    )
+    assert ql.model.read_config(None, ["quant_type=FULL_QUANT"]).common.quant_type == "FULL_QUANT"
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("bit_num", "setting 'bit_num' must have the form key=value"),
+        ("bit_nun=8", "'bit_nun' is in no section"),
+        ("other.bit_num=8", "'bit_num' is in no section"),
+        ("per_channel=true", f"'per_channel' is in several sections: {W}, {F}"),
+        (f"{C}.bit_nun=8", rf"setting '{C}\.bit_nun=8': \[{C}\] bit_nun = '8': there is no such"),
+        ("bit_num=17", rf"setting 'bit_num=17': \[{C}\] bit_num is '17'; it must be"),
+        ("bit_num=0", rf"setting 'bit_num=0': \[{C}\] bit_num is 0; with quant_type FULL_QUANT"),
+    ],
+)
+def test_wrong_settings(setting: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ql.model.read_config(FOLDER / "full_quant.cfg", [setting])
+
+
+# --- as a QuantConfig -----------------------------------------------------------------------------
+
+WEIGHTS = {
+    "mode": "weight_only", "weight_bits": 8, "min_weight_size": 0, "min_weight_channel": 16,
+    "weight_correction": True, "per_channel": True, "enable_encode": True,
+    "dequant_strategy": "load", "max_segments": 1, "init_scale": 0.02, "auto_tune": False,
+    "max_iterations": 40, "export_precision_mode": "QUANT",
+}  # fmt: skip
+FULL = {
+    "mode": "static", "method": "minmax", "activation_type": "int8", "activation_bits": 8,
+    "weight_bits": 8, "per_channel": True, "bias_correction": True, "equalize": False,
+    "smooth": 0.5, "target_device": "CPU",
+}  # fmt: skip
+DYNAMIC = {"mode": "dynamic", "per_channel": True, "per_row": False}
+KL = {"method": "kl", "variant": "mindspore_lite"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "fields"),
+    [
+        (["quant_type=WEIGHT_QUANT"], WEIGHTS),
+        *((["quant_type=WEIGHT_QUANT", setting], {**WEIGHTS, **changes}) for setting, changes in {
+            "bit_num=0": {"weight_bits": 0}, "bit_num=16": {"weight_bits": 16},
+            "min_quant_weight_size=5000": {"min_weight_size": 5000},
+            "min_quant_weight_channel=5": {"min_weight_channel": 5},
+            "enable_encode=false": {"enable_encode": False},
+            "skip_quant_node=a,b[1]*": {"exclude": ("a", "b[[]1][*]")},
+            "init_scale=0.1": {"init_scale": 0.1},
+            "auto_tune=true": {"auto_tune": True},
+            "max_iterations=80": {"max_iterations": 80},
+            "dequant_strategy=ON_THE_FLY": {"dequant_strategy": "on_the_fly"},
+            "weight_quant_param.per_channel=false": {"per_channel": False},
+            "weight_quant_param.bias_correction=false": {"weight_correction": False},
+            "max_segments=4": {"max_segments": 4},
+            "export_precision_mode=FLOAT32": {"export_precision_mode": "FLOAT32"},
+            # what has no effect here
+            "workspace=/tmp": {}, "update_mindir=false": {}, "use_cv_data=true": {},
+            "debug_info_save_path=/tmp": {}, "calibrate_size=3": {}, "smooth_alpha=0.1": {},
+        }.items()),
+        (["quant_type=FULL_QUANT"], FULL),
+        *((["quant_type=FULL_QUANT", setting], {**FULL, **changes}) for setting, changes in {
+            **{f"bit_num={b}": {"activation_bits": b, "weight_bits": b} for b in range(1, 9)},
+            "activation_quant_method=KL": KL,
+            "activation_quant_method=REMOVAL_OUTLIER": {"method": "removal_outlier"},
+            "activation_quant_method=RemovalOutlier": {"method": "removal_outlier"},
+            "full_quant_param.bias_correction=false": {"bias_correction": False},
+            "full_quant_param.per_channel=false": {"per_channel": False, "equalize": True},
+            "skip_quant_node=conv2d_1,add_8": {"exclude": ("conv2d_1", "add_8")},
+            "smooth_alpha=0.25": {"smooth": 0.25},
+            "smooth_alpha=0": {"smooth": None}, "smooth_alpha=1": {"smooth": None},
+            "smooth_alpha=-1": {"smooth": None}, "smooth_alpha=7": {"smooth": None},
+            "target_device=KIRIN": {"target_device": "KIRIN", "activation_type": "uint8",
+                                    "bias_correction": False},
+            "target_device=NVGPU": {"target_device": "NVGPU", "activation_symmetric": True,
+                                    "bias_correction": False},
+            "target_device=DSP": {"target_device": "DSP"},
+            "target_device=ASCEND": {"target_device": "ASCEND", "min_weight_channel": 16},
+            # what weights are thresholds of, but for one device
+            "min_quant_weight_size=5000": {}, "min_quant_weight_channel=5": {},
+        }.items()),
+        (["quant_type=FULL_QUANT", "target_device=DSP", "full_quant_param.per_channel=false"],
+         {**FULL, "target_device": "DSP", "per_channel": False}),
+        (["quant_type=FULL_QUANT", "target_device=ASCEND", "min_quant_weight_size=9"],
+         {**FULL, "target_device": "ASCEND", "min_weight_channel": 16, "min_weight_size": 9}),
+        (["quant_type=DYNAMIC_QUANT"], DYNAMIC),
+        (["quant_type=DYNAMIC_QUANT", "dynamic_quant_param.quant_strategy=ACWL"],
+         {**DYNAMIC, "per_row": True, "per_channel": False}),
+        (["quant_type=DYNAMIC_QUANT", "skip_quant_node=x"], {**DYNAMIC, "exclude": ("x",)}),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_quant_config(settings: list[str], fields: dict[str, Any]) -> None:
+    found = ql.model.read_config(None, settings).quant_config()
+    assert found == ql.model.QuantConfig(**fields)
+
+
+def test_from_file() -> None:
+    for name in ("full_quant", "fixed_bit_weight_quant", "mixed_bit_weight_quant"):
+        path = FOLDER / f"{name}.cfg"
+        found = ql.model.QuantConfig.from_file(str(path))
+        assert found == ql.model.read_config(path).quant_config()
+    assert found.min_weight_size == 5000
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["quant_type=WEIGHT_QUANT", "weight_quant_param.quant_strategy=GPTQ"],
+         rf"\[{W}\] quant_strategy is 'GPTQ', which is not available"),
+        *(([f"quant_type={kind}", "export_precision_mode=FLOAT32"],
+           rf"\[{T}\] export_precision_mode is 'FLOAT32'; with quant_type {kind} it must be QUANT")
+          for kind in ("FULL_QUANT", "DYNAMIC_QUANT")),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_there_is_not(settings: list[str], message: str) -> None:
+    with pytest.raises(ql.model.ConfigurationError, match=message):
+        ql.model.read_config(None, settings).quant_config()

@@ -108,6 +108,18 @@ def test_options(
              "--exclude", "nothing"],
             "'nothing' is the name of no node",
         ),
+        (
+            ["quantize", "{model}", "-o", "{folder}/q.onnx", "--config", "{samples}.cfg"],
+            "No such file or directory",
+        ),
+        (
+            ["quantize", "{model}", "-o", "{folder}/q.onnx", "--set", "bit_num=8"],
+            "[common_quant_param] quant_type is missing",
+        ),
+        (
+            ["quantize", "{model}", "-o", "{folder}/q.onnx", "--set", "quant_type=FULL_QUANT"],
+            "needs --calibration, or calibrate_path in --config",
+        ),
         (["run", "{model}", "{folder}"], "no .npy, .npz, .pb file"),
         (["run", "{samples}", "{samples}"], "no ONNX file"),
         (["run", "{model}", "{model}"], "samples are"),
@@ -129,6 +141,31 @@ def test_errors_are_told_in_one_line(
     assert message in text
     assert text.count("\n") == 1
     assert list((tmp_path / "empty").iterdir()) == []
+
+
+def test_configuration_files_and_flags(
+    samples: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Flags win over settings, and settings over the file."""
+    config = tmp_path / "full.cfg"
+    config.write_text(
+        "[common_quant_param]\nquant_type=FULL_QUANT\nbit_num=3\nskip_quant_node=node_linear\n"
+        "[full_quant_param]\nactivation_quant_method=KL\nbias_correction=true\n"
+    )
+    target = str(tmp_path / "q.onnx")
+    arguments = [
+        "quantize", PLAIN, "-o", target, "--calibration", samples, "--config", str(config),
+        "--set", "bit_num=5", "--set", "full_quant_param.per_channel=false",
+        "--set", "smooth_alpha=0", "--per-channel", "--no-bias-correction", "--exclude",
+        "*Reshape*", "--method", "minmax", "--weight-bits", "6", "--no-equalize",
+    ]  # fmt: skip
+    said(capsys, *arguments)
+    feeds = Samples(Path(samples), ql.model.load(PLAIN).inputs)
+    wanted = ql.model.quantize(
+        PLAIN, feeds, target_device="CPU", method="minmax", activation_bits=5, weight_bits=6,
+        exclude=("node_linear", "*Reshape*"),
+    )  # fmt: skip
+    assert ql.model.load(target).to_onnx() == wanted.to_onnx()
 
 
 @pytest.mark.parametrize("command", ["quantize", "run", "compare", "inspect"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from quantlib.model.configuration.mapping import quant_config
 from quantlib.model.configuration.sections import (
     CommonQuant,
     ConfigurationError,
@@ -15,6 +16,7 @@ from quantlib.model.configuration.sections import (
     WeightQuant,
 )
 from quantlib.model.configuration.values import Integer
+from quantlib.model.quantization.config import QuantConfig
 
 __all__ = ["Configuration"]
 
@@ -42,6 +44,8 @@ class Configuration:
     >>> config = Configuration(CommonQuant(quant_type="FULL_QUANT", bit_num=4))
     >>> config.full.activation_quant_method
     'MAX_MIN'
+    >>> config.quant_config().method
+    'minmax'
     """
 
     common: CommonQuant
@@ -72,6 +76,16 @@ class Configuration:
                 f" is false; with quant_type WEIGHT_QUANT and bit_num {common.bit_num} it must be "
                 "true: only 8 and 16 bits are stored without",
             )  # fmt: skip
+
+    def quant_config(self) -> QuantConfig:
+        """The same for `quantize`; ``docs/configuration.md`` says which key becomes which field.
+
+        Raises
+        ------
+        ConfigurationError
+            If a key asks for what there is not.
+        """
+        return quant_config(self)
 
     @property
     def _lacks_encoding(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,19 +26,23 @@ Given = dict[tuple[str, str], "Entry"]
 
 
 class Entry(NamedTuple):
-    """What a file says of a key, and in which line."""
+    """What is said of a key, and where."""
 
     value: str
-    line: int
+    place: str
 
 
-def read_config(path: str | os.PathLike[str]) -> Configuration:
+def read_config(path: str | os.PathLike[str] | None, settings: Sequence[str] = ()) -> Configuration:
     """Read a configuration file.
 
     Parameters
     ----------
-    path : path
-        An INI file with the sections and keys of ``docs/configuration.md``, in UTF-8.
+    path : path or None
+        An INI file with the sections and keys of ``docs/configuration.md``, in UTF-8. None is an
+        empty file.
+    settings : sequence of str
+        Keys that win over those of the file, as ``"section.key=value"``, or as ``"key=value"``
+        where only one section has such a key.
 
     Returns
     -------
@@ -66,22 +70,27 @@ def read_config(path: str | os.PathLike[str]) -> Configuration:
     >>> config.common.bit_num, config.weight.per_channel
     (4, True)
     """
+    first = _settings(settings)
+    if path is None:
+        return parse("", "settings", first)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: no text in UTF-8, byte {error.start}") from None
-    return parse(text, os.fspath(path))
+    return parse(text, os.fspath(path), first)
 
 
-def parse(text: str, name: str = "configuration") -> Configuration:
+def parse(text: str, name: str = "configuration", first: Given | None = None) -> Configuration:
     """The configuration that a text says; `name` is what errors call it.
+
+    What stands in `first` wins over the text.
 
     >>> parse("[common_quant_param]\\nquant_type = FULL_QUANT\\nbit_num = 9")
     Traceback (most recent call last):
     quantlib.model.configuration.sections.ConfigurationError: configuration, line 3: \
 [common_quant_param] bit_num is 9; with quant_type FULL_QUANT it must be an integer from 1 to 8
     """
-    given = _entries(text, name)
+    given = {**_entries(text, name), **(first or {})}
     try:
         sections: list[Any] = []
         for kind in SECTIONS:
@@ -95,7 +104,7 @@ def parse(text: str, name: str = "configuration") -> Configuration:
         return Configuration(*sections)
     except ConfigurationError as error:
         entry = given.get((error.section, error.key))
-        raise error.at(name if entry is None else f"{name}, line {entry.line}") from None
+        raise error.at(name if entry is None else entry.place) from None
 
 
 def _entries(text: str, name: str) -> Given:
@@ -113,7 +122,26 @@ def _entries(text: str, name: str) -> Given:
             continue
         key, separator, value = line.partition("=")
         if separator:
-            given.setdefault((section, key.strip()), Entry(value.strip(), number))
+            entry = Entry(value.strip(), f"{name}, line {number}")
+            given.setdefault((section, key.strip()), entry)
+    return given
+
+
+def _settings(settings: Sequence[str]) -> Given:
+    """What settings say; the last one of a key counts."""
+    given: Given = {}
+    for setting in settings:
+        name, separator, value = setting.partition("=")
+        section, _, key = name.strip().rpartition(".")
+        if not separator:
+            raise ValueError(f"setting {setting!r} must have the form key=value")
+        sections = [kind.section for kind in SECTIONS if section in ("", kind.section)]
+        having = [kind.section for kind in SECTIONS if key in kind.table()]
+        found = [one for one in sections if one in having] or (sections if section else [])
+        if len(found) != 1:
+            where = f"in several sections: {', '.join(found)}" if found else "in no section"
+            raise ValueError(f"setting {setting!r}: {key!r} is {where}")
+        given[found[0], key] = Entry(value.strip(), f"setting {setting!r}")
     return given
 
 

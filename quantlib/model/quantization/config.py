@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -255,6 +256,30 @@ class QuantConfig:
                     f"{', '.join(sorted(_PER_NODE))}"
                 )
             replace(self, overrides={}, **changes)  # which checks the values
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str]) -> QuantConfig:
+        """What a configuration file asks for.
+
+        Parameters
+        ----------
+        path : path
+            An INI file with the sections and keys of ``docs/configuration.md``.
+
+        Returns
+        -------
+        QuantConfig
+            What is no matter of how to quantize, such as the calibration data, is left to
+            `quantlib.model.read_config`.
+
+        Raises
+        ------
+        ValueError, OSError
+            As `quantlib.model.read_config`; or if a key asks for what there is not.
+        """
+        from quantlib.model.configuration.reader import read_config
+
+        return read_config(path).quant_config()
 
     def for_node(self, node: Node) -> QuantConfig:
         """The configuration of one node: this one, with the overrides that name it."""
