@@ -174,6 +174,46 @@ def test_everything_runs_on_integers(name: str, expected: Any, samples: Any) -> 
     assert found["QuantizeLinear"] == 1
 
 
+def test_normalizations_behind_joined_data(rng: np.random.Generator) -> None:
+    """Nothing can be folded into there; they become convolutions of one tap, and stay exact."""
+    constants = {
+        **{name: rng.standard_normal((4, 3, 1, 1)) for name in "ab"},
+        "scale": rng.uniform(-2, 2, 8), "shift": rng.standard_normal(8),
+        "mean": rng.standard_normal(8), "variance": rng.uniform(0.5, 2, 8),
+        "c": rng.standard_normal((5, 8, 3, 3)) / 6,
+    }  # fmt: skip
+    norm = ["scale", "shift", "mean", "variance"]
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"]),
+        helper.make_node("Conv", ["x", "b"], ["q"]),
+        helper.make_node("Concat", ["p", "q"], ["j"], axis=1),
+        helper.make_node("BatchNormalization", ["j", *norm], ["n"], name="norm"),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("Conv", ["r", "c"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", 3, 9, 9])],
+        [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(a.astype(np.float32), name) for name, a in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    samples = [{"x": rng.standard_normal((2, 3, 9, 9)).astype(np.float32)} for _ in range(4)]
+    (wanted,) = ql.model.load(model).run(samples[0])
+    quantized = ql.model.quantize(model, samples, method="minmax")
+    found = kinds(quantized)
+    assert found["quantlib.QLinearConv"] == 4
+    assert not {"Relu", "BatchNormalization", "quantlib.BatchNormalization"} & set(found)
+    (scores,) = quantized.run(samples[0])
+    assert np.sqrt(np.mean((scores - wanted) ** 2)) < 0.03 * wanted.std()
+    np.testing.assert_allclose(
+        scores, onnxruntime_says(quantized, samples[0]), atol=0.02 * np.abs(wanted).max()
+    )
+    codes = next(a for name, a in quantized.graph.constants.items() if "factors_quantized" in name)
+    assert set(np.abs(codes).ravel()) == {127}
+    left = ql.model.quantize(model, samples, exclude=("norm",), method="minmax")
+    assert kinds(left)["quantlib.BatchNormalization"] == 1
+
+
 def test_excluded_nodes_stay_in_floats(samples: Any) -> None:
     model = ql.model.load(FOLDER / "plain.onnx")
     graph = prepare(model.graph)

@@ -12,7 +12,7 @@ import numpy as np
 
 from quantlib.model.graph import Array, Graph, Namer, Node
 
-__all__ = ["fold_batch_norms"]
+__all__ = ["affine_of_norm", "fold_batch_norms"]
 
 
 def fold_batch_norms(graph: Graph) -> None:
@@ -60,7 +60,7 @@ def _channels(source: Node, graph: Graph) -> int:
 def _affine(node: Node, graph: Graph, data: str, channels: int) -> tuple[Array, Array] | None:
     """Factor and offset per channel, in float64."""
     if node.op_type == "BatchNormalization":
-        return _norm_affine(node, graph)
+        return affine_of_norm(node, graph)
     other = node.inputs[1] if node.inputs[0] == data else node.inputs[0]
     value, rank = graph.constant(other), graph.rank(data)
     if value is None or rank is None or value.ndim > rank or value.dtype.kind != "f":
@@ -76,7 +76,8 @@ def _affine(node: Node, graph: Graph, data: str, channels: int) -> tuple[Array, 
     return np.ones(channels), per_channel
 
 
-def _norm_affine(node: Node, graph: Graph) -> tuple[Array, Array] | None:
+def affine_of_norm(node: Node, graph: Graph) -> tuple[Array, Array] | None:
+    """A normalization's factor and offset per channel, in float64, if they are constant."""
     if len(node.outputs) > 1 or node.attributes.get("training_mode", 0):
         return None
     parameters = [graph.constant(name) for name in node.inputs[1:5]]

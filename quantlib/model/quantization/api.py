@@ -16,6 +16,7 @@ from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.correct import corrected_biases
 from quantlib.model.quantization.dynamic import takes_codes, write_dynamic, write_weight_only
 from quantlib.model.quantization.equalize import equalize
+from quantlib.model.quantization.norms import norms_to_convolutions
 from quantlib.model.quantization.partial import (
     Loss,
     Sensitivity,
@@ -84,9 +85,9 @@ def quantize(
     -------
     Model
         In QDQ form: an ordinary ONNX model of the opset that its types need, which other run times
-        take, too. Normalizations are folded. A product whose result nothing quantized reads, such
-        as the last layer, returns floats. With `max_loss` or `max_bytes`, its `partial` says what
-        became of each layer.
+        take, too. Normalizations are folded, or become convolutions of one tap. A product whose
+        result nothing quantized reads, such as the last layer, returns floats. With `max_loss` or
+        `max_bytes`, its `partial` says what became of each layer.
 
     Raises
     ------
@@ -228,6 +229,8 @@ class Quantizer:
         opset = OPSET_OF_FEW_BITS if several and config.mode == "weight_only" else _opset(config)
         self.graph = prepare(source.graph, opset)
         config.check_names(self.graph.nodes)
+        if config.mode == "static":
+            norms_to_convolutions(self.graph, config)
         if config.equalize:
             equalize(self.graph)
         self._calibration, self._executor, self._progress = calibration, executor, progress

@@ -41,17 +41,14 @@ def quantize_weights(node: Node, weights: Array, config: QuantConfig) -> Weights
     """The codes of a node's weights."""
     qtype, symmetric = config.weight, config.are_weights_symmetric
     axis = output_axis(node, weights)
-    data = weights.astype(np.float32)
+    data = weights.astype(np.float32, copy=False)
+    channels = axis if config.per_channel else None
     if config.block_size is not None and node.op_type != "Conv" and weights.ndim == 2:
-        params = _blocked(data, 1 - axis, config)
+        params = _of_extremes(data, 1 - axis, config, config.block_size)
+    elif config.weight_method == "minmax":  # which needs no histogram for each channel
+        params = _of_extremes(data, channels, config)
     else:
-        params = calibrate(
-            data,
-            config.weight_method,
-            qtype,
-            symmetric,
-            axis if config.per_channel else None,
-        )
+        params = calibrate(data, config.weight_method, qtype, symmetric, channels)
     codes = ops.quantize(data, params)
     if config.corrects_weights:
         params = _corrected(data, codes, params)
@@ -84,9 +81,11 @@ class WeightCache:
         return self._known[key]
 
 
-def _blocked(data: Array, axis: int, config: QuantConfig) -> QuantParams:
-    """A scale for each block along the summed axis."""
-    size = min(config.block_size or 1, data.shape[axis])
+def _of_extremes(
+    data: Array, axis: int | None, config: QuantConfig, block_size: int | None = None
+) -> QuantParams:
+    """A scale that holds all values: of the tensor, of a channel, or of a block along the axis."""
+    size = None if block_size is None or axis is None else min(block_size, data.shape[axis])
     lo, hi = ops.min_max(data, axis=axis, block_size=size)
     symmetric = config.are_weights_symmetric
     return QuantParams.from_range(lo, hi, config.weight, symmetric, axis=axis, block_size=size)
