@@ -23,8 +23,11 @@ enum {
     QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
     QL_ALIGNMENT = 64,
     QL_BINS_LOG2 = 12,
-    QL_TABLES = 4, /* histograms that neighbouring values are counted in */
-    QL_LANES = 8   /* sums that neighbouring values are added to */
+    QL_TABLES = 4,               /* histograms that neighbouring values are counted in */
+    QL_TABLE = 2 * QL_BINS + 32, /* counts of one, with that of zeros after those of bins */
+    QL_LANES = 8,                /* sums that neighbouring values are added to */
+    QL_TALLY = QL_LANES << 11,   /* the most values that sums are exact for */
+    QL_MOST_TERMS = 11           /* of the sums of doubles; floats have 3 */
 };
 
 /* --- kernels ---------------------------------------------------------------------------------
@@ -53,18 +56,23 @@ typedef void ql_multiply_run(const float *x, void *y, int64_t count, const ql_re
 /* Narrows or widens *lo and *hi (step 0) or lo[i] and hi[i] (step 1); NaN sticks. */
 typedef void ql_min_max_run(const void *x, int64_t count, void *lo, void *hi, int step);
 
-/* Counts finite values, trunc(|x| * factor) bins from the middle of `tables`, which is
- * [QL_TABLES][2 * QL_BINS]; zeros are counted to the right of the middle, and returned. Sets
- * *between if an |x| is no multiple of `width`. `factor` and `width` are reciprocal powers of
- * two. */
-typedef int64_t ql_histogram_run(const void *x, int64_t count, double factor, double width,
-                                 uint32_t *tables, int *between);
-/* Writes, for each lane, the exact sum of x, and that of x * x as two terms, [3][QL_LANES]; leaves
- * out the values with 0 < |x| < least, and returns how many they are. Exact for up to
- * QL_LANES << 11 values below 2**E, with least = 2**(E - 19), but at least the smallest float, and
- * magic = 1.5 * 2**(2 * E + 10). */
-typedef int64_t ql_moments_run(const float *x, int64_t count, float least, double magic,
-                               double *sums);
+/* What up to QL_TALLY finite values, all |x| < 2**bound, add to a summary (kernels/summary.h).
+ *
+ * Bins are counted in QL_TABLES tables of QL_TABLE entries: trunc(|x| * factor) of them outwards
+ * from the entry QL_BINS, and zeros in entry 2 * QL_BINS. `factor` and `width` are reciprocal
+ * powers of two. `between` is set if an |x| is no multiple of `width`, unless it is set already.
+ *
+ * Exact sums of x and x * x come as terms, each a multiple of its unit, for each lane. Values with
+ * 0 < |x| < least are left out, and copied to `small`. */
+typedef struct {
+    double factor, width, least;
+    int bound, between;
+    uint16_t *tables;
+    double sums[QL_MOST_TERMS][QL_LANES];
+    void *small;
+    int64_t smalls;
+} ql_tally;
+typedef void ql_tally_run(const void *x, int64_t count, ql_tally *to);
 
 /* Sums of a tile: c[i][j] = init[j] + sum over k of a[i][k] * b[k][j], modulo 2**32.
  * a: rows of loaded elements, `a_stride` bytes apart. b: the first strip, the second `b_stride`
@@ -176,8 +184,7 @@ typedef struct ql_kernels {
     /* For float32 and 8-bit codes, or NULL. */
     ql_multiply_run *multiply_quantize[2], *multiply_fake_quantize;
     ql_dequantize_run *stream_dequantize[2]; /* past the caches */
-    ql_histogram_run *histogram[2];
-    ql_moments_run *moments; /* of float32 */
+    ql_tally_run *tally[2];
 
     int dot;          /* products that one group sums: 1, 2, 4 or 8 */
     int group_step;   /* groups come in multiples of this */

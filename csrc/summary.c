@@ -4,35 +4,73 @@
  * Data is taken a block at a time, while it is in the cache: its extremes, from them the width of
  * the bins, then the counts and the sums. A block that widens the range widens the bins, and merges
  * counts in pairs, which gives what counting again would have given. Values that are not finite are
- * counted and left out.
+ * counted and left out. A long row is cut into parts, which threads summarize apart.
  *
  * Sums are exact integers, in units of 2**-1074 (the smallest double) and of its square. They are
  * held as digits of 32 bits in words of 64, so that digits can be added without looking at carries,
- * which are passed on once for each block. Most float32 values never come to digits one by one:
- * kernels/summary.h says how. */
+ * which are passed on once for many blocks. Few values come to digits one by one: those that
+ * kernels/summary.h leaves out. */
 #include "core.h"
 
 #include <math.h>
 
 enum {
-    BLOCK = QL_LANES << 11, /* values: as many as the exactness of ql_moments_run allows */
-    UNIT = 1074,            /* the smallest double is 2**-UNIT */
-    SPAN = 19,              /* powers of two below the largest value that ql_moments_run takes in */
+    BLOCK = QL_TALLY,
+    UNIT = 1074, /* the smallest double is 2**-UNIT */
     SMALLEST_EXPONENT = -1022,
-    LARGEST_FLOAT_EXPONENT = 126 /* of widths that float32 can multiply and divide by */
+    LARGEST_FLOAT_EXPONENT = 126, /* of widths that float32 can multiply and divide by */
+    SMALLEST_BOUND = -400,        /* of doubles whose terms are far from the ends of the range */
+    LARGEST_BOUND = 500,
+    TABLES_HOLD = 15,   /* blocks, of QL_TALLY / QL_TABLES counts of 16 bits and a few */
+    DIGITS_HOLD = 4096, /* blocks, of less than 2**19 additions below 2**32 to a digit */
+    PART = 1 << 17      /* values worth a part of their own */
 };
+
+/* A sum of terms: doubles that are multiples of 2**(bounds * bound + offset). */
+typedef struct {
+    int bounds, offset;
+} term;
+
+static const struct {
+    int span; /* powers of two below the largest value that are summed by terms */
+    int terms;
+    term of[QL_MOST_TERMS]; /* first those of the sum, then of the squares */
+} sums_of[2] = {
+    [QL_FLOAT32] = {19, 3, {{1, -42}, {2, -42}, {2, -84}}},
+    [QL_FLOAT64] = {27,
+                    11,
+                    {{1, -20},
+                     {1, -40},
+                     {1, -60},
+                     {1, -80},
+                     {2, -40},
+                     {2, -60},
+                     {2, -80},
+                     {2, -100},
+                     {2, -120},
+                     {2, -140},
+                     {2, -160}}},
+};
+
+/* Whether a term counts twice: the products of two parts of a double that stand alone. */
+static int doubling(const term *t) {
+    return t->bounds == 2 && (t->offset == -60 || t->offset == -100 || t->offset == -140);
+}
 
 typedef struct {
     const ql_kernels *kernels;
-    uint32_t *tables;  /* [QL_TABLES][2 * QL_BINS], counts not yet in `counts` */
-    int64_t uncounted; /* values in the tables */
-    double *widened;   /* [BLOCK], float32 values as doubles */
-    double *finite;    /* [BLOCK], the values of a block that are finite */
+    uint16_t *tables; /* [QL_TABLES][QL_TABLE], counts not yet in `counts` */
+    int blocks_in_tables;
+    double least, greatest; /* of the values in the tables */
+    double *widened;        /* [BLOCK], float32 values as doubles */
+    double *finite;         /* [BLOCK], the values of a block that are finite */
+    double *small;          /* [BLOCK], those that kernels leave to be summed one by one */
     int64_t *counts;
     int32_t exponent;
     int between; /* whether a value lies between two edges of bins */
     int64_t zeros, nonfinite;
     double minimum, maximum;
+    int blocks_in_digits;
     int64_t sum[QL_SUM_DIGITS], squares[QL_SQUARES_DIGITS];
 } summary;
 
@@ -63,10 +101,10 @@ static uint64_t split(double value, int *position, int *negative) {
     return exponent ? fraction | UINT64_C(1) << 52 : fraction;
 }
 
-static void add_value(int64_t *digits, double value, int unit) {
+static void add_value(int64_t *digits, double value) {
     int position, negative;
     const uint64_t mantissa = split(value, &position, &negative);
-    add_at(digits, mantissa, position + unit, negative);
+    add_at(digits, mantissa, position, negative);
 }
 
 /* The square of a mantissa of 53 bits, by halves of 26 and 27. */
@@ -90,61 +128,70 @@ static void carry(int64_t *digits, int count) {
     digits[count - 1] += over;
 }
 
-/* Adds the `left` values that are not 0 and smaller than `least`. */
-static void add_small_ones(summary *s, const float *x, float least, int64_t left) {
-    for (int64_t i = 0; left; i++)
-        if ((fabsf(x[i]) < least) & (x[i] != 0)) {
-            add_value(s->sum, x[i], 0);
-            add_square(s->squares, x[i]);
-            left--;
-        }
-}
-
-static void add_doubles(summary *s, const double *x, int64_t count) {
-    for (int64_t i = 0; i < count; i++) {
-        add_value(s->sum, x[i], 0);
-        add_square(s->squares, x[i]);
-    }
-}
-
-static void add_floats(summary *s, const float *x, int64_t count, int bound) {
-    const float least = ldexpf(1, (int)ql_max(bound - SPAN, -149));
-    const double magic = ldexp(1.5, 52 + 2 * bound - 42);
-    double sums[3 * QL_LANES];
-    add_small_ones(s, x, least, s->kernels->moments(x, count, least, magic, sums));
-    for (int lane = 0; lane < QL_LANES; lane++) {
-        add_value(s->sum, sums[lane], 0);
-        add_value(s->squares, sums[QL_LANES + lane], UNIT);
-        add_value(s->squares, sums[2 * QL_LANES + lane], UNIT);
-    }
-}
-
-/* All values are below 2**bound. */
-static void add_moments(summary *s, const void *x, int real_type, int64_t count, int bound) {
-    if (real_type == QL_FLOAT32)
-        add_floats(s, x, count, bound);
-    else
-        add_doubles(s, x, count);
+static void carry_all(summary *s) {
     carry(s->sum, QL_SUM_DIGITS);
     carry(s->squares, QL_SQUARES_DIGITS);
+    s->blocks_in_digits = 0;
+}
+
+/* A multiple of 2**position. */
+static void add_multiple(int64_t *digits, int64_t multiple, int position) {
+    add_at(digits, multiple < 0 ? -(uint64_t)multiple : (uint64_t)multiple, position, multiple < 0);
+}
+
+/* Lanes are multiples of their unit below 2**53; eight add up in an integer. */
+static void add_term(summary *s, const double lanes[QL_LANES], const term *t, int bound) {
+    const int unit = t->bounds * bound + t->offset;
+    const double reciprocal = ldexp(1, -unit);
+    int64_t multiple = 0;
+    for (int lane = 0; lane < QL_LANES; lane++)
+        multiple += (int64_t)(lanes[lane] * reciprocal);
+    if (t->bounds == 1)
+        add_multiple(s->sum, multiple, unit + UNIT);
+    else
+        add_multiple(s->squares, multiple, unit + 2 * UNIT + doubling(t));
+}
+
+static void add_moments(summary *s, const ql_tally *tally, int real_type) {
+    for (int i = 0; i < sums_of[real_type].terms; i++)
+        add_term(s, tally->sums[i], &sums_of[real_type].of[i], tally->bound);
+    for (int64_t i = 0; i < tally->smalls; i++) {
+        const double value =
+            real_type == QL_FLOAT32 ? ((const float *)tally->small)[i] : s->small[i];
+        add_value(s->sum, value);
+        add_square(s->squares, value);
+    }
+    if (++s->blocks_in_digits == DIGITS_HOLD)
+        carry_all(s);
 }
 
 /* --- counts --------------------------------------------------------------------------------- */
 
-static uint32_t total_of(const uint32_t *bin) {
-    uint32_t total = 0;
-    for (int table = 0; table < QL_TABLES; table++)
-        total += bin[table * 2 * QL_BINS];
+/* The number of the bin of a value, from left to right; of 0, that to its right. */
+static int bin_of(const summary *s, double value) {
+    const int outwards = (int)ldexp(fabs(value), -s->exponent);
+    return QL_BINS + (value < 0 ? -1 - outwards : outwards);
+}
+
+static int64_t take(uint16_t *tables, int entry) {
+    int64_t total = 0;
+    for (int table = 0; table < QL_TABLES; table++) {
+        total += tables[table * QL_TABLE + entry];
+        tables[table * QL_TABLE + entry] = 0;
+    }
     return total;
 }
 
 static void empty_tables(summary *s) {
-    if (s->uncounted == 0)
+    if (s->blocks_in_tables == 0)
         return;
-    for (int bin = 0; bin < 2 * QL_BINS; bin++)
-        s->counts[bin] += total_of(s->tables + bin);
-    memset(s->tables, 0, QL_TABLES * 2 * QL_BINS * sizeof *s->tables);
-    s->uncounted = 0;
+    const int first = bin_of(s, s->least), last = bin_of(s, s->greatest);
+    for (int bin = first; bin <= last; bin++)
+        s->counts[bin] += take(s->tables, bin);
+    s->zeros += take(s->tables, 2 * QL_BINS);
+    s->blocks_in_tables = 0;
+    s->least = INFINITY;
+    s->greatest = -INFINITY;
 }
 
 /* Bins of one side, from 0 outwards in steps of 1 or -1. */
@@ -174,20 +221,32 @@ static int float32_divides_by(int32_t exponent) {
     return -LARGEST_FLOAT_EXPONENT <= exponent && exponent <= LARGEST_FLOAT_EXPONENT;
 }
 
-static void count_bins(summary *s, const void *x, int real_type, int64_t count) {
-    if (s->uncounted > INT32_MAX)
-        empty_tables(s);
-    s->uncounted += count;
+/* Floats in bins that float32 cannot divide by go through double. */
+static const void *as_doubles(summary *s, const float *x, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        s->widened[i] = x[i];
+    return s->widened;
+}
+
+/* All values are below 2**bound. */
+static void add_values(summary *s, const void *x, int real_type, int64_t count, int bound) {
     if (real_type == QL_FLOAT32 && !float32_divides_by(s->exponent)) {
-        for (int64_t i = 0; i < count; i++)
-            s->widened[i] = ((const float *)x)[i];
-        x = s->widened;
+        x = as_doubles(s, x, count);
         real_type = QL_FLOAT64;
     }
-    const int64_t zeros = s->kernels->histogram[real_type](
-        x, count, ldexp(1, -s->exponent), ldexp(1, s->exponent), s->tables, &s->between);
-    s->zeros += zeros;
-    s->tables[QL_BINS] -= (uint32_t)zeros; /* tables are added up modulo 2**32 */
+    const int far_out = bound < SMALLEST_BOUND || bound > LARGEST_BOUND;
+    ql_tally tally = {.factor = ldexp(1, -s->exponent),
+                      .width = ldexp(1, s->exponent),
+                      .least = far_out ? INFINITY : ldexp(1, bound - sums_of[real_type].span),
+                      .bound = far_out ? 0 : bound,
+                      .between = s->between,
+                      .tables = s->tables,
+                      .small = s->small};
+    s->kernels->tally[real_type](x, count, &tally);
+    s->between = tally.between;
+    add_moments(s, &tally, real_type);
+    if (++s->blocks_in_tables == TABLES_HOLD)
+        empty_tables(s);
 }
 
 /* --- blocks --------------------------------------------------------------------------------- */
@@ -232,8 +291,9 @@ static void add_finite(summary *s, const void *x, int real_type, int64_t count, 
     int bound;
     frexp(magnitude, &bound);
     coarsen(s, (int32_t)ql_max(s->exponent, bound - QL_BINS_LOG2));
-    count_bins(s, x, real_type, count);
-    add_moments(s, x, real_type, count, bound);
+    s->least = lo < s->least ? lo : s->least;
+    s->greatest = hi > s->greatest ? hi : s->greatest;
+    add_values(s, x, real_type, count, bound);
 }
 
 static void add_block(summary *s, const void *x, int real_type, int64_t count) {
@@ -251,18 +311,43 @@ static void add_block(summary *s, const void *x, int real_type, int64_t count) {
     add_finite(s, s->finite, real_type, left, lo, hi);
 }
 
-static void summarize_row(summary *s, const char *x, int real_type, int64_t count) {
+/* --- rows and parts ------------------------------------------------------------------------- */
+
+static void begin(summary *s, int64_t *counts) {
+    s->counts = counts;
+    memset(counts, 0, 2 * QL_BINS * sizeof *counts);
     s->exponent = SMALLEST_EXPONENT;
     s->between = 0;
     s->zeros = s->nonfinite = 0;
-    s->minimum = INFINITY;
-    s->maximum = -INFINITY;
+    s->minimum = s->least = INFINITY;
+    s->maximum = s->greatest = -INFINITY;
     memset(s->sum, 0, sizeof s->sum);
     memset(s->squares, 0, sizeof s->squares);
-    memset(s->counts, 0, 2 * QL_BINS * sizeof *s->counts);
+}
+
+static void add_stretch(summary *s, const char *x, int real_type, int64_t count) {
     for (int64_t start = 0; start < count; start += BLOCK)
         add_block(s, x + start * size_of(real_type), real_type, ql_min(BLOCK, count - start));
     empty_tables(s);
+    carry_all(s);
+}
+
+static void merge(summary *s, summary *other) {
+    const int32_t exponent = (int32_t)ql_max(s->exponent, other->exponent);
+    coarsen(s, exponent);
+    coarsen(other, exponent);
+    for (int bin = 0; bin < 2 * QL_BINS; bin++)
+        s->counts[bin] += other->counts[bin];
+    s->between |= other->between;
+    s->zeros += other->zeros;
+    s->nonfinite += other->nonfinite;
+    s->minimum = other->minimum < s->minimum ? other->minimum : s->minimum;
+    s->maximum = other->maximum > s->maximum ? other->maximum : s->maximum;
+    for (int i = 0; i < QL_SUM_DIGITS; i++)
+        s->sum[i] += other->sum[i];
+    for (int i = 0; i < QL_SQUARES_DIGITS; i++)
+        s->squares[i] += other->squares[i];
+    carry_all(s);
 }
 
 static void store_digits(const int64_t *digits, uint32_t *to, int count) {
@@ -281,23 +366,88 @@ static void store(const summary *s, const ql_summaries *to, int64_t row) {
     store_digits(s->squares, to->squares + row * QL_SQUARES_DIGITS, QL_SQUARES_DIGITS);
 }
 
+/* --- the whole ------------------------------------------------------------------------------ */
+
+/* What a part works with: a state, and room that its pointers lead to. */
+typedef struct {
+    summary state;
+    int64_t counts[2 * QL_BINS]; /* of a part of a row */
+    uint16_t tables[QL_TABLES * QL_TABLE];
+    double widened[BLOCK], finite[BLOCK], small[BLOCK];
+} place;
+
+typedef struct {
+    const char *x;
+    int real_type;
+    int64_t rows, columns, parts;
+    place *places; /* one for each part */
+    const ql_summaries *to;
+} walk;
+
+static const char *value_at(const walk *w, int64_t row, int64_t column) {
+    return w->x + (row * w->columns + column) * size_of(w->real_type);
+}
+
+/* A stretch of the only row, to be merged. */
+static void summarize_part(const walk *w, long part) {
+    place *at = w->places + part;
+    const int64_t step = ql_ceil_div(w->columns, w->parts);
+    const int64_t first = ql_min(part * step, w->columns);
+    begin(&at->state, part == 0 ? w->to->counts : at->counts);
+    add_stretch(&at->state, value_at(w, 0, first), w->real_type, ql_min(step, w->columns - first));
+}
+
+static void summarize_rows(const walk *w, long part) {
+    summary *s = &w->places[part].state;
+    const int64_t step = ql_ceil_div(w->rows, w->parts);
+    for (int64_t row = part * step; row < ql_min((part + 1) * step, w->rows); row++) {
+        begin(s, w->to->counts + row * 2 * QL_BINS);
+        add_stretch(s, value_at(w, row, 0), w->real_type, w->columns);
+        store(s, w->to, row);
+    }
+}
+
+static void run_part(void *w_, long part) {
+    const walk *w = w_;
+    place *at = w->places + part;
+    at->state = (summary){.kernels = ql_current_kernels(),
+                          .tables = at->tables,
+                          .widened = at->widened,
+                          .finite = at->finite,
+                          .small = at->small};
+    memset(at->tables, 0, sizeof at->tables);
+    if (w->rows == 1)
+        summarize_part(w, part);
+    else
+        summarize_rows(w, part);
+}
+
+/* Twice as many parts as threads, so that none waits long for the last, if there is enough to do.
+ */
+static int64_t count_parts(int64_t rows, int64_t columns) {
+    const int64_t threads = ql_threads();
+    const int64_t worth = columns / PART * rows + columns % PART * rows / PART;
+    const int64_t parts = ql_max(1, ql_min(threads == 1 ? 1 : 2 * threads, worth));
+    return rows == 1 ? parts : ql_max(1, ql_min(parts, rows));
+}
+
 int ql_summarize(const void *x, int real_type, int64_t rows, int64_t columns,
                  const ql_summaries *to) {
-    const size_t tables = QL_TABLES * 2 * QL_BINS * sizeof(uint32_t);
-    const size_t block = BLOCK * sizeof(double);
-    char *memory = ql_allocate(tables + 2 * block);
-    if (memory == NULL)
+    walk w = {.x = x,
+              .real_type = real_type,
+              .rows = rows,
+              .columns = columns,
+              .parts = count_parts(rows, columns),
+              .to = to};
+    w.places = ql_borrow((size_t)w.parts * sizeof *w.places);
+    if (w.places == NULL)
         return QL_NO_MEMORY;
-    memset(memory, 0, tables);
-    summary s = {.kernels = ql_current_kernels(),
-                 .tables = (uint32_t *)memory,
-                 .widened = (double *)(memory + tables),
-                 .finite = (double *)(memory + tables + block)};
-    for (int64_t row = 0; row < rows; row++) {
-        s.counts = to->counts + row * 2 * QL_BINS;
-        summarize_row(&s, (const char *)x + row * columns * size_of(real_type), real_type, columns);
-        store(&s, to, row);
+    ql_run_chunks((long)w.parts, run_part, &w);
+    if (rows == 1) {
+        for (int64_t part = 1; part < w.parts; part++)
+            merge(&w.places[0].state, &w.places[part].state);
+        store(&w.places[0].state, to, 0);
     }
-    ql_release(memory);
+    ql_return(w.places);
     return QL_OK;
 }

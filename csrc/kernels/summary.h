@@ -1,18 +1,26 @@
-/* The two loops of a summary, written for compilers to vectorize: each instruction set compiles
- * them between its target marks, under its own names. No intrinsics: what bounds the first is the
- * one increment for each value, and the second is a dozen operations without a dependency.
+/* What a stretch of values adds to a summary: counts in bins, and exact sums. Here in plain C for
+ * compilers to vectorize: each instruction set compiles it between its target marks, under its own
+ * names, or writes the same with intrinsics.
  *
- * Histogram. A value v belongs to bin k = trunc(|v| / width), counted from 0 to either side: the
- * width is a power of two, so that `factor`, its reciprocal, divides exactly (or, far below the
- * first edge, rounds to something that is still below it). Neighbouring values are counted in
- * different tables, because an increment that follows one of the same count waits for it.
- * 2 to 2.7 G values/s with any vectors.
+ * Counts. A value v belongs to bin k = trunc(|v| / width), counted from 0 to either side: the width
+ * is a power of two, so that `factor`, its reciprocal, divides exactly (or, far below the first
+ * edge, rounds to something that is still below it). Neighbouring values are counted in different
+ * tables, because an increment that follows one of the same count waits for it; counts have 16 bits
+ * so that the tables stay in the first cache. An increment is a load and a store, at best one for
+ * each cycle; the rest, vectors, runs beside them.
  *
- * Moments. Sums are exact because nothing in them rounds. With all |v| below 2**E, and those below
- * `least` = 2**(E - 19) left out, float32 values are multiples of 2**(E - 42), so that 2**11 of
- * them add up in the 53 bits of a double. The square of one has 48 bits, and is a double; adding
- * and subtracting `magic` cuts it into a multiple of 2**(2 * E - 42) and a rest that is one of
- * 2**(2 * E - 84), which are summed apart. What is left out is counted. */
+ * Sums are exact because nothing in them rounds: terms are multiples of a unit, and so few of them
+ * are added up (QL_TALLY / QL_LANES = 2**11 in a lane) that the sum fits the 53 bits of a double.
+ *
+ * Of floats: all |v| < 2**E, and those below 2**(E - 19) are left out, so that v is a multiple of
+ * 2**(E - 42). Its square has 48 bits, and is a double; adding and subtracting `magic` cuts it into
+ * a multiple of 2**(2 * E - 42) and a rest that is one of 2**(2 * E - 84). Three terms.
+ *
+ * Of doubles: those below 2**(E - 27) are left out, so that v is a multiple of 2**(E - 80), and is
+ * cut into four parts a + b + c + d, multiples of 2**(E - 20), 2**(E - 40) and so on, each of 20
+ * bits. Four terms, and for the square those of a * a, a * b, 2 * a * c + b * b, a * d + b * c,
+ * 2 * b * d + c * c, c * d and d * d, multiples of 2**(2 * E - 40), of 2**(2 * E - 60) and so on.
+ * ../summary.c knows which of them count twice. */
 #ifndef QL_KERNELS_SUMMARY_H
 #define QL_KERNELS_SUMMARY_H
 
@@ -21,80 +29,122 @@
 #include "../core.h"
 #include "target.h"
 
-enum { QL_HISTOGRAM_STRETCH = 128, QL_MOMENTS_STRETCH = 64 };
+enum { QL_STRETCH = 64 };
 
-#define QL_DEFINE_HISTOGRAM(name, real, absolute)                                                  \
-    QL_INLINE int32_t name##_stretch(const real *x, int size, real factor, real width,             \
-                                     uint32_t *tables, int *between) {                             \
-        uint16_t at[QL_HISTOGRAM_STRETCH];                                                         \
-        int32_t zeros = 0, inside = 0;                                                             \
-        for (int i = 0; i < size; i++) {                                                           \
-            const real v = x[i] + 0; /* no -0 */                                                   \
-            const real magnitude = absolute(v);                                                    \
-            const int32_t k = (int32_t)(magnitude * factor);                                       \
-            const int32_t negative = -(v < 0);                                                     \
-            zeros += v == 0;                                                                       \
-            inside |= (real)k * width != magnitude;                                                \
-            at[i] = (uint16_t)(QL_BINS + (k ^ negative));                                          \
+/* Adding and subtracting it rounds to multiples of 2**exponent. */
+QL_INLINE double ql_magic(int exponent) {
+    return ldexp(1.5, 52 + exponent);
+}
+
+#define QL_DEFINE_COUNTING(name, real, absolute)                                                   \
+    QL_INLINE int name##_has_between(const real *x, int count, real factor, real width) {          \
+        int between = 0;                                                                           \
+        for (int i = 0; i < count; i++) {                                                          \
+            const real magnitude = absolute(x[i]);                                                 \
+            between |= (real)(int32_t)(magnitude * factor) * width != magnitude;                   \
         }                                                                                          \
-        *between |= inside;                                                                        \
+        return between;                                                                            \
+    }                                                                                              \
+    QL_INLINE void name##_count(const real *x, int count, real factor, uint16_t *tables) {         \
+        uint16_t at[QL_STRETCH];                                                                   \
+        for (int i = 0; i < count; i++) {                                                          \
+            const real magnitude = absolute(x[i]);                                                 \
+            const int32_t k = magnitude == 0 ? QL_BINS : (int32_t)(magnitude * factor);            \
+            at[i] = (uint16_t)(QL_BINS + (k ^ -(x[i] < 0)));                                       \
+        }                                                                                          \
         int i = 0;                                                                                 \
-        for (; i + QL_TABLES <= size; i += QL_TABLES)                                              \
+        for (; i + QL_TABLES <= count; i += QL_TABLES)                                             \
             for (int table = 0; table < QL_TABLES; table++)                                        \
-                tables[table * 2 * QL_BINS + at[i + table]]++;                                     \
-        for (; i < size; i++)                                                                      \
+                tables[table * QL_TABLE + at[i + table]]++;                                        \
+        for (; i < count; i++)                                                                     \
             tables[at[i]]++;                                                                       \
-        return zeros;                                                                              \
     }                                                                                              \
-    int64_t name(const void *x_, int64_t count, double factor, double width, uint32_t *tables,     \
-                 int *between) {                                                                   \
-        const real *x = x_;                                                                        \
-        int64_t zeros = 0, i = 0;                                                                  \
-        for (; i + QL_HISTOGRAM_STRETCH <= count; i += QL_HISTOGRAM_STRETCH)                       \
-            zeros += name##_stretch(x + i, QL_HISTOGRAM_STRETCH, (real)factor, (real)width,        \
-                                    tables, between);                                              \
-        return zeros + name##_stretch(x + i, (int)(count - i), (real)factor, (real)width, tables,  \
-                                      between);                                                    \
+    /* Keeps the values to sum, with 0 for the small ones, which it copies. */                     \
+    QL_INLINE void name##_sift(const real *x, int count, ql_tally *to, real *kept) {               \
+        const real least = (real)to->least;                                                        \
+        int32_t smalls = 0;                                                                        \
+        for (int i = 0; i < count; i++) {                                                          \
+            const real magnitude = absolute(x[i]);                                                 \
+            kept[i] = magnitude < least ? 0 : x[i];                                                \
+            smalls += (magnitude < least) & (magnitude != 0);                                      \
+        }                                                                                          \
+        for (int i = 0; smalls; i++)                                                               \
+            if ((absolute(x[i]) < least) & (x[i] != 0)) {                                          \
+                ((real *)to->small)[to->smalls++] = x[i];                                          \
+                smalls--;                                                                          \
+            }                                                                                      \
+        for (int i = count; i < QL_STRETCH; i++)                                                   \
+            kept[i] = 0;                                                                           \
+    }                                                                                              \
+    void name(const void *x_, int64_t count, ql_tally *to) {                                       \
+        const real factor = (real)to->factor, width = (real)to->width;                             \
+        const name##_cuts cuts = name##_cuts_of(to->bound);                                        \
+        double sums[name##_terms][QL_STRETCH] = {{0}};                                             \
+        to->smalls = 0;                                                                            \
+        for (int64_t start = 0; start < count; start += QL_STRETCH) {                              \
+            const real *x = (const real *)x_ + start;                                              \
+            const int size = (int)ql_min(QL_STRETCH, count - start);                               \
+            real kept[QL_STRETCH];                                                                 \
+            to->between = to->between || name##_has_between(x, size, factor, width);               \
+            name##_count(x, size, factor, to->tables);                                             \
+            name##_sift(x, size, to, kept);                                                        \
+            name##_add(kept, &cuts, sums);                                                         \
+        }                                                                                          \
+        for (int term = 0; term < name##_terms; term++)                                            \
+            for (int lane = 0; lane < QL_LANES; lane++) {                                          \
+                to->sums[term][lane] = 0;                                                          \
+                for (int part = lane; part < QL_STRETCH; part += QL_LANES)                         \
+                    to->sums[term][lane] += sums[term][part];                                      \
+            }                                                                                      \
     }
 
-#define QL_DEFINE_MOMENTS(name)                                                                    \
+#define QL_DEFINE_FLOAT_TALLY(name)                                                                \
+    enum { name##_terms = 3 };                                                                     \
     typedef struct {                                                                               \
-        double sums[3][QL_MOMENTS_STRETCH];                                                        \
-        int32_t small[QL_MOMENTS_STRETCH];                                                         \
-    } name##_state;                                                                                \
-    QL_INLINE void name##_stretch(name##_state *to, const float *x, int size, float least,         \
-                                  double magic) {                                                  \
-        for (int i = 0; i < size; i++) {                                                           \
-            float kept = x[i];                                                                     \
-            uint32_t bits;                                                                         \
-            const float magnitude = fabsf(kept);                                                   \
-            const int32_t is_small = -(magnitude < least);                                         \
-            const int32_t is_zero = -(magnitude == 0);                                             \
-            memcpy(&bits, &kept, sizeof bits);                                                     \
-            bits &= ~(uint32_t)is_small;                                                           \
-            memcpy(&kept, &bits, sizeof bits);                                                     \
-            const double value = kept, square = value * value;                                     \
-            const double coarse = (square + magic) - magic;                                        \
-            to->sums[0][i] += value;                                                               \
-            to->sums[1][i] += coarse;                                                              \
-            to->sums[2][i] += square - coarse;                                                     \
-            to->small[i] -= is_small & ~is_zero;                                                   \
+        double magic;                                                                              \
+    } name##_cuts;                                                                                 \
+    QL_INLINE name##_cuts name##_cuts_of(int bound) {                                              \
+        return (name##_cuts){ql_magic(2 * bound - 42)};                                            \
+    }                                                                                              \
+    QL_INLINE void name##_add(const float *x, const name##_cuts *cuts,                             \
+                              double(*sums)[QL_STRETCH]) {                                         \
+        for (int i = 0; i < QL_STRETCH; i++) {                                                     \
+            const double value = x[i], square = value * value;                                     \
+            const double coarse = (square + cuts->magic) - cuts->magic;                            \
+            sums[0][i] += value;                                                                   \
+            sums[1][i] += coarse;                                                                  \
+            sums[2][i] += square - coarse;                                                         \
         }                                                                                          \
     }                                                                                              \
-    int64_t name(const float *x, int64_t count, float least, double magic, double *sums) {         \
-        name##_state state = {0};                                                                  \
-        int64_t i = 0, small = 0;                                                                  \
-        for (; i + QL_MOMENTS_STRETCH <= count; i += QL_MOMENTS_STRETCH)                           \
-            name##_stretch(&state, x + i, QL_MOMENTS_STRETCH, least, magic);                       \
-        name##_stretch(&state, x + i, (int)(count - i), least, magic);                             \
-        for (int lane = 0; lane < 3 * QL_LANES; lane++)                                            \
-            sums[lane] = 0;                                                                        \
-        for (int part = 0; part < QL_MOMENTS_STRETCH; part++) {                                    \
-            for (int term = 0; term < 3; term++)                                                   \
-                sums[term * QL_LANES + part % QL_LANES] += state.sums[term][part];                 \
-            small += state.small[part];                                                            \
+    QL_DEFINE_COUNTING(name, float, fabsf)
+
+#define QL_DEFINE_DOUBLE_TALLY(name)                                                               \
+    enum { name##_terms = 11 };                                                                    \
+    typedef struct {                                                                               \
+        double a, b, c;                                                                            \
+    } name##_cuts;                                                                                 \
+    QL_INLINE name##_cuts name##_cuts_of(int bound) {                                              \
+        return (name##_cuts){ql_magic(bound - 20), ql_magic(bound - 40), ql_magic(bound - 60)};    \
+    }                                                                                              \
+    QL_INLINE void name##_add(const double *x, const name##_cuts *cuts,                            \
+                              double(*sums)[QL_STRETCH]) {                                         \
+        for (int i = 0; i < QL_STRETCH; i++) {                                                     \
+            const double a = (x[i] + cuts->a) - cuts->a, after_a = x[i] - a;                       \
+            const double b = (after_a + cuts->b) - cuts->b, after_b = after_a - b;                 \
+            const double c = (after_b + cuts->c) - cuts->c, d = after_b - c;                       \
+            sums[0][i] += a;                                                                       \
+            sums[1][i] += b;                                                                       \
+            sums[2][i] += c;                                                                       \
+            sums[3][i] += d;                                                                       \
+            sums[4][i] += a * a;                                                                   \
+            sums[5][i] += a * b;                                                                   \
+            sums[6][i] += 2 * a * c + b * b;                                                       \
+            sums[7][i] += a * d + b * c;                                                           \
+            sums[8][i] += 2 * b * d + c * c;                                                       \
+            sums[9][i] += c * d;                                                                   \
+            sums[10][i] += d * d;                                                                  \
         }                                                                                          \
-        return small;                                                                              \
-    }
+    }                                                                                              \
+    QL_DEFINE_COUNTING(name, double, fabs)
 
 #endif

@@ -9,8 +9,7 @@ ql_multiply_run ql_avx2_quantize_int8, ql_avx2_quantize_uint8, ql_avx2_fake_quan
 ql_dequantize_run ql_avx2_dequantize_int8_float, ql_avx2_dequantize_uint8_float,
     ql_avx2_stream_dequantize_int8_float, ql_avx2_stream_dequantize_uint8_float;
 ql_min_max_run ql_avx2_min_max_float;
-ql_histogram_run ql_avx2_histogram_float, ql_avx2_histogram_double;
-ql_moments_run ql_avx2_moments;
+ql_tally_run ql_avx2_tally_float, ql_avx2_tally_double;
 ql_tile ql_avx2_tile_1, ql_avx2_tile_2, ql_avx2_tile_3, ql_avx2_tile_4, ql_avx2_tile_5,
     ql_avx2_tile_6;
 ql_load ql_avx2_load;

@@ -14,9 +14,8 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->stream_dequantize[0] = ql_avx2_stream_dequantize_int8_float;
     kernels->stream_dequantize[1] = ql_avx2_stream_dequantize_uint8_float;
     kernels->min_max[QL_FLOAT32] = ql_avx2_min_max_float;
-    kernels->histogram[QL_FLOAT32] = ql_avx2_histogram_float;
-    kernels->histogram[QL_FLOAT64] = ql_avx2_histogram_double;
-    kernels->moments = ql_avx2_moments;
+    kernels->tally[QL_FLOAT32] = ql_avx2_tally_float;
+    kernels->tally[QL_FLOAT64] = ql_avx2_tally_double;
 
     kernels->dot = 2;
     kernels->element_size = 2;

@@ -1,4 +1,4 @@
-/* The loops of a summary (../summary.h), compiled for AVX2. */
+/* What values add to a summary (../summary.h), compiled for AVX2. */
 #include "kernels.h"
 
 #if QL_BUILDS_AVX2
@@ -7,9 +7,8 @@
 
 QL_TARGET_BEGIN_AVX2
 
-QL_DEFINE_HISTOGRAM(ql_avx2_histogram_float, float, fabsf)
-QL_DEFINE_HISTOGRAM(ql_avx2_histogram_double, double, fabs)
-QL_DEFINE_MOMENTS(ql_avx2_moments)
+QL_DEFINE_FLOAT_TALLY(ql_avx2_tally_float)
+QL_DEFINE_DOUBLE_TALLY(ql_avx2_tally_double)
 
 QL_TARGET_END
 

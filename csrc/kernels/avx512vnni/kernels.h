@@ -10,8 +10,7 @@ ql_multiply_run ql_avx512vnni_quantize_int8, ql_avx512vnni_quantize_uint8,
 ql_dequantize_run ql_avx512vnni_dequantize_int8_float, ql_avx512vnni_dequantize_uint8_float,
     ql_avx512vnni_stream_dequantize_int8_float, ql_avx512vnni_stream_dequantize_uint8_float;
 ql_min_max_run ql_avx512vnni_min_max_float;
-ql_histogram_run ql_avx512vnni_histogram_float, ql_avx512vnni_histogram_double;
-ql_moments_run ql_avx512vnni_moments;
+ql_tally_run ql_avx512vnni_tally_float, ql_avx512vnni_tally_double;
 /* ql_avx512vnni_tile_<rows>x<strips> */
 ql_tile ql_avx512vnni_tile_1x1, ql_avx512vnni_tile_2x1, ql_avx512vnni_tile_3x1,
     ql_avx512vnni_tile_4x1, ql_avx512vnni_tile_5x1, ql_avx512vnni_tile_6x1, ql_avx512vnni_tile_7x1,

@@ -20,9 +20,8 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->stream_dequantize[0] = ql_avx512vnni_stream_dequantize_int8_float;
     kernels->stream_dequantize[1] = ql_avx512vnni_stream_dequantize_uint8_float;
     kernels->min_max[QL_FLOAT32] = ql_avx512vnni_min_max_float;
-    kernels->histogram[QL_FLOAT32] = ql_avx512vnni_histogram_float;
-    kernels->histogram[QL_FLOAT64] = ql_avx512vnni_histogram_double;
-    kernels->moments = ql_avx512vnni_moments;
+    kernels->tally[QL_FLOAT32] = ql_avx512vnni_tally_float;
+    kernels->tally[QL_FLOAT64] = ql_avx512vnni_tally_double;
 
     kernels->dot = 4;
     kernels->element_size = 1;

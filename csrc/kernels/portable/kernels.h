@@ -18,8 +18,7 @@ ql_dequantize_run ql_portable_dequantize_int8_float, ql_portable_dequantize_uint
     ql_portable_dequantize_uint8_double, ql_portable_dequantize_int16_double,
     ql_portable_dequantize_uint16_double, ql_portable_dequantize_int32_double;
 ql_min_max_run ql_portable_min_max_float, ql_portable_min_max_double;
-ql_histogram_run ql_portable_histogram_float, ql_portable_histogram_double;
-ql_moments_run ql_portable_moments;
+ql_tally_run ql_portable_tally_float, ql_portable_tally_double;
 ql_tile ql_portable_tile_1, ql_portable_tile_2, ql_portable_tile_3, ql_portable_tile_4;
 ql_load ql_portable_load;
 ql_pack_groups ql_portable_pack_groups;

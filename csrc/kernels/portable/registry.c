@@ -23,8 +23,7 @@ void ql_fill_portable(ql_kernels *kernels) {
                                    ql_portable_dequantize_int32_double},
         .fake_quantize = {ql_portable_fake_quantize_float, ql_portable_fake_quantize_double},
         .min_max = {ql_portable_min_max_float, ql_portable_min_max_double},
-        .histogram = {ql_portable_histogram_float, ql_portable_histogram_double},
-        .moments = ql_portable_moments,
+        .tally = {ql_portable_tally_float, ql_portable_tally_double},
 
         .dot = 1,
         .group_step = 1,

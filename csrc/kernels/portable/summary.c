@@ -1,8 +1,7 @@
-/* The loops of a summary (../summary.h), compiled for plain C. */
+/* What values add to a summary (../summary.h), compiled for plain C. */
 #include "kernels.h"
 
 #include "../summary.h"
 
-QL_DEFINE_HISTOGRAM(ql_portable_histogram_float, float, fabsf)
-QL_DEFINE_HISTOGRAM(ql_portable_histogram_double, double, fabs)
-QL_DEFINE_MOMENTS(ql_portable_moments)
+QL_DEFINE_FLOAT_TALLY(ql_portable_tally_float)
+QL_DEFINE_DOUBLE_TALLY(ql_portable_tally_double)
