@@ -26,36 +26,32 @@ enum {
     PART = 1 << 17      /* values worth a part of their own */
 };
 
-/* A sum of terms: doubles that are multiples of 2**(bounds * bound + offset). */
+/* Sums of terms, which are multiples of 2**(bounds * bound + offset), and are part of the sum with
+ * one bound and of that of the squares with two. Some products stand for two. */
 typedef struct {
-    int bounds, offset;
+    int bounds, offset, twice;
 } term;
 
 static const struct {
     int span; /* powers of two below the largest value that are summed by terms */
     int terms;
-    term of[QL_MOST_TERMS]; /* first those of the sum, then of the squares */
+    term of[QL_MOST_TERMS];
 } sums_of[2] = {
-    [QL_FLOAT32] = {19, 3, {{1, -42}, {2, -42}, {2, -84}}},
+    [QL_FLOAT32] = {19, 3, {{1, -42, 0}, {2, -42, 0}, {2, -84, 0}}},
     [QL_FLOAT64] = {27,
                     11,
-                    {{1, -20},
-                     {1, -40},
-                     {1, -60},
-                     {1, -80},
-                     {2, -40},
-                     {2, -60},
-                     {2, -80},
-                     {2, -100},
-                     {2, -120},
-                     {2, -140},
-                     {2, -160}}},
+                    {{1, -20, 0},
+                     {1, -40, 0},
+                     {1, -60, 0},
+                     {1, -80, 0},
+                     {2, -40, 0},
+                     {2, -60, 1},
+                     {2, -80, 0},
+                     {2, -100, 1},
+                     {2, -120, 0},
+                     {2, -140, 1},
+                     {2, -160, 0}}},
 };
-
-/* Whether a term counts twice: the products of two parts of a double that stand alone. */
-static int doubling(const term *t) {
-    return t->bounds == 2 && (t->offset == -60 || t->offset == -100 || t->offset == -140);
-}
 
 typedef struct {
     const ql_kernels *kernels;
@@ -67,6 +63,7 @@ typedef struct {
     double *small;          /* [BLOCK], those that kernels leave to be summed one by one */
     int64_t *counts;
     int32_t exponent;
+    int filled;  /* whether anything was counted */
     int between; /* whether a value lies between two edges of bins */
     int64_t zeros, nonfinite;
     double minimum, maximum;
@@ -149,7 +146,7 @@ static void add_term(summary *s, const double lanes[QL_LANES], const term *t, in
     if (t->bounds == 1)
         add_multiple(s->sum, multiple, unit + UNIT);
     else
-        add_multiple(s->squares, multiple, unit + 2 * UNIT + doubling(t));
+        add_multiple(s->squares, multiple, unit + 2 * UNIT + t->twice);
 }
 
 static void add_moments(summary *s, const ql_tally *tally, int real_type) {
@@ -173,26 +170,28 @@ static int bin_of(const summary *s, double value) {
     return QL_BINS + (value < 0 ? -1 - outwards : outwards);
 }
 
-static int64_t take(uint16_t *tables, int entry) {
-    int64_t total = 0;
-    for (int table = 0; table < QL_TABLES; table++) {
-        total += tables[table * QL_TABLE + entry];
-        tables[table * QL_TABLE + entry] = 0;
-    }
-    return total;
+/* Adds the counts of all tables to `counts`. */
+static void take(uint16_t *tables, int64_t *restrict counts, int entries) {
+    const uint16_t *restrict table = tables;
+    for (int entry = 0; entry < entries; entry++)
+        counts[entry] += (uint32_t)table[entry] + table[entry + QL_TABLE] +
+                         table[entry + 2 * QL_TABLE] + table[entry + 3 * QL_TABLE];
+    for (int i = 0; i < QL_TABLES; i++)
+        memset(tables + i * QL_TABLE, 0, (size_t)entries * sizeof *tables);
 }
 
 static void empty_tables(summary *s) {
     if (s->blocks_in_tables == 0)
         return;
     const int first = bin_of(s, s->least), last = bin_of(s, s->greatest);
-    for (int bin = first; bin <= last; bin++)
-        s->counts[bin] += take(s->tables, bin);
-    s->zeros += take(s->tables, 2 * QL_BINS);
+    take(s->tables + first, s->counts + first, last - first + 1);
+    take(s->tables + 2 * QL_BINS, &s->zeros, 1);
     s->blocks_in_tables = 0;
     s->least = INFINITY;
     s->greatest = -INFINITY;
 }
+
+_Static_assert(QL_TABLES == 4, "take adds up four tables");
 
 /* Bins of one side, from 0 outwards in steps of 1 or -1. */
 static void coarsen_side(int64_t *side, int step, int doublings, int *between) {
@@ -209,7 +208,7 @@ static void coarsen_side(int64_t *side, int step, int doublings, int *between) {
 
 static void coarsen(summary *s, int32_t exponent) {
     const int doublings = (int)ql_min(exponent - s->exponent, 12);
-    if (doublings > 0) {
+    if (doublings > 0 && s->filled) {
         empty_tables(s);
         coarsen_side(s->counts + QL_BINS, 1, doublings, &s->between);
         coarsen_side(s->counts + QL_BINS - 1, -1, doublings, &s->between);
@@ -243,6 +242,7 @@ static void add_values(summary *s, const void *x, int real_type, int64_t count, 
                       .tables = s->tables,
                       .small = s->small};
     s->kernels->tally[real_type](x, count, &tally);
+    s->filled = 1;
     s->between = tally.between;
     add_moments(s, &tally, real_type);
     if (++s->blocks_in_tables == TABLES_HOLD)
@@ -317,7 +317,7 @@ static void begin(summary *s, int64_t *counts) {
     s->counts = counts;
     memset(counts, 0, 2 * QL_BINS * sizeof *counts);
     s->exponent = SMALLEST_EXPONENT;
-    s->between = 0;
+    s->filled = s->between = 0;
     s->zeros = s->nonfinite = 0;
     s->minimum = s->least = INFINITY;
     s->maximum = s->greatest = -INFINITY;
@@ -338,6 +338,7 @@ static void merge(summary *s, summary *other) {
     coarsen(other, exponent);
     for (int bin = 0; bin < 2 * QL_BINS; bin++)
         s->counts[bin] += other->counts[bin];
+    s->filled |= other->filled;
     s->between |= other->between;
     s->zeros += other->zeros;
     s->nonfinite += other->nonfinite;

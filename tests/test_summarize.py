@@ -39,6 +39,9 @@ def data_of_all_kinds(rng: np.random.Generator) -> dict[str, np.ndarray]:
         "one outlier": np.append(gaussian, 1e30),
         "squares that need both terms": 1 + rng.integers(0, 2**23, 3000) * 2.0**-23,
         "least that is kept": np.array([0.999] + [2.0**-19 * (1 + k * 2.0**-23) for k in range(9)]),
+        "least double": np.array([0.999] + [2.0**-27 * (1 + k * 2.0**-52) for k in range(-9, 9)]),
+        "small doubles": gaussian * 1e-200,
+        "large doubles": gaussian * 1e160,
     }
 
 
@@ -51,7 +54,8 @@ def test_sizes(isa: str, agree: Any, rng: np.random.Generator, size: int, dtype:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_kinds(isa: str, agree: Any, rng: np.random.Generator, dtype: Any) -> None:
     for x in data_of_all_kinds(rng).values():
-        agree("summarize", x.astype(dtype))
+        with np.errstate(over="ignore"):  # of the large doubles
+            agree("summarize", x.astype(dtype))
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int32, np.int64])
@@ -119,9 +123,43 @@ def test_every_block_can_be_the_most_that_a_double_adds_up(isa: str, agree: Any)
     largest = np.full(BLOCK, np.nextafter(np.float32(1), np.float32(0)))
     agree("summarize", largest)
     agree("summarize", -largest)
+    double = largest.astype(np.float64)
+    agree("summarize", np.full_like(double, np.nextafter(1, 0)))
+    agree("summarize", double - 2.0**-21 - 2.0**-41)  # parts of which the rest is half a unit
     odd = np.full(BLOCK, np.float32(2.0**-19 * (1 + 2.0**-23)))
     odd[0] = largest[0]
     agree("summarize", odd)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_many_of_a_kind(isa: str, dtype: Any) -> None:
+    """More in one bin, and more zeros, than the counts within the C core hold."""
+    many = 20 * BLOCK + 3
+    s = ql.summarize(np.repeat(np.array([0.75, 0], dtype), many))
+    assert np.flatnonzero(s.counts).tolist() == [4096 + 3072]
+    assert s.counts.max() == s.zeros == many
+    assert integer(s.sum) == many * 3 * 2**1072
+    assert integer(s.squares) == many * 9 * 2**2144
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("axis", [None, 0])
+def test_threads_do_not_show(isa: str, rng: np.random.Generator, dtype: Any, axis: Any) -> None:
+    """Parts with other ranges, zeros and values that are not finite; and rows."""
+    x = rng.standard_normal((3, 1 << 18)).astype(dtype)
+    x[0] *= 1e-9
+    x[1, ::3] = 0
+    x[2, 7] = np.nan
+    x[2, -1] = 1e9
+    before = ql.get_num_threads()
+    try:
+        ql.set_num_threads(1)
+        alone = ql.summarize(x, axis=axis)
+        ql.set_num_threads(3)
+        together = ql.summarize(x, axis=axis)
+    finally:
+        ql.set_num_threads(before)
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 
 class TestDefinition:

@@ -20,7 +20,7 @@
  * cut into four parts a + b + c + d, multiples of 2**(E - 20), 2**(E - 40) and so on, each of 20
  * bits. Four terms, and for the square those of a * a, a * b, 2 * a * c + b * b, a * d + b * c,
  * 2 * b * d + c * c, c * d and d * d, multiples of 2**(2 * E - 40), of 2**(2 * E - 60) and so on.
- * ../summary.c knows which of them count twice. */
+ * ../summary.c has the table of them, and of which stand for two products. */
 #ifndef QL_KERNELS_SUMMARY_H
 #define QL_KERNELS_SUMMARY_H
 
@@ -49,7 +49,7 @@ QL_INLINE double ql_magic(int exponent) {
         uint16_t at[QL_STRETCH];                                                                   \
         for (int i = 0; i < count; i++) {                                                          \
             const real magnitude = absolute(x[i]);                                                 \
-            const int32_t k = magnitude == 0 ? QL_BINS : (int32_t)(magnitude * factor);            \
+            const int32_t k = (int32_t)(magnitude * factor) | (-(magnitude == 0) & QL_BINS);       \
             at[i] = (uint16_t)(QL_BINS + (k ^ -(x[i] < 0)));                                       \
         }                                                                                          \
         int i = 0;                                                                                 \
@@ -59,25 +59,27 @@ QL_INLINE double ql_magic(int exponent) {
         for (; i < count; i++)                                                                     \
             tables[at[i]]++;                                                                       \
     }                                                                                              \
-    /* Keeps the values to sum, with 0 for the small ones, which it copies. */                     \
-    QL_INLINE void name##_sift(const real *x, int count, ql_tally *to, real *kept) {               \
-        const real least = (real)to->least;                                                        \
-        int32_t smalls = 0;                                                                        \
+    QL_INLINE int name##_has_small(const real *x, int count, real least) {                         \
+        int small = 0;                                                                             \
         for (int i = 0; i < count; i++) {                                                          \
             const real magnitude = absolute(x[i]);                                                 \
-            kept[i] = magnitude < least ? 0 : x[i];                                                \
-            smalls += (magnitude < least) & (magnitude != 0);                                      \
+            small |= (magnitude < least) & (magnitude != 0);                                       \
         }                                                                                          \
-        for (int i = 0; smalls; i++)                                                               \
-            if ((absolute(x[i]) < least) & (x[i] != 0)) {                                          \
+        return small;                                                                              \
+    }                                                                                              \
+    /* Keeps a stretch of the values to sum, with 0 for the small ones, which it copies. */        \
+    static void name##_sift(const real *x, int count, ql_tally *to, real *kept) {                  \
+        for (int i = 0; i < count; i++) {                                                          \
+            const int small = absolute(x[i]) < (real)to->least;                                    \
+            kept[i] = small ? 0 : x[i];                                                            \
+            if (small && x[i] != 0)                                                                \
                 ((real *)to->small)[to->smalls++] = x[i];                                          \
-                smalls--;                                                                          \
-            }                                                                                      \
+        }                                                                                          \
         for (int i = count; i < QL_STRETCH; i++)                                                   \
             kept[i] = 0;                                                                           \
     }                                                                                              \
     void name(const void *x_, int64_t count, ql_tally *to) {                                       \
-        const real factor = (real)to->factor, width = (real)to->width;                             \
+        const real factor = (real)to->factor, width = (real)to->width, least = (real)to->least;    \
         const name##_cuts cuts = name##_cuts_of(to->bound);                                        \
         double sums[name##_terms][QL_STRETCH] = {{0}};                                             \
         to->smalls = 0;                                                                            \
@@ -87,8 +89,10 @@ QL_INLINE double ql_magic(int exponent) {
             real kept[QL_STRETCH];                                                                 \
             to->between = to->between || name##_has_between(x, size, factor, width);               \
             name##_count(x, size, factor, to->tables);                                             \
-            name##_sift(x, size, to, kept);                                                        \
-            name##_add(kept, &cuts, sums);                                                         \
+            const int whole = size == QL_STRETCH && !name##_has_small(x, size, least);             \
+            if (!whole)                                                                            \
+                name##_sift(x, size, to, kept);                                                    \
+            name##_add(whole ? x : kept, &cuts, sums);                                             \
         }                                                                                          \
         for (int term = 0; term < name##_terms; term++)                                            \
             for (int lane = 0; lane < QL_LANES; lane++) {                                          \

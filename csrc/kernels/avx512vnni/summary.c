@@ -14,12 +14,14 @@ QL_TARGET_BEGIN_AVX512VNNI
 
 enum { MAGNITUDE = 0x7FFFFFFF, LAG = 64, RING = 2 * LAG };
 
-/* Counts from the middle of the first table, one table after the other. */
+/* Counts from the middle of the first table, one table after the other. Compilers would add 1, an
+ * instruction too long to be stored decoded as one; they would also put the bins into vectors, and
+ * take them out again. */
 QL_INLINE void count_up(uint16_t *middle, const int32_t *at, int count) {
-    QL_LOADS_IN_ORDER; /* compilers would put the bins into vectors, and take them out again */
+    QL_LOADS_IN_ORDER;
 #pragma GCC unroll 16
     for (int i = 0; i < count; i++)
-        middle[i % QL_TABLES * QL_TABLE + (int64_t)at[i]]++;
+        __asm__("incw %0" : "+m"(middle[i % QL_TABLES * QL_TABLE + (int64_t)at[i]]) : : "cc");
 }
 
 /* --- floats --------------------------------------------------------------------------------- */
@@ -79,7 +81,7 @@ void ql_avx512vnni_tally_float(const void *x_, int64_t count, ql_tally *to) {
     __m512d sum_f64x8 = _mm512_setzero_pd(), coarse_f64x8 = sum_f64x8, rest_f64x8 = sum_f64x8;
     __m512d sum2_f64x8 = sum_f64x8, coarse2_f64x8 = sum_f64x8, rest2_f64x8 = sum_f64x8;
     uint16_t *const middle = to->tables + QL_BINS;
-    int32_t at[RING];
+    _Alignas(QL_ALIGNMENT) int32_t at[RING];
     to->smalls = 0;
     to->between = to->between || has_float_between(x, count, (float)to->factor, (float)to->width);
     for (int64_t i = 0; i < count + LAG; i += 16) {
@@ -87,6 +89,7 @@ void ql_avx512vnni_tally_float(const void *x_, int64_t count, ql_tally *to) {
             __m512 x_f32x16 = i + 16 <= count ? _mm512_loadu_ps(x + i)
                                               : _mm512_maskz_loadu_ps(first(count - i), x + i);
             _mm512_storeu_si512(at + i % RING, bins_of_floats(x_f32x16, factor_f32x16));
+            _mm_prefetch((const char *)(x + i + QL_TALLY), _MM_HINT_T1); /* the next block */
             const __mmask16 small = small_floats(x_f32x16, least_less_one_u32x16);
             if (__builtin_expect(small != 0, 0)) {
                 _mm512_mask_compressstoreu_ps((float *)to->small + to->smalls, small, x_f32x16);
@@ -178,7 +181,7 @@ void ql_avx512vnni_tally_double(const void *x_, int64_t count, ql_tally *to) {
     for (int term = 0; term < 11; term++)
         sums_f64x8[term] = _mm512_setzero_pd();
     uint16_t *const middle = to->tables + QL_BINS;
-    int32_t at[RING];
+    _Alignas(QL_ALIGNMENT) int32_t at[RING];
     to->smalls = 0;
     to->between = to->between || has_double_between(x, count, to->factor, to->width);
     for (int64_t i = 0; i < count + LAG; i += 8) {
@@ -187,6 +190,7 @@ void ql_avx512vnni_tally_double(const void *x_, int64_t count, ql_tally *to) {
                                   ? _mm512_loadu_pd(x + i)
                                   : _mm512_maskz_loadu_pd((__mmask8)first(count - i), x + i);
             _mm256_storeu_si256((__m256i *)(at + i % RING), bins_of_doubles(x_f64x8, factor_f64x8));
+            _mm_prefetch((const char *)(x + i + QL_TALLY), _MM_HINT_T1);
             const __mmask8 small = small_doubles(x_f64x8, least_f64x8);
             if (__builtin_expect(small != 0, 0)) {
                 _mm512_mask_compressstoreu_pd((double *)to->small + to->smalls, small, x_f64x8);
