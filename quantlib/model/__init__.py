@@ -16,6 +16,7 @@ from quantlib.model.configuration import Configuration, ConfigurationError, read
 from quantlib.model.graph import ModelError
 from quantlib.model.model import Model, load
 from quantlib.model.quantization import Partial, QuantConfig, Sensitivity, quantize, sensitivity
+from quantlib.model.reports import Report, ReportDiff, diff_reports, read_report, write_report
 
 __all__ = [
     "Comparison",
@@ -25,10 +26,15 @@ __all__ = [
     "ModelError",
     "Partial",
     "QuantConfig",
+    "Report",
+    "ReportDiff",
     "Sensitivity",
     "compare",
+    "diff_reports",
     "load",
     "quantize",
     "read_config",
+    "read_report",
     "sensitivity",
+    "write_report",
 ]
