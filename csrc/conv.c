@@ -1,85 +1,172 @@
-/* Convolutions with channels last.
+/* Convolutions with channels last or first.
  *
  * A convolution is a product whose row for an output pixel is the patch of input under the kernel.
- * The rows are gathered while a block of them is loaded, so that no matrix of patches ever exists:
- * what a convolution needs besides input, output and weights is the block, 256 KiB or one tile of
- * rows. A tap outside the image has the code of the zero point, whose products are 0.
+ * The rows are gathered while a block of them is loaded, so that no matrix of patches ever exists.
+ * Each line of input that a block needs is loaded once, with its padding, which has the code of the
+ * zero point, whose products are 0; channels first become channels last on the way. From there runs
+ * of pixels are copied to where rows have them, in one of two forms:
  *
- * Groups are separate products on slices of the channels. Depthwise convolutions run on vectors of
- * channels instead (depthwise.c). */
+ * - Patches side by side, each with its lines one after the other.
+ * - Overlapping patches. The pixels under one column of the kernel lie together, columns follow one
+ *   another, and the patch of an output pixel begins a stride of columns after that of the one
+ *   before. So an input pixel is copied once for each line of the kernel, not for each of its taps.
+ *   At the end of a line rows lie between that have no result.
+ *
+ * A kernel of one tap needs neither: its rows are the pixels themselves, where they are if their
+ * numbers are those that the tiles take.
+ *
+ * Groups are separate products on slices of the channels; narrow ones are put together, with zeros
+ * between them, until they fill a strip of columns, which costs what each of them alone would.
+ * Depthwise convolutions run on vectors of channels instead (depthwise.c). */
 #include "core.h"
+
+enum {
+    PART_ROWS = 256,         /* results of a line that are gathered together */
+    PART_BYTES = 256 * 1024, /* but no more than this */
+    SPARSE = 8,       /* columns of input beside each that is used: then they are not cached */
+    CACHED_PARTS = 8, /* of a line */
+    FEW_BYTES = 16,   /* of a pixel, too few for copying columns of them */
+    PIXELS = 64       /* that are transposed together */
+};
 
 struct ql_filter {
     const ql_kernels *kernels;
     ql_conv_shape shape;
     int64_t depth; /* products that one output sums */
     int64_t size;
+    int overlapping;                /* the form of the rows */
+    int64_t merged;                 /* groups that are put together */
     ql_depthwise_filter *depthwise; /* or NULL */
-    ql_matrix *groups[];            /* or none */
+    int64_t products;               /* or 0 */
+    ql_matrix *product[];
 };
 
 /* --- weights -------------------------------------------------------------------------------- */
 
-/* Packs one group from (out, in, tap) order into products of (tap, in) order. */
-static ql_matrix *pack_group(const ql_conv_shape *shape, const uint8_t *w, int is_signed,
-                             const int32_t *zero_points, uint8_t *reordered) {
-    const int64_t taps = ql_taps(shape), in = shape->channels / shape->group;
-    const int64_t out = shape->out_channels / shape->group;
-    for (int64_t o = 0; o < out; o++)
-        for (int64_t c = 0; c < in; c++)
-            for (int64_t tap = 0; tap < taps; tap++)
-                reordered[(tap * in + c) * out + o] = w[(o * in + c) * taps + tap];
-    return ql_matrix_pack(reordered, taps * in, out, out, 1, is_signed, zero_points);
+/* The groups of one product, and what they have each. */
+typedef struct {
+    int64_t first, count, in, out, taps;
+} groups;
+
+static groups groups_of(const ql_filter *filter, int64_t product) {
+    const ql_conv_shape *shape = &filter->shape;
+    const int64_t first = product * filter->merged;
+    return (groups){.first = first,
+                    .count = ql_min(filter->merged, shape->group - first),
+                    .in = shape->channels / shape->group,
+                    .out = shape->out_channels / shape->group,
+                    .taps = ql_taps(shape)};
+}
+
+/* Which pixel of a row a tap is: column by column where patches overlap. */
+static int64_t pixel_of_tap(const ql_filter *filter, int64_t tap) {
+    const int64_t *kernel = filter->shape.kernel;
+    if (!filter->overlapping)
+        return tap;
+    return tap % kernel[2] * kernel[0] * kernel[1] + tap / kernel[2];
+}
+
+/* Where the weight of (output channel `o`, tap, input channel 0) of a group is in the product. */
+static int64_t place_of(const ql_filter *filter, const groups *g, int64_t group, int64_t o,
+                        int64_t tap) {
+    const int64_t pixel = pixel_of_tap(filter, tap);
+    return ((pixel * g->count + group) * g->in * g->count + group) * g->out + o;
+}
+
+/* Packs groups from (out, in, tap) order into products of (pixel, in) order. */
+static ql_matrix *pack_groups(const ql_filter *filter, const groups *g, const uint8_t *w,
+                              int is_signed, const int32_t *zero_points, uint8_t *reordered) {
+    const int64_t columns = g->count * g->out, depth = g->count * filter->depth;
+    for (int64_t k = 0; g->count > 1 && k < depth; k++)
+        for (int64_t j = 0; j < columns; j++) /* what stands for 0, between the groups */
+            reordered[k * columns + j] = (uint8_t)zero_points[j];
+    for (int64_t group = 0; group < g->count; group++)
+        for (int64_t o = 0; o < g->out; o++)
+            for (int64_t c = 0; c < g->in; c++)
+                for (int64_t tap = 0; tap < g->taps; tap++)
+                    reordered[place_of(filter, g, group, o, tap) + c * columns] = *w++;
+    return ql_matrix_pack(reordered, depth, columns, columns, 1, is_signed, zero_points);
 }
 
 /* And back. */
-static void unpack_group(const ql_filter *filter, int64_t group, uint8_t *w, int is_signed,
-                         uint8_t *reordered) {
-    const ql_conv_shape *shape = &filter->shape;
-    const int64_t taps = ql_taps(shape), out = shape->out_channels / shape->group;
-    const int64_t in = shape->channels / shape->group;
-    ql_matrix_unpack(filter->groups[group], reordered, is_signed);
-    for (int64_t o = 0; o < out; o++)
-        for (int64_t c = 0; c < in; c++)
-            for (int64_t tap = 0; tap < taps; tap++)
-                w[(o * in + c) * taps + tap] = reordered[(tap * in + c) * out + o];
+static void unpack_groups(const ql_filter *filter, const groups *g, const ql_matrix *matrix,
+                          uint8_t *w, int is_signed, uint8_t *reordered) {
+    ql_matrix_unpack(matrix, reordered, is_signed);
+    for (int64_t group = 0; group < g->count; group++)
+        for (int64_t o = 0; o < g->out; o++)
+            for (int64_t c = 0; c < g->in; c++)
+                for (int64_t tap = 0; tap < g->taps; tap++)
+                    *w++ = reordered[place_of(filter, g, group, o, tap) + c * g->count * g->out];
 }
 
-ql_filter *ql_filter_pack(const void *w_, int is_signed, const int32_t *zero_points,
-                          const ql_conv_shape *shape) {
-    const uint8_t *w = w_;
-    const int64_t out = shape->out_channels / shape->group;
-    const int depthwise = ql_is_depthwise(shape);
-    /* Those that have anything. */
-    const int64_t groups = shape->out_channels > 0 && !depthwise ? shape->group : 0;
-    const int64_t size = (int64_t)sizeof(ql_filter) + groups * (int64_t)sizeof(ql_matrix *);
+/* How many groups fill a strip together, without sums that could be too large for int32. */
+static int64_t groups_together(const ql_conv_shape *shape, int64_t depth) {
+    const int64_t out = ql_max(shape->out_channels / shape->group, 1);
+    const int64_t most = ql_min(shape->group, QL_STRIP / ql_min(out, QL_STRIP));
+    return ql_fits_int32(depth * most, 255, 255, NULL, 0) ? most : 1;
+}
+
+/* Whether rows overlap: where that copies less, and pixels are not so small that the copies of each
+ * of them cost more. */
+static int rows_overlap(const ql_conv_shape *s, const ql_kernels *kernels, int64_t channels) {
+    return s->dilation[2] == 1 && s->kernel[2] >= 2 * s->stride[2] &&
+           channels * kernels->element_size >= FEW_BYTES;
+}
+
+static ql_filter *filter_of(const ql_conv_shape *shape) {
+    const int64_t depth = ql_taps(shape) * (shape->channels / shape->group);
+    const int64_t merged = groups_together(shape, depth);
+    const int has_products = shape->out_channels > 0 && !ql_is_depthwise(shape);
+    const int64_t products = has_products ? ql_ceil_div(shape->group, merged) : 0;
+    const int64_t size = (int64_t)sizeof(ql_filter) + products * (int64_t)sizeof(ql_matrix *);
     ql_filter *filter = ql_allocate((size_t)size);
     if (filter == NULL)
         return NULL;
+    const ql_kernels *kernels = ql_current_kernels();
     *filter = (ql_filter){
-        .kernels = ql_current_kernels(),
+        .kernels = kernels,
         .shape = *shape,
-        .depth = ql_taps(shape) * (shape->channels / shape->group),
+        .depth = depth,
         .size = size,
+        .overlapping = rows_overlap(shape, kernels, shape->channels / shape->group * merged),
+        .merged = merged,
+        .products = products,
     };
-    filter->shape.group = groups;
-    memset(filter->groups, 0, (size_t)groups * sizeof *filter->groups);
-    int failed = 0;
-    if (depthwise) {
-        filter->depthwise = ql_depthwise_pack(w, is_signed, zero_points, shape);
-        failed = filter->depthwise == NULL;
-        filter->size += failed ? 0 : ql_depthwise_size(filter->depthwise);
-    }
-    uint8_t *reordered = groups == 0 ? NULL : ql_allocate((size_t)(filter->depth * out));
-    failed |= groups > 0 && reordered == NULL;
-    for (int64_t g = 0; g < groups && !failed; g++) {
-        filter->groups[g] = pack_group(shape, w + g * out * filter->depth, is_signed,
-                                       zero_points + g * out, reordered);
-        failed = filter->groups[g] == NULL;
-        filter->size += failed ? 0 : filter->groups[g]->size;
+    memset(filter->product, 0, (size_t)products * sizeof *filter->product);
+    return filter;
+}
+
+static int pack_products(ql_filter *filter, const uint8_t *w, int is_signed,
+                         const int32_t *zero_points) {
+    const ql_conv_shape *shape = &filter->shape;
+    const int64_t out = shape->out_channels / shape->group, merged = filter->merged;
+    if (filter->products == 0)
+        return QL_OK;
+    uint8_t *reordered = ql_allocate((size_t)(filter->depth * merged * out * merged));
+    int status = reordered == NULL ? QL_NO_MEMORY : QL_OK;
+    for (int64_t p = 0; p < filter->products && status == QL_OK; p++) {
+        const groups g = groups_of(filter, p);
+        filter->product[p] = pack_groups(filter, &g, w + g.first * out * filter->depth, is_signed,
+                                         zero_points + g.first * out, reordered);
+        status = filter->product[p] == NULL ? QL_NO_MEMORY : QL_OK;
+        filter->size += filter->product[p] == NULL ? 0 : filter->product[p]->size;
     }
     ql_release(reordered);
-    if (!failed)
+    return status;
+}
+
+ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_points,
+                          const ql_conv_shape *shape) {
+    ql_filter *filter = filter_of(shape);
+    if (filter == NULL)
+        return NULL;
+    int status = pack_products(filter, w, is_signed, zero_points);
+    if (ql_is_depthwise(shape)) {
+        filter->depthwise = ql_depthwise_pack(w, is_signed, zero_points, shape);
+        status = filter->depthwise == NULL ? QL_NO_MEMORY : QL_OK;
+        filter->size += filter->depthwise == NULL ? 0 : ql_depthwise_size(filter->depthwise);
+    }
+    if (status == QL_OK)
         return filter;
     ql_filter_free(filter);
     return NULL;
@@ -89,14 +176,17 @@ int ql_filter_unpack(const ql_filter *filter, void *w, int is_signed) {
     const ql_conv_shape *shape = &filter->shape;
     if (filter->depthwise != NULL)
         ql_depthwise_unpack(filter->depthwise, w);
-    if (shape->group == 0)
+    if (filter->products == 0)
         return QL_OK;
-    const int64_t size = shape->out_channels / shape->group * filter->depth;
-    uint8_t *reordered = ql_allocate((size_t)size);
+    const int64_t out = shape->out_channels / shape->group, merged = filter->merged;
+    uint8_t *reordered = ql_allocate((size_t)(filter->depth * merged * out * merged));
     if (reordered == NULL)
         return QL_NO_MEMORY;
-    for (int64_t g = 0; g < shape->group; g++)
-        unpack_group(filter, g, (uint8_t *)w + g * size, is_signed, reordered);
+    for (int64_t p = 0; p < filter->products; p++) {
+        const groups g = groups_of(filter, p);
+        unpack_groups(filter, &g, filter->product[p], (uint8_t *)w + g.first * out * filter->depth,
+                      is_signed, reordered);
+    }
     ql_release(reordered);
     return QL_OK;
 }
@@ -105,8 +195,8 @@ void ql_filter_free(ql_filter *filter) {
     if (filter == NULL)
         return;
     ql_depthwise_free(filter->depthwise);
-    for (int64_t g = 0; g < filter->shape.group; g++)
-        ql_matrix_free(filter->groups[g]);
+    for (int64_t p = 0; p < filter->products; p++)
+        ql_matrix_free(filter->product[p]);
     ql_release(filter);
 }
 
@@ -114,124 +204,249 @@ int64_t ql_filter_size(const ql_filter *filter) {
     return filter->size;
 }
 
-/* --- patches -------------------------------------------------------------------------------- */
+/* --- pixels --------------------------------------------------------------------------------- */
 
-/* What gathering a row needs. */
+/* What rows are gathered from, and how. */
 typedef struct {
     const ql_conv_shape *shape;
     const uint8_t *x;
-    int64_t first_channel, channels; /* of the group */
+    int channels_first;
+    int64_t first_channel, channels; /* of the product */
     uint8_t zero;                    /* the byte of the zero point */
+    int overlapping;
+    int64_t reach;       /* columns of input under a part of a line of results */
+    int64_t lines;       /* of input that are cached; 0 if none are */
+    int64_t line_stride; /* in bytes, of those */
 } patches;
 
-/* Where an output pixel's patch begins, which may be outside the image. */
+/* Whether bytes of input are the numbers that tiles take. */
+static int is_plain(const ql_rows *rows, const ql_kernels *kernels) {
+    return rows->flip == 0 && kernels->element_size == 1;
+}
+
+static int64_t pixels_in(const ql_conv_shape *s) {
+    return s->in[0] * s->in[1] * s->in[2];
+}
+
+/* The byte of pixel `at`, counted through all images, that is the first of the product's. */
+static const uint8_t *pixel_at(const patches *from, int64_t at) {
+    const ql_conv_shape *s = from->shape;
+    if (!from->channels_first)
+        return from->x + at * s->channels + from->first_channel;
+    const int64_t plane = pixels_in(s), image = at / plane;
+    return from->x + (image * s->channels + from->first_channel) * plane + at % plane;
+}
+
+/* Loads `count` pixels of one image, `step` apart, to places that are `to_step` bytes apart;
+ * `scratch` has room for PIXELS of them. */
+static void load_pixels(const ql_rows *rows, const ql_kernels *kernels, int64_t first, int64_t step,
+                        int64_t count, char *to, int64_t to_step, char *scratch) {
+    const patches *from = rows->source;
+    const int64_t channels = from->channels, all = from->shape->channels;
+    const uint8_t *x = pixel_at(from, first);
+    if (!from->channels_first && is_plain(rows, kernels)) {
+        kernels->copy_runs(to, to_step, (const char *)x, step * all, count, channels);
+        return;
+    }
+    if (!from->channels_first) {
+        const int together =
+            channels == all && step == 1 && to_step == channels * kernels->element_size;
+        const int64_t runs = together ? 1 : count, length = together ? count * all : channels;
+        for (int64_t i = 0; i < runs; i++)
+            kernels->load(to + i * to_step, x + i * step * all, length, rows->flip);
+        return;
+    }
+    const int64_t plane = pixels_in(from->shape);
+    if (step == 1 && is_plain(rows, kernels)) {
+        ql_transpose_part(kernels, x, plane, channels, count, to, to_step, 1);
+        return;
+    }
+    for (int64_t i = 0; i < count; i += PIXELS) {
+        const int64_t some = ql_min(PIXELS, count - i);
+        if (step == 1)
+            ql_transpose_part(kernels, x + i, plane, channels, some, scratch, channels, 1);
+        else
+            for (int64_t j = 0; j < some; j++)
+                for (int64_t c = 0; c < channels; c++)
+                    scratch[j * channels + c] = (char)x[c * plane + (i + j) * step];
+        for (int64_t j = 0; j < some; j++)
+            kernels->load(to + (i + j) * to_step, (uint8_t *)scratch + j * channels, channels,
+                          rows->flip);
+    }
+}
+
+/* Fills `count` pixels with the zero point. */
+static void pad_pixels(const ql_rows *rows, const ql_kernels *kernels, int64_t count, char *to,
+                       int64_t to_step) {
+    const patches *from = rows->source;
+    const uint8_t number = from->zero ^ rows->flip;
+    for (int64_t i = 0; i < count; i++, to += to_step)
+        if (kernels->element_size == 1)
+            memset(to, number, (size_t)from->channels);
+        else
+            for (int64_t c = 0; c < from->channels; c++)
+                ((int16_t *)to)[c] = number;
+}
+
+/* `count` pixels of a line, `step` apart, from column `column` on, which may be outside. */
+static void load_line(const ql_rows *rows, const ql_kernels *kernels, int64_t line, int64_t column,
+                      int64_t step, int64_t count, char *to, int64_t to_step, char *scratch) {
+    const int64_t width = ((const patches *)rows->source)->shape->in[2];
+    const int64_t before = column >= 0 ? 0 : ql_min(count, ql_ceil_div(-column, step));
+    const int64_t end = column >= width ? 0 : ql_min(count, (width - 1 - column) / step + 1);
+    const int64_t inside = ql_max(end - before, 0);
+    pad_pixels(rows, kernels, before, to, to_step);
+    if (inside > 0)
+        load_pixels(rows, kernels, line * width + column + before * step, step, inside,
+                    to + before * to_step, to_step, scratch);
+    pad_pixels(rows, kernels, count - before - inside, to + (before + inside) * to_step, to_step);
+}
+
+/* Rows of one tap: pixels, whatever image they are of. */
+static void load_rows(const ql_rows *rows, const ql_kernels *kernels, int64_t first, int64_t count,
+                      char *panel, int64_t stride, char *scratch) {
+    const int64_t plane = pixels_in(((const patches *)rows->source)->shape);
+    while (count > 0) {
+        const int64_t some = ql_min(count, plane - first % plane);
+        load_pixels(rows, kernels, first, 1, some, panel, stride, scratch);
+        panel += some * stride;
+        first += some;
+        count -= some;
+    }
+}
+
+/* --- patches -------------------------------------------------------------------------------- */
+
+enum { OUTSIDE = -1, NOTHING = -2 };
+
+/* Lines of input, or parts of them, with their padding: which ones are there, and where. */
 typedef struct {
-    int64_t image, corner[3];
-} position;
+    int64_t *which;
+    char *lines, *scratch;
+} cache;
 
-static position position_of(const ql_conv_shape *s, int64_t pixel) {
-    position at;
-    for (int axis = 2; axis >= 0; axis--) {
-        at.corner[axis] = pixel % s->out[axis] * s->stride[axis] - s->pad[axis];
-        pixel /= s->out[axis];
-    }
-    at.image = pixel;
-    return at;
+static cache cache_in(const patches *from, char *memory) {
+    const int64_t size = (from->lines * 8 + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
+    const cache c = {(int64_t *)memory, memory + size,
+                     memory + size + from->lines * from->line_stride};
+    for (int64_t i = 0; i < from->lines; i++)
+        c.which[i] = NOTHING;
+    return c;
 }
 
-/* Steps to the next output pixel. */
-static void advance(const ql_conv_shape *s, position *at) {
-    for (int axis = 2; axis >= 0; axis--) {
-        at->corner[axis] += s->stride[axis];
-        if (at->corner[axis] < s->out[axis] * s->stride[axis] - s->pad[axis])
-            return;
-        at->corner[axis] = -s->pad[axis];
-    }
-    at->image++;
+/* Where the results of a part of a line begin: the line of input that the first tap is in, and its
+ * column, both of which may be outside. */
+typedef struct {
+    int64_t image, d, h, column, part, parts;
+} corner;
+
+static corner corner_of(const ql_conv_shape *s, const ql_lines *lines, int64_t part) {
+    const int64_t line = part / lines->parts, across = part % lines->parts;
+    return (corner){
+        .image = line / s->out[1] / s->out[0],
+        .d = line / s->out[1] % s->out[0] * s->stride[0] - s->pad[0],
+        .h = line % s->out[1] * s->stride[1] - s->pad[1],
+        .column = across * lines->results * s->stride[2] - s->pad[2],
+        .part = across,
+        .parts = lines->parts,
+    };
 }
 
-/* Fills `count` elements with the zero point. */
-static char *pad(const ql_kernels *kernels, const ql_rows *rows, char *to, int64_t count) {
-    const uint8_t number = ((const patches *)rows->source)->zero ^ rows->flip;
-    if (count == 0)
-        return to;
-    if (kernels->element_size == 1)
-        memset(to, number, (size_t)count);
-    else
-        for (int64_t i = 0; i < count; i++)
-            ((int16_t *)to)[i] = number;
-    return to + count * kernels->element_size;
+/* The line of input under a line of the kernel, or OUTSIDE. */
+static int64_t line_under(const ql_conv_shape *s, const corner *at, int64_t td, int64_t th) {
+    const int64_t d = at->d + td * s->dilation[0], h = at->h + th * s->dilation[1];
+    if (!ql_inside(d, s->in[0]) || !ql_inside(h, s->in[1]))
+        return OUTSIDE;
+    return (at->image * s->in[0] + d) * s->in[1] + h;
 }
 
-/* Loads a run; a short one, such as a pixel of three channels, without a call. */
-static inline void load_run(const ql_kernels *kernels, char *to, const uint8_t *from, int64_t count,
-                            uint8_t flip) {
-    enum { SHORT = 16 };
-    if (count >= SHORT)
-        kernels->load(to, from, count, flip);
-    else if (kernels->element_size == 1)
-        for (int64_t k = 0; k < count; k++)
-            ((uint8_t *)to)[k] = from[k] ^ flip;
-    else
-        for (int64_t k = 0; k < count; k++)
-            ((int16_t *)to)[k] = from[k] ^ flip;
+/* Which place of a cache a line has along one axis: the same for every line of the kernel that goes
+ * over it, one after the other. */
+static int64_t place_along(int64_t start, int64_t tap, int64_t taps, int64_t dilation) {
+    if (dilation > 1)
+        return tap;
+    const int64_t rest = (start + tap) % taps;
+    return rest < 0 ? rest + taps : rest;
 }
 
-/* One row of the kernel: kernel[2] taps from (image, d, h, w) on. */
-static char *gather_taps(const ql_rows *rows, const ql_kernels *kernels, const uint8_t *line,
-                         int64_t w, char *to) {
+/* The loaded line, or part of one, under a line of the kernel. */
+static const char *cached_line(const ql_rows *rows, const ql_kernels *kernels, const cache *c,
+                               const corner *at, int64_t td, int64_t th) {
     const patches *from = rows->source;
     const ql_conv_shape *s = from->shape;
-    const int64_t taps = s->kernel[2], step = s->dilation[2], width = s->in[2];
-    if (s->group == 1 && step == 1) { /* the taps lie side by side: padding, one copy, padding */
-        const int64_t begin = ql_min(taps, ql_max(0, -w));
-        const int64_t end = ql_max(begin, ql_min(taps, width - w));
-        to = pad(kernels, rows, to, begin * s->channels);
-        if (end > begin)
-            load_run(kernels, to, line + (w + begin) * s->channels, (end - begin) * s->channels,
-                     rows->flip);
-        to += (end - begin) * s->channels * kernels->element_size;
-        return pad(kernels, rows, to, (taps - end) * s->channels);
-    }
-    for (int64_t tap = 0; tap < taps; tap++, w += step) {
-        if (!ql_inside(w, width)) {
-            to = pad(kernels, rows, to, from->channels);
-            continue;
-        }
-        load_run(kernels, to, line + w * s->channels + from->first_channel, from->channels,
-                 rows->flip);
-        to += from->channels * kernels->element_size;
-    }
+    const int64_t kept = ql_min(at->parts, CACHED_PARTS);
+    const int64_t d = place_along(at->d, td, s->kernel[0], s->dilation[0]);
+    const int64_t h = place_along(at->h, th, s->kernel[1], s->dilation[1]);
+    const int64_t place = (d * s->kernel[1] + h) * kept + at->part % kept;
+    const int64_t line = line_under(s, at, td, th);
+    const int64_t which = line == OUTSIDE ? OUTSIDE : line * at->parts + at->part;
+    const int64_t step = from->channels * kernels->element_size;
+    char *to = c->lines + place * from->line_stride;
+    if (c->which[place] == which)
+        return to;
+    c->which[place] = which;
+    if (line == OUTSIDE)
+        pad_pixels(rows, kernels, from->reach, to, step);
+    else
+        load_line(rows, kernels, line, at->column, 1, from->reach, to, step, c->scratch);
     return to;
 }
 
-static void gather_patches(const ql_rows *rows, const ql_kernels *kernels, int64_t first,
-                           int64_t count, char *panel, int64_t stride) {
+/* The rows of a part of a line from lines that are cached. */
+static void load_part(const ql_rows *rows, const ql_kernels *kernels, const cache *c,
+                      const corner *at, int64_t results, char *panel, int64_t stride) {
     const patches *from = rows->source;
     const ql_conv_shape *s = from->shape;
-    position at = position_of(s, first);
-    for (int64_t i = 0; i < count; i++, advance(s, &at)) {
-        char *to = panel + i * stride;
-        for (int64_t td = 0; td < s->kernel[0]; td++)
-            for (int64_t th = 0; th < s->kernel[1]; th++) {
-                const int64_t d = at.corner[0] + td * s->dilation[0];
-                const int64_t h = at.corner[1] + th * s->dilation[1];
-                if (!ql_inside(d, s->in[0]) || !ql_inside(h, s->in[1])) {
-                    to = pad(kernels, rows, to, s->kernel[2] * from->channels);
-                    continue;
-                }
-                const int64_t line = (at.image * s->in[0] + d) * s->in[1] + h;
-                to = gather_taps(rows, kernels, from->x + line * s->in[2] * s->channels,
-                                 at.corner[2], to);
-            }
+    const int64_t pixel = from->channels * kernels->element_size, taps = s->kernel[2];
+    const int64_t lines = s->kernel[0] * s->kernel[1];
+    const int64_t together = s->dilation[2] == 1 ? taps : 1;
+    for (int64_t line = 0; line < lines; line++) {
+        const char *x = cached_line(rows, kernels, c, at, line / s->kernel[1], line % s->kernel[1]);
+        if (from->overlapping) {
+            kernels->copy_runs(panel + line * pixel, lines * pixel, x, pixel, from->reach, pixel);
+            continue;
+        }
+        for (int64_t tap = 0; tap < taps; tap += together)
+            kernels->copy_runs(panel + (line * taps + tap) * pixel, stride,
+                               x + tap * s->dilation[2] * pixel, s->stride[2] * pixel, results,
+                               together * pixel);
+    }
+}
+
+/* The same tap by tap, where few of the pixels of a line are used. */
+static void load_sparse_part(const ql_rows *rows, const ql_kernels *kernels, const corner *at,
+                             int64_t results, char *panel, int64_t stride, char *scratch) {
+    const patches *from = rows->source;
+    const ql_conv_shape *s = from->shape;
+    for (int64_t tap = 0; tap < ql_taps(s); tap++) {
+        const int64_t line = tap / s->kernel[2], tw = tap % s->kernel[2];
+        const int64_t under = line_under(s, at, line / s->kernel[1], line % s->kernel[1]);
+        char *to = panel + tap * from->channels * kernels->element_size;
+        if (under == OUTSIDE)
+            pad_pixels(rows, kernels, results, to, stride);
+        else
+            load_line(rows, kernels, under, at->column + tw * s->dilation[2], s->stride[2], results,
+                      to, stride, scratch);
+    }
+}
+
+static void load_patches(const ql_rows *rows, const ql_kernels *kernels, int64_t first,
+                         int64_t count, char *panel, int64_t stride, char *scratch) {
+    const patches *from = rows->source;
+    const ql_lines *lines = &rows->lines;
+    const cache c = cache_in(from, scratch);
+    for (int64_t row = first; row < first + count; row += lines->rows) {
+        const corner at = corner_of(from->shape, lines, row / lines->rows);
+        const int64_t results = ql_min(lines->results, lines->width - at.part * lines->results);
+        char *to = panel + (row - first) * stride;
+        if (from->lines == 0)
+            load_sparse_part(rows, kernels, &at, results, to, stride, scratch);
+        else
+            load_part(rows, kernels, &c, &at, results, to, stride);
     }
 }
 
 /* --- products ------------------------------------------------------------------------------- */
-
-static int64_t pixels_of(const ql_conv_shape *shape) {
-    return shape->batch * shape->out[0] * shape->out[1] * shape->out[2];
-}
 
 /* A kernel of one tap, without stride or padding, whose patches are the input itself. */
 static int is_pointwise(const ql_conv_shape *s) {
@@ -242,42 +457,118 @@ static int is_pointwise(const ql_conv_shape *s) {
     return 1;
 }
 
-static int conv_groups(const ql_filter *filter, const ql_rows *common, const patches *all,
-                       const ql_conv_shape *shape, const ql_output *output, char *y) {
-    const int64_t in = shape->channels / shape->group, out = shape->out_channels / shape->group;
-    for (int64_t g = 0; g < shape->group; g++) {
+/* Columns of input under `results` results. */
+static int64_t reach_of(const ql_conv_shape *s, int64_t results) {
+    return (results - 1) * s->stride[2] + (s->kernel[2] - 1) * s->dilation[2] + 1;
+}
+
+/* The parts of lines that are gathered together. */
+static ql_lines lines_of(const ql_conv_shape *s, int overlapping, int64_t pixel) {
+    const int64_t column = s->kernel[0] * s->kernel[1] * pixel;
+    const int64_t result = overlapping ? s->stride[2] * column : s->kernel[2] * pixel;
+    const int64_t most = ql_max(ql_min(PART_ROWS, PART_BYTES / ql_max(result, 1)), 1);
+    const int64_t parts = ql_ceil_div(s->out[2], most);
+    const int64_t results = ql_ceil_div(s->out[2], parts);
+    return (ql_lines){
+        .rows = overlapping ? ql_ceil_div(reach_of(s, results), s->stride[2]) : results,
+        .results = results,
+        .parts = ql_ceil_div(s->out[2], results),
+        .width = s->out[2],
+    };
+}
+
+/* Completes `from`, of which channels and shape are known, and rows of it. */
+static void plan_patches(patches *from, ql_rows *rows, const ql_kernels *kernels) {
+    const ql_conv_shape *s = from->shape;
+    const int64_t pixel = from->channels * kernels->element_size;
+    const int64_t outer = s->batch * s->out[0] * s->out[1];
+    rows->scratch = PIXELS * from->channels;
+    rows->source = from;
+    if (is_pointwise(s)) {
+        rows->count = outer * s->out[2];
+        rows->load = load_rows;
+        rows->bytes = from->channels_first ? NULL : from->x + from->first_channel;
+        rows->stride = s->channels;
+        return;
+    }
+    rows->lines = lines_of(s, from->overlapping, pixel);
+    rows->count = outer * rows->lines.parts * rows->lines.rows;
+    rows->load = load_patches;
+    rows->overlap = from->overlapping ? s->stride[2] * s->kernel[0] * s->kernel[1] * pixel : 0;
+    from->reach = reach_of(s, rows->lines.results);
+    if (from->reach / SPARSE > rows->lines.results * s->kernel[2])
+        return;
+    from->lines = s->kernel[0] * s->kernel[1] * ql_min(rows->lines.parts, CACHED_PARTS);
+    from->line_stride = (from->reach * pixel + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
+    rows->scratch += from->lines * (8 + from->line_stride) + QL_ALIGNMENT;
+}
+
+static int64_t pixels_out(const ql_conv_shape *s) {
+    return s->out[0] * s->out[1] * s->out[2];
+}
+
+static int conv_products(const ql_filter *filter, const patches *all, const ql_rows *common,
+                         const ql_output *output, char *y) {
+    const ql_conv_shape *shape = all->shape;
+    const int64_t column =
+        ql_size_of_result(output->type) * (all->channels_first ? pixels_out(shape) : 1);
+    for (int64_t p = 0; p < filter->products; p++) {
+        const groups g = groups_of(filter, p);
         patches mine = *all;
-        mine.first_channel = g * in;
-        mine.channels = in;
         ql_rows rows = *common;
-        rows.source = &mine;
-        if (is_pointwise(shape)) {
-            rows.bytes = all->x + g * in;
-            rows.stride = shape->channels;
-        }
-        const ql_output stage = ql_output_from(output, g * out);
-        const int status =
-            ql_product(filter->groups[g], NULL, &rows, &stage,
-                       y + g * out * ql_size_of_result(output->type), shape->out_channels);
+        mine.first_channel = g.first * g.in;
+        mine.channels = g.count * g.in;
+        plan_patches(&mine, &rows, filter->kernels);
+        const ql_output stage = ql_output_from(output, g.first * g.out);
+        const int status = ql_product(filter->product[p], NULL, &rows, &stage,
+                                      y + g.first * g.out * column, shape->out_channels);
         if (status != QL_OK)
             return status;
     }
     return QL_OK;
 }
 
+/* A depthwise convolution with channels first: with transposed copies of input and output. */
+static int conv_depthwise_first(const ql_filter *filter, const void *x, int x_signed,
+                                int32_t x_zero_point, const ql_conv_shape *s,
+                                const ql_output *output, void *y) {
+    const int64_t size = ql_size_of_result(output->type), pixels = pixels_out(s);
+    char *x_last = ql_allocate((size_t)(s->batch * pixels_in(s) * s->channels));
+    char *y_last = ql_allocate((size_t)(s->batch * pixels * s->out_channels * size));
+    int status = x_last == NULL || y_last == NULL ? QL_NO_MEMORY : QL_OK;
+    if (status == QL_OK) {
+        ql_transpose(x, x_last, s->batch, s->channels, pixels_in(s), 1);
+        status = ql_depthwise_conv(filter->depthwise, (uint8_t *)x_last, x_signed, x_zero_point, s,
+                                   output, y_last);
+    }
+    if (status == QL_OK)
+        ql_transpose(y_last, y, s->batch, pixels, s->out_channels, size);
+    ql_release(x_last);
+    ql_release(y_last);
+    return status;
+}
+
 int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero_point,
-            const ql_conv_shape *shape, const ql_output *output, void *y) {
+            const ql_conv_shape *shape, int channels_first, const ql_output *output, void *y) {
+    if (filter->depthwise != NULL && channels_first)
+        return conv_depthwise_first(filter, x, x_signed, x_zero_point, shape, output, y);
     if (filter->depthwise != NULL)
         return ql_depthwise_conv(filter->depthwise, x, x_signed, x_zero_point, shape, output, y);
-    const patches all = {shape, x, 0, shape->channels, (uint8_t)x_zero_point};
+    if (shape->batch * pixels_out(shape) == 0)
+        return QL_OK;
+    const patches all = {
+        .shape = shape,
+        .x = x,
+        .channels_first = channels_first,
+        .zero = (uint8_t)x_zero_point,
+        .overlapping = filter->overlapping,
+    };
     const int to_signed = filter->kernels->left_signed;
     const int32_t zero_point = x_zero_point + ql_shift(x_signed, to_signed);
-    const ql_rows rows = {.count = pixels_of(shape),
-                          .load = gather_patches,
-                          .flip = ql_flip(x_signed, to_signed),
-                          .zero_point = &zero_point,
-                          .source = &all};
-    if (rows.count == 0 || shape->out_channels == 0)
-        return QL_OK;
-    return conv_groups(filter, &rows, &all, shape, output, y);
+    const ql_rows rows = {
+        .image = channels_first ? pixels_out(shape) : 0,
+        .flip = ql_flip(x_signed, to_signed),
+        .zero_point = &zero_point,
+    };
+    return conv_products(filter, &all, &rows, output, y);
 }

@@ -130,6 +130,10 @@ typedef void ql_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t 
                           const uint8_t *const *x, int64_t x_step, uint8_t flip, int32_t zero_point,
                           const int16_t *const *w);
 
+/* Copies `runs` runs of `bytes` bytes each. */
+typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t from_step,
+                          int64_t runs, int64_t bytes);
+
 /* y[j][i] = x[i][j] for 16 rows of 16 bytes. */
 typedef void ql_transpose_bytes(const uint8_t *x, int64_t x_stride, uint8_t *y, int64_t y_stride);
 
@@ -208,6 +212,7 @@ typedef struct ql_kernels {
     ql_requantize_tile *requantize;
     ql_rescale_tile *rescale;
     ql_copy_tile *copy;
+    ql_copy_runs *copy_runs;
     ql_transpose_bytes *transpose_bytes;
     ql_depthwise *depthwise;
 
@@ -302,7 +307,7 @@ void ql_release(void *memory);
 void *ql_borrow(size_t size);
 void ql_return(void *memory);
 
-/* --- products (pack.c, product.c) ----------------------------------------------------------- */
+/* --- products (pack.c, product.c, finish.c) ------------------------------------------------- */
 
 struct ql_matrix {
     const ql_kernels *kernels;
@@ -344,13 +349,25 @@ ql_matrix ql_matrix_describe(const ql_kernels *kernels, const ql_operand *operan
 ql_matrix *ql_matrix_room(const ql_kernels *kernels, int64_t k, int64_t n, int borrowed);
 void ql_matrix_fill(ql_matrix *matrix, const ql_operand *operand, int64_t column, int64_t columns);
 
+/* Rows that come in lines, of which each has `width` results. A line is cut into parts of `rows`
+ * rows; of those the first `results` have a result, as far as the line has any left, the others are
+ * there because they lie in between. With `rows` 0 every row has a result. */
+typedef struct {
+    int64_t rows, results, parts, width;
+} ql_lines;
+
 /* The left operand of a product: where its rows come from. Its numbers are those of the table that
  * the right operand was packed for. */
 typedef struct ql_rows {
     int64_t count;
-    /* Writes `count` rows from `first` on as loaded numbers, `stride` bytes apart. */
+    /* Writes `count` rows from `first` on as loaded numbers, `stride` bytes apart; `scratch` are
+     * the bytes that it works in. Of rows in lines it writes whole parts of lines. */
     void (*load)(const struct ql_rows *rows, const ql_kernels *kernels, int64_t first,
-                 int64_t count, char *panel, int64_t stride);
+                 int64_t count, char *panel, int64_t stride, char *scratch);
+    int64_t scratch;
+    ql_lines lines;
+    int64_t overlap;      /* bytes from one loaded row to the next if they overlap, else 0 */
+    int64_t image;        /* results of an image, of which the channels come first, or 0 */
     const uint8_t *bytes; /* rows that can be read in place, or NULL */
     int64_t stride;       /* of bytes */
     uint8_t flip;
@@ -404,6 +421,36 @@ static inline int64_t ql_taps(const ql_conv_shape *shape) {
 static inline int ql_inside(int64_t coordinate, int64_t extent) {
     return coordinate >= 0 && coordinate < extent;
 }
+
+/* Where the results of a product go: row by row, `y_stride` apart, or with an `image` channels
+ * first, of which there are `y_stride` in all. Those are first finished in `staging`, rows of
+ * QL_TILE_COLUMNS from result `first_staged` on. */
+typedef struct {
+    char *y;
+    int64_t y_stride, image;
+    char *staging;
+    int64_t first_staged;
+} ql_target;
+
+/* The result that belongs to a row, or else the next one; whether one does. */
+int64_t ql_first_result(const ql_lines *lines, int64_t row);
+int ql_has_result(const ql_lines *lines, int64_t row);
+/* The end of the rows up to `limit`, the end of a line, that have results. */
+int64_t ql_last_useful_row(const ql_lines *lines, int64_t limit);
+
+/* Finishes the results of a tile; then of a block, up to result `last`, puts those staged into
+ * their places. */
+void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql_lines *lines,
+                    const int32_t *sums, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                    const ql_target *to);
+void ql_place_staged(const ql_kernels *kernels, const ql_output *output, int64_t last,
+                     int64_t column, int64_t columns, const ql_target *to);
+
+/* --- transposition (transpose.c) ------------------------------------------------------------ */
+
+/* y[j][i] = x[i][j] for elements of 1 or 4 bytes; strides in elements. */
+void ql_transpose_part(const ql_kernels *kernels, const void *x, int64_t x_stride, int64_t rows,
+                       int64_t columns, void *y, int64_t y_stride, int64_t element_size);
 
 /* Whether every accumulator fits int32, whatever the codes: products of `depth` pairs that are
  * at most `left` and `right` from their zero points, plus the bias. */

@@ -117,7 +117,8 @@ static void quantize_row(const ql_kernels *kernels, const float *a, int64_t k, f
 }
 
 static void quantize_rows(const ql_rows *rows, const ql_kernels *kernels, int64_t first,
-                          int64_t count, char *panel, int64_t stride) {
+                          int64_t count, char *panel, int64_t stride, char *scratch) {
+    (void)scratch;
     const reals *from = rows->source;
     for (int64_t i = 0; i < count; i++) {
         const int64_t row = first + i, at = row * from->step;

@@ -2,7 +2,8 @@
 #include "core.h"
 
 static void load_rows(const ql_rows *rows, const ql_kernels *kernels, int64_t first, int64_t count,
-                      char *panel, int64_t stride) {
+                      char *panel, int64_t stride, char *scratch) {
+    (void)scratch;
     const int64_t k = *(const int64_t *)rows->source;
     for (int64_t i = 0; i < count; i++)
         kernels->load(panel + i * stride, rows->bytes + (first + i) * rows->stride, k, rows->flip);

@@ -36,11 +36,11 @@ typedef struct {
     ql_tile *const (*tile)[QL_TILE_STRIPS]; /* of the kernels: for the rows as they are loaded */
     const ql_rows *rows;
     const ql_output *output;
-    char *y;
-    int64_t y_stride;
+    ql_target to;
     int64_t block_rows;
     int64_t panel_stride;
     char *panel;           /* the loaded rows of a block */
+    char *scratch;         /* what loading them needs besides */
     int64_t *row_sums;     /* of the block; only if b has zero points */
     ql_matrix *packed;     /* columns of the operand */
     int32_t *init;         /* what the sums of each column start from */
@@ -82,6 +82,10 @@ static int32_t row_zero_point(const ql_rows *rows, int64_t row) {
     return rows->zero_point[row * rows->zero_point_step];
 }
 
+static int64_t size_of_row(const product *p) {
+    return p->b->groups * p->kernels->dot * p->kernels->element_size;
+}
+
 static int64_t whole_strips(int64_t columns) {
     return ql_ceil_div(columns, QL_STRIP) * QL_STRIP;
 }
@@ -104,10 +108,10 @@ static void set_columns(const product *p) {
 /* Loads rows into the panel and, if b has zero points, sums each. */
 static void load_block(const product *p, int64_t first, int64_t count) {
     const int64_t padded = p->b->groups * p->kernels->dot, size = p->kernels->element_size;
-    p->rows->load(p->rows, p->kernels, first, count, p->panel, p->panel_stride);
+    p->rows->load(p->rows, p->kernels, first, count, p->panel, p->panel_stride, p->scratch);
     for (int64_t i = 0; i < count; i++) {
         char *row = p->panel + i * p->panel_stride;
-        if (padded > p->b->k)
+        if (p->direct && padded > p->b->k) /* packed operands have zeros there */
             memset(row + p->b->k * size, 0, (size_t)((padded - p->b->k) * size));
         if (p->b->has_zero_point)
             p->row_sums[i] = p->kernels->sum_row(row, p->b->k);
@@ -146,6 +150,8 @@ static int wide_tile(const product *p, int64_t first, int64_t in_block, int64_t 
                 wide[i][j] += sums[i * QL_TILE_COLUMNS + j];
     }
     for (int64_t i = 0; i < rows; i++) {
+        if (!ql_has_result(&p->rows->lines, first + in_block + i))
+            continue;
         const int64_t za = row_zero_point(p->rows, first + in_block + i);
         const int64_t row_sum = b->has_zero_point ? p->row_sums[in_block + i] : 0;
         for (int64_t j = 0; j < columns; j++) {
@@ -186,6 +192,9 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
     const int correcting = b->has_zero_point || p->rows->zero_point_step;
     ql_tile *tile = p->tile[rows - 1][strips - 1];
     int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
+    const ql_lines *lines = &p->rows->lines;
+    ql_target to = p->to;
+    to.first_staged = ql_first_result(lines, all->first + in_block);
     for (int64_t i = in_block; i < last; i += rows) {
         const char *a = all->a + i * all->stride;
         if (p->wide) {
@@ -198,9 +207,12 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
             if (correcting)
                 correct(p, all->first, i, rows, column, columns, sums);
         }
-        ql_finish(p->kernels, p->output, sums, QL_TILE_COLUMNS, all->first + i, rows, column,
-                  columns, p->y, p->y_stride);
+        ql_finish_tile(p->kernels, p->output, lines, sums, all->first + i, rows, column, columns,
+                       &to);
     }
+    if (to.staging != NULL)
+        ql_place_staged(p->kernels, p->output, ql_first_result(lines, all->first + last), column,
+                        columns, &to);
     return QL_OK;
 }
 
@@ -236,8 +248,8 @@ static int multiply_operand(const product *p, const block *rows, int64_t column,
     for (int64_t i = 0; p->b->has_zero_point && i < rows->count; i++)
         row_sums[i] = (int32_t)p->row_sums[i];
     return ql_multiply_directly(p->kernels, &part, p->rows, (const uint8_t *)rows->a, rows->stride,
-                                row_sums, &output, p->y + column * ql_size_of_result(output.type),
-                                p->y_stride);
+                                row_sums, &output,
+                                p->to.y + column * ql_size_of_result(output.type), p->to.y_stride);
 }
 
 /* One block of rows by columns that are packed now, panel by panel. */
@@ -252,7 +264,7 @@ static int multiply_panels(const product *p, const block *rows, int64_t column,
         product panel = *p;
         panel.b = p->packed;
         panel.output = &output;
-        panel.y += column * ql_size_of_result(output.type);
+        panel.to.y += column * ql_size_of_result(output.type);
         set_columns(&panel);
         status = multiply_block(&panel, rows, 0, columns);
     }
@@ -275,14 +287,16 @@ static int multiply_part(const product *p, int64_t first, int64_t last, int64_t 
                          int64_t last_column) {
     int status = QL_OK;
     while (first < last && status == QL_OK) {
-        const block rows = next_block(p, first, last);
+        block rows = next_block(p, first, last);
+        const int64_t next = first + rows.count;
+        rows.count = ql_last_useful_row(&p->rows->lines, next) - first;
         if (p->operand == NULL)
             status = multiply_block(p, &rows, column, last_column);
         else if (p->direct)
             status = multiply_operand(p, &rows, column, last_column);
         else
             status = multiply_panels(p, &rows, column, last_column);
-        first += rows.count;
+        first = next;
     }
     return status;
 }
@@ -330,18 +344,28 @@ typedef struct {
     ql_status status;
 } chunked;
 
+/* Of a block: rows side by side, or overlapping ones, where a tile reads past the last. */
+static int64_t size_of_panel(const product *p, int64_t loaded) {
+    const int64_t excess = p->rows->overlap ? size_of_row(p) : 0;
+    return (loaded * p->panel_stride + excess + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
+}
+
 /* The memory that a chunk works in: loaded rows, their sums and, where b is packed just in time, a
  * panel of it and what belongs to its columns. */
 static char *workspace(product *p, int64_t loaded, int64_t columns) {
-    const int64_t rows_size = loaded * p->panel_stride;
+    const int64_t rows_size = loaded == 0 ? 0 : size_of_panel(p, loaded);
     const int64_t sums_size = p->b->has_zero_point ? loaded * 8 : 0;
     const int64_t most =
         p->operand == NULL || p->direct ? 0 : whole_strips(columns_of_panel(p->b, columns));
-    char *memory = ql_borrow((size_t)(rows_size + sums_size + most * 8));
+    const int64_t staging = p->to.image == 0 ? 0 : p->block_rows * QL_TILE_COLUMNS * 4;
+    const int64_t scratch = (p->rows->scratch + 7) & -8;
+    char *memory = ql_borrow((size_t)(rows_size + sums_size + most * 8 + scratch + staging));
     if (memory == NULL)
         return NULL;
     p->panel = memory;
     p->row_sums = (int64_t *)(memory + rows_size);
+    p->scratch = memory + rows_size + sums_size + most * 8;
+    p->to.staging = staging == 0 ? NULL : p->scratch + scratch;
     if (p->operand == NULL || p->direct)
         return memory;
     p->init = (int32_t *)(memory + rows_size + sums_size);
@@ -398,6 +422,8 @@ static long cut(chunked *c) {
     const int64_t wanted = threads * CHUNKS_PER_THREAD;
     if (p->operand == NULL)
         c->chunk_rows = ql_max(ql_ceil_div(ql_ceil_div(rows, wanted), tile) * tile, 2 * tile);
+    if (p->rows->lines.rows > 0)
+        c->chunk_rows = ql_ceil_div(c->chunk_rows, p->rows->lines.rows) * p->rows->lines.rows;
     const int64_t down = ql_ceil_div(rows, c->chunk_rows);
     const int64_t across = ql_max(1, ql_min(ql_ceil_div(wanted, down), columns / LEAST_COLUMNS));
     c->chunk_columns = ql_ceil_div(ql_ceil_div(columns, across), PANEL_COLUMNS) * PANEL_COLUMNS;
@@ -416,6 +442,23 @@ static int prepare_columns(product *p) {
     return QL_OK;
 }
 
+/* How many rows are loaded together: whole tiles, or whole parts of lines, then as many as fill
+ * their tiles best. */
+static int64_t rows_of_block(const product *p) {
+    const int64_t tile = p->kernels->tile_rows, part = p->rows->lines.rows;
+    const int64_t most = ql_min(BLOCK_ROWS, ql_max(BLOCK_BYTES / p->panel_stride, tile));
+    if (part == 0)
+        return most / tile * tile;
+    const int64_t between = part - p->rows->lines.results;
+    int64_t best = 1;
+    for (int64_t count = 2; count * part <= most; count++) {
+        const int64_t tiles = ql_ceil_div(count * part - between, tile);
+        if (count * ql_ceil_div(best * part - between, tile) >= best * tiles)
+            best = count;
+    }
+    return best * part;
+}
+
 int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *rows,
                const ql_output *output, void *y, int64_t y_stride) {
     if (rows->count == 0 || b->n == 0)
@@ -426,13 +469,12 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
                            .tile = b->kernels->tile,
                            .rows = rows,
                            .output = output,
-                           .y = y,
-                           .y_stride = y_stride}};
+                           .to = {.y = y, .y_stride = y_stride, .image = rows->image}}};
     product *p = &c.whole;
-    const int64_t row_size = b->groups * p->kernels->dot * p->kernels->element_size;
-    const int64_t tile = p->kernels->tile_rows;
-    p->panel_stride = ((row_size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT) + ROW_PADDING;
-    p->block_rows = ql_min(BLOCK_ROWS, ql_max(BLOCK_BYTES / p->panel_stride, tile)) / tile * tile;
+    p->panel_stride = rows->overlap;
+    if (!rows->overlap)
+        p->panel_stride = ((size_of_row(p) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT) + ROW_PADDING;
+    p->block_rows = rows_of_block(p);
     if (operand != NULL)
         p->block_rows = rows->count; /* for packing once more would cost more */
     p->wide = !ql_fits_int32(b->k, reach_of_rows(p->kernels, rows), b->reach, output->bias, b->n);
@@ -451,71 +493,4 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
     ql_run_chunks(cut(&c), multiply_chunk, &c);
     ql_release(p->init);
     return ql_reported(&c.status);
-}
-
-/* --- outputs -------------------------------------------------------------------------------- */
-
-ql_output ql_output_from(const ql_output *output, int64_t column) {
-    ql_output part = *output;
-    if (part.bias != NULL)
-        part.bias += column;
-    if (part.multiplier != NULL)
-        part.multiplier += column;
-    if (part.bias_real != NULL)
-        part.bias_real += column;
-    return part;
-}
-
-static void requantize_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
-                            int64_t sums_stride, int64_t row, int64_t rows, const float *multiplier,
-                            int64_t columns, uint8_t *y, int64_t y_stride) {
-    const int64_t code = row * o->code_step;
-    kernels->requantize(sums, sums_stride, rows, columns, multiplier, o->zero_point[code],
-                        o->lower[code], o->upper[code], y, y_stride);
-}
-
-/* A row that has multipliers of its own, which are written out for a few columns at a time. */
-static void requantize_row(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
-                           int64_t row, int64_t column, int64_t columns, uint8_t *y) {
-    const float factor = o->row_factor == NULL ? 1 : o->row_factor[row * o->row_step];
-    const float divisor = o->row_divisor == NULL ? 1 : o->row_divisor[row * o->row_step];
-    float multiplier[QL_TILE_COLUMNS];
-    for (int64_t first = 0; first < columns; first += QL_TILE_COLUMNS) {
-        const int64_t count = ql_min(QL_TILE_COLUMNS, columns - first);
-        for (int64_t j = 0; j < count; j++)
-            multiplier[j] = factor * o->multiplier[column + first + j] / divisor;
-        requantize_rows(kernels, o, sums + first, 0, row, 1, multiplier, count, y + first, 0);
-    }
-}
-
-static void rescale_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
-                         int64_t sums_stride, int64_t row, int64_t rows, int64_t column,
-                         int64_t columns, float *y, int64_t y_stride) {
-    static const float one = 1;
-    const float *factor = &one;
-    const int64_t step = o->row_factor == NULL ? 0 : o->row_step;
-    if (o->row_factor != NULL)
-        factor = o->row_factor + row * step;
-    const float *bias = o->bias_real == NULL ? NULL : o->bias_real + column;
-    kernels->rescale(sums, sums_stride, rows, columns, o->multiplier + column, factor, step, bias,
-                     o->lower_real, o->upper_real, y, y_stride);
-}
-
-void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t *sums,
-               int64_t sums_stride, int64_t row, int64_t rows, int64_t column, int64_t columns,
-               void *y, int64_t y_stride) {
-    const int64_t at = row * y_stride + column;
-    uint8_t *codes = (uint8_t *)y + at;
-    if (output->type == QL_INT32)
-        kernels->copy(sums, sums_stride, rows, columns, (int32_t *)y + at, y_stride);
-    else if (output->type == QL_FLOAT32)
-        rescale_rows(kernels, output, sums, sums_stride, row, rows, column, columns,
-                     (float *)y + at, y_stride);
-    else if (!output->code_step && output->row_factor == NULL && output->row_divisor == NULL)
-        requantize_rows(kernels, output, sums, sums_stride, row, rows, output->multiplier + column,
-                        columns, codes, y_stride);
-    else
-        for (int64_t i = 0; i < rows; i++)
-            requantize_row(kernels, output, sums + i * sums_stride, row + i, column, columns,
-                           codes + i * y_stride);
 }

@@ -162,10 +162,10 @@ int64_t ql_filter_size(const ql_filter *filter);
 /* Writes the codes that were packed to w; QL_NO_MEMORY if it cannot. */
 int ql_filter_unpack(const ql_filter *filter, void *w, int is_signed);
 
-/* y = output(convolution + bias), x and y with channels last; padding is worth x_zero_point.
- * The columns of `output` are the output channels; its steps are 0. */
+/* y = output(convolution + bias), x and y with channels first or last; padding is worth
+ * x_zero_point. The columns of `output` are the output channels; its steps are 0. */
 int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero_point,
-            const ql_conv_shape *shape, const ql_output *output, void *y);
+            const ql_conv_shape *shape, int channels_first, const ql_output *output, void *y);
 
 /* y[n][c][r] = x[n][r][c] for elements of 1 or 4 bytes: channels first to channels last, and
  * back. */

@@ -1,51 +1,61 @@
-/* Channels first to channels last and back, in square blocks: of 16 x 16 by a kernel where elements
- * are bytes, element by element at the edges and for elements of four bytes. */
+/* Channels first to channels last and back, in square blocks of 16 x 16: by a kernel where elements
+ * are bytes, element by element where they are of four bytes or where there are not 16. A last
+ * block of fewer overlaps the one before. */
 #include "core.h"
 
 enum { BLOCK = 16 };
 
 #define DEFINE_TRANSPOSE(type)                                                                     \
-    /* Rows and columns from `row`, `column` up to `last_row`, `last_column`. */                   \
-    static void transpose_##type(const type *restrict x, type *restrict y, int64_t rows,           \
-                                 int64_t columns, int64_t row, int64_t last_row, int64_t column,   \
-                                 int64_t last_column) {                                            \
-        for (int64_t j = column; j < last_column; j++)                                             \
-            for (int64_t i = row; i < last_row; i++)                                               \
-                y[j * rows + i] = x[i * columns + j];                                              \
+    static void transpose_##type(const type *restrict x, int64_t x_stride, int64_t rows,           \
+                                 int64_t columns, type *restrict y, int64_t y_stride) {            \
+        for (int64_t j = 0; j < columns; j++)                                                      \
+            for (int64_t i = 0; i < rows; i++)                                                     \
+                y[j * y_stride + i] = x[i * x_stride + j];                                         \
     }
 
 DEFINE_TRANSPOSE(uint8_t)
 DEFINE_TRANSPOSE(uint32_t)
 
-static void transpose_bytes(const ql_kernels *kernels, const uint8_t *x, uint8_t *y, int64_t rows,
-                            int64_t columns) {
+/* Where the block that begins here, or overlaps the one before, begins. */
+static int64_t begin_of(int64_t at, int64_t extent) {
+    return ql_min(at, extent - BLOCK);
+}
+
+static void transpose_bytes(const ql_kernels *kernels, const uint8_t *x, int64_t x_stride,
+                            int64_t rows, int64_t columns, uint8_t *y, int64_t y_stride) {
+    if (rows < BLOCK || columns < BLOCK) {
+        transpose_uint8_t(x, x_stride, rows, columns, y, y_stride);
+        return;
+    }
     for (int64_t row = 0; row < rows; row += BLOCK)
         for (int64_t column = 0; column < columns; column += BLOCK) {
-            const int64_t last_row = ql_min(rows, row + BLOCK);
-            const int64_t last_column = ql_min(columns, column + BLOCK);
-            if (last_row - row == BLOCK && last_column - column == BLOCK)
-                kernels->transpose_bytes(x + row * columns + column, columns,
-                                         y + column * rows + row, rows);
-            else
-                transpose_uint8_t(x, y, rows, columns, row, last_row, column, last_column);
+            const int64_t i = begin_of(row, rows), j = begin_of(column, columns);
+            kernels->transpose_bytes(x + i * x_stride + j, x_stride, y + j * y_stride + i,
+                                     y_stride);
         }
 }
 
-static void transpose_words(const uint32_t *x, uint32_t *y, int64_t rows, int64_t columns) {
+static void transpose_words(const uint32_t *x, int64_t x_stride, int64_t rows, int64_t columns,
+                            uint32_t *y, int64_t y_stride) {
     for (int64_t row = 0; row < rows; row += BLOCK)
         for (int64_t column = 0; column < columns; column += BLOCK)
-            transpose_uint32_t(x, y, rows, columns, row, ql_min(rows, row + BLOCK), column,
-                               ql_min(columns, column + BLOCK));
+            transpose_uint32_t(x + row * x_stride + column, x_stride, ql_min(BLOCK, rows - row),
+                               ql_min(BLOCK, columns - column), y + column * y_stride + row,
+                               y_stride);
+}
+
+void ql_transpose_part(const ql_kernels *kernels, const void *x, int64_t x_stride, int64_t rows,
+                       int64_t columns, void *y, int64_t y_stride, int64_t element_size) {
+    if (element_size == 1)
+        transpose_bytes(kernels, x, x_stride, rows, columns, y, y_stride);
+    else
+        transpose_words(x, x_stride, rows, columns, y, y_stride);
 }
 
 void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t columns,
                   int64_t element_size) {
-    const ql_kernels *kernels = ql_current_kernels();
-    for (int64_t n = 0; n < batch; n++) {
-        const int64_t at = n * rows * columns;
-        if (element_size == 1)
-            transpose_bytes(kernels, (const uint8_t *)x + at, (uint8_t *)y + at, rows, columns);
-        else
-            transpose_words((const uint32_t *)x + at, (uint32_t *)y + at, rows, columns);
-    }
+    const int64_t size = rows * columns * element_size;
+    for (int64_t n = 0; n < batch; n++)
+        ql_transpose_part(ql_current_kernels(), (const char *)x + n * size, columns, rows, columns,
+                          (char *)y + n * size, rows, element_size);
 }

@@ -513,8 +513,10 @@ class Filter:
         """Fill `w`, contiguous, with the codes that were packed."""
         _check(lib.ql_filter_unpack(self._packed, _pointer(w), _is_signed(w)))
 
-    def convolve(self, x: Array, zero_point: int, extents: Any, stage: Stage, y: Array) -> None:
-        """Fill `y` from `x`, both contiguous with channels last; `extents` is a conv_extents."""
+    def convolve(
+        self, x: Array, zero_point: int, extents: Any, layout: str, stage: Stage, y: Array
+    ) -> None:
+        """Fill `y` from `x`, both contiguous, in `layout`; `extents` is a conv_extents."""
         _check(
             lib.ql_conv(
                 self._packed,
@@ -522,6 +524,7 @@ class Filter:
                 _is_signed(x),
                 zero_point,
                 extents,
+                layout == "NCHW",
                 stage.struct,
                 _pointer(y),
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -216,13 +215,5 @@ def _convolve(
 ) -> Array:
     data = _native.ready(x, x.dtype)
     y = room(out, shape.out_shape, stage.dtype, x)
-    if shape.layout == "NHWC":
-        filter_.convolve(data, int(zero_point), extents, stage, y)
-        return settle(y, out)
-    pixels, out_pixels = math.prod(shape.spatial), math.prod(shape.out_spatial)
-    last = np.empty((shape.batch, pixels, shape.channels), x.dtype)
-    _native.transpose(data.reshape(shape.batch, shape.channels, pixels), last)
-    result = np.empty((shape.batch, out_pixels, shape.out_channels), stage.dtype)
-    filter_.convolve(last, int(zero_point), extents, stage, result)
-    _native.transpose(result, y.reshape(shape.batch, shape.out_channels, out_pixels))
+    filter_.convolve(data, int(zero_point), extents, shape.layout, stage, y)
     return settle(y, out)

@@ -190,7 +190,7 @@ def _run_phase(
     spatial = data.shape[1:-1]
     phase = _phase_shape(shape, taps, spatial, tuple(pads), tuple(counts))
     result = np.empty(phase.out_shape, stage.dtype)
-    filter_.convolve(data, zero_point, _native.conv_extents(phase), stage, result)
+    filter_.convolve(data, zero_point, _native.conv_extents(phase), "NHWC", stage, result)
     y[:, *places] = result
 
 
@@ -203,5 +203,5 @@ def _bias_only(
     single = _phase_shape(shape, taps, ones, (0,) * len(taps), ones)
     x = np.full((shape.batch, *ones, shape.channels), zero_point, dtype)
     result = np.empty(single.out_shape, stage.dtype)
-    filter_.convolve(x, zero_point, _native.conv_extents(single), stage, result)
+    filter_.convolve(x, zero_point, _native.conv_extents(single), "NHWC", stage, result)
     return result

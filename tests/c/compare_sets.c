@@ -446,15 +446,19 @@ static void compare_dynamic_products(void) {
 
 static int64_t draw_convolution(ql_conv_shape *s) {
     static const int64_t widths[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 50};
-    const int64_t channels = widths[draw() % COUNT(widths)];
-    const int kind = draw() % 3;
-    *s = (ql_conv_shape){.batch = 1 + draw_below(2),
-                         .group = kind == 0   ? 1
-                                  : kind == 1 ? 2
-                                              : channels};
-    s->channels = kind == 1 ? 2 * channels : channels;
-    s->out_channels = kind == 2 ? channels : s->group * (1 + draw_below(20));
-    const int pointwise = draw() % 5 == 0;
+    const int wide = draw() % 24 == 0; /* lines in several parts */
+    const int64_t channels = widths[draw() % (wide ? 5 : COUNT(widths))];
+    enum { WHOLE, TWO, DEPTHWISE, NARROW };
+    const int kind = draw() % 4;
+    *s = (ql_conv_shape){.batch = 1 + draw_below(2)};
+    s->group = kind == WHOLE ? 1 : kind == TWO ? 2 : kind == NARROW ? 3 + draw_below(8) : channels;
+    s->channels = kind == TWO      ? 2 * channels
+                  : kind == NARROW ? s->group * (1 + draw_below(6))
+                                   : channels;
+    s->out_channels = kind == DEPTHWISE ? channels
+                      : kind == NARROW  ? s->group * (1 + draw_below(9))
+                                        : s->group * (1 + draw_below(20));
+    const int pointwise = draw() % 5 == 0, sparse = draw() % 16 == 0;
     for (int axis = 0; axis < 3; axis++) {
         const int one = pointwise || (axis == 0 && draw() % 2);
         s->kernel[axis] = one ? 1 : 1 + draw_below(3);
@@ -462,6 +466,13 @@ static int64_t draw_convolution(ql_conv_shape *s) {
         s->dilation[axis] = one ? 1 : 1 + draw_below(2);
         s->pad[axis] = one ? 0 : draw_below(3);
         s->in[axis] = axis == 0 && one ? 1 : 4 + draw_below(axis == 2 ? 14 : 3);
+        if (axis == 2 && wide)
+            s->in[axis] = 250 + draw_below(500);
+        if (axis == 2 && sparse && !one) { /* few pixels of a line are used */
+            s->dilation[axis] = draw() % 2 ? 1 : 20 + draw_below(200);
+            s->pad[axis] = s->dilation[axis] * s->kernel[axis];
+            s->stride[axis] = 1 + draw_below(150);
+        }
         const int64_t reach = (s->kernel[axis] - 1) * s->dilation[axis] + 1;
         s->out[axis] = (s->in[axis] + 2 * s->pad[axis] - reach) / s->stride[axis] + 1;
         if (s->in[axis] + 2 * s->pad[axis] < reach)
@@ -494,6 +505,16 @@ static int64_t convolve_at(const ql_conv_shape *s, const uint8_t *x, int x_signe
     return sum;
 }
 
+/* y[n][j][i] = x[n][i][j]. */
+static void reorder(const uint8_t *x, uint8_t *y, int64_t batch, int64_t rows, int64_t columns,
+                    int64_t size) {
+    for (int64_t n = 0; n < batch; n++)
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t j = 0; j < columns; j++)
+                memcpy(y + ((n * columns + j) * rows + i) * size,
+                       x + ((n * rows + i) * columns + j) * size, (size_t)size);
+}
+
 static void compare_convolution(enum fill fill) {
     ql_conv_shape s;
     const int64_t taps = draw_convolution(&s);
@@ -513,7 +534,8 @@ static void compare_convolution(enum fill fill) {
     const int32_t x_zero = draw() % 2 ? draw_zero_point(x_signed, fill) : 0;
     const int32_t *w_zero = draw_zero_points(s.out_channels, w_signed, fill);
     const int64_t rows = s.batch * pixels;
-    const ql_output output = draw_output(rows, s.out_channels, in * taps, 0);
+    ql_output output = draw_output(rows, s.out_channels, in * taps, 0);
+    output.row_step = 0;
 
     int64_t *exact = malloc((size_t)(rows * s.out_channels) * sizeof *exact), *next = exact;
     for (int64_t image = 0; image < s.batch; image++)
@@ -525,7 +547,6 @@ static void compare_convolution(enum fill fill) {
                                               (int64_t[]){d, h, v}, o) +
                                   (output.bias == NULL ? 0 : output.bias[o]);
 
-    uint8_t *y = draw_result(&output, rows, s.out_channels, s.out_channels);
     ql_filter *filter = ql_filter_pack(w, w_signed, w_zero, &s);
     if (filter == NULL)
         fail("not packed");
@@ -533,7 +554,15 @@ static void compare_convolution(enum fill fill) {
     if (ql_filter_unpack(filter, unpacked, w_signed) != QL_OK ||
         memcmp(unpacked, w, (size_t)(s.out_channels * in * taps)) != 0)
         fail("weights were not unpacked");
-    const int status = ql_conv(filter, x, x_signed, x_zero, &s, &output, y);
+    uint8_t *y = draw_result(&output, rows, s.out_channels, s.out_channels);
+    int status = ql_conv(filter, x, x_signed, x_zero, &s, 0, &output, y);
+    compare_result(&output, status, exact, rows, s.out_channels, y, s.out_channels);
+    const int64_t in_pixels = s.in[0] * s.in[1] * s.in[2], size = bytes_of(output.type);
+    uint8_t *x_first = allocate(s.batch * in_pixels * s.channels);
+    reorder(x, x_first, s.batch, in_pixels, s.channels, 1);
+    uint8_t *y_first = allocate(s.batch * pixels * s.out_channels * size);
+    status = ql_conv(filter, x_first, x_signed, x_zero, &s, 1, &output, y_first);
+    reorder(y_first, y, s.batch, s.out_channels, pixels, size);
     compare_result(&output, status, exact, rows, s.out_channels, y, s.out_channels);
     ql_filter_free(filter);
     free(exact);

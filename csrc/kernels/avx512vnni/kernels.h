@@ -28,6 +28,7 @@ ql_pack_columns ql_avx512vnni_pack_columns;
 ql_requantize_tile ql_avx512vnni_requantize;
 ql_rescale_tile ql_avx512vnni_rescale;
 ql_copy_tile ql_avx512vnni_copy;
+ql_copy_runs ql_avx512vnni_copy_runs;
 ql_depthwise ql_avx512vnni_depthwise;
 ql_blend_run ql_avx512vnni_add, ql_avx512vnni_multiply;
 ql_look_up_run ql_avx512vnni_look_up;

@@ -38,6 +38,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->requantize = ql_avx512vnni_requantize;
     kernels->rescale = ql_avx512vnni_rescale;
     kernels->copy = ql_avx512vnni_copy;
+    kernels->copy_runs = ql_avx512vnni_copy_runs;
     kernels->depthwise = ql_avx512vnni_depthwise;
 
     kernels->add = ql_avx512vnni_add;

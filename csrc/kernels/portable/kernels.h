@@ -30,6 +30,7 @@ ql_correct_tile ql_portable_correct;
 ql_requantize_tile ql_portable_requantize;
 ql_rescale_tile ql_portable_rescale;
 ql_copy_tile ql_portable_copy;
+ql_copy_runs ql_portable_copy_runs;
 ql_transpose_bytes ql_portable_transpose_bytes;
 ql_depthwise ql_portable_depthwise;
 ql_blend_run ql_portable_add, ql_portable_multiply;

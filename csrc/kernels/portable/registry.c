@@ -44,6 +44,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .requantize = ql_portable_requantize,
         .rescale = ql_portable_rescale,
         .copy = ql_portable_copy,
+        .copy_runs = ql_portable_copy_runs,
         .transpose_bytes = ql_portable_transpose_bytes,
         .depthwise = ql_portable_depthwise,
 

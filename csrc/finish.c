@@ -1,0 +1,138 @@
+/* What becomes of sums: the output stage of a product, and where its results go.
+ *
+ * Sums are finished tile by tile, straight into the array of results. Where that has channels
+ * first, a few columns of a block of rows are finished side by side, and put into their places
+ * transposed: so both are done in the cache. */
+#include "core.h"
+
+ql_output ql_output_from(const ql_output *output, int64_t column) {
+    ql_output part = *output;
+    if (part.bias != NULL)
+        part.bias += column;
+    if (part.multiplier != NULL)
+        part.multiplier += column;
+    if (part.bias_real != NULL)
+        part.bias_real += column;
+    return part;
+}
+
+static void requantize_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
+                            int64_t sums_stride, int64_t row, int64_t rows, const float *multiplier,
+                            int64_t columns, uint8_t *y, int64_t y_stride) {
+    const int64_t code = row * o->code_step;
+    kernels->requantize(sums, sums_stride, rows, columns, multiplier, o->zero_point[code],
+                        o->lower[code], o->upper[code], y, y_stride);
+}
+
+/* A row that has multipliers of its own, which are written out for a few columns at a time. */
+static void requantize_row(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
+                           int64_t row, int64_t column, int64_t columns, uint8_t *y) {
+    const float factor = o->row_factor == NULL ? 1 : o->row_factor[row * o->row_step];
+    const float divisor = o->row_divisor == NULL ? 1 : o->row_divisor[row * o->row_step];
+    float multiplier[QL_TILE_COLUMNS];
+    for (int64_t first = 0; first < columns; first += QL_TILE_COLUMNS) {
+        const int64_t count = ql_min(QL_TILE_COLUMNS, columns - first);
+        for (int64_t j = 0; j < count; j++)
+            multiplier[j] = factor * o->multiplier[column + first + j] / divisor;
+        requantize_rows(kernels, o, sums + first, 0, row, 1, multiplier, count, y + first, 0);
+    }
+}
+
+static void rescale_rows(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
+                         int64_t sums_stride, int64_t row, int64_t rows, int64_t column,
+                         int64_t columns, float *y, int64_t y_stride) {
+    static const float one = 1;
+    const float *factor = &one;
+    const int64_t step = o->row_factor == NULL ? 0 : o->row_step;
+    if (o->row_factor != NULL)
+        factor = o->row_factor + row * step;
+    const float *bias = o->bias_real == NULL ? NULL : o->bias_real + column;
+    kernels->rescale(sums, sums_stride, rows, columns, o->multiplier + column, factor, step, bias,
+                     o->lower_real, o->upper_real, y, y_stride);
+}
+
+void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t *sums,
+               int64_t sums_stride, int64_t row, int64_t rows, int64_t column, int64_t columns,
+               void *y, int64_t y_stride) {
+    const int64_t at = row * y_stride + column;
+    uint8_t *codes = (uint8_t *)y + at;
+    if (output->type == QL_INT32)
+        kernels->copy(sums, sums_stride, rows, columns, (int32_t *)y + at, y_stride);
+    else if (output->type == QL_FLOAT32)
+        rescale_rows(kernels, output, sums, sums_stride, row, rows, column, columns,
+                     (float *)y + at, y_stride);
+    else if (!output->code_step && output->row_factor == NULL && output->row_divisor == NULL)
+        requantize_rows(kernels, output, sums, sums_stride, row, rows, output->multiplier + column,
+                        columns, codes, y_stride);
+    else
+        for (int64_t i = 0; i < rows; i++)
+            requantize_row(kernels, output, sums + i * sums_stride, row + i, column, columns,
+                           codes + i * y_stride);
+}
+
+/* --- where results go ----------------------------------------------------------------------- */
+
+/* The results of rows from one on, up to the end of their line. */
+typedef struct {
+    int64_t first, count; /* results; count may be 0 */
+    int64_t rows;         /* up to the next line */
+} stretch;
+
+static stretch stretch_from(const ql_lines *lines, int64_t row) {
+    if (lines->rows == 0)
+        return (stretch){row, INT64_MAX, INT64_MAX};
+    const int64_t line = row / lines->rows, place = row % lines->rows;
+    const int64_t across = line % lines->parts * lines->results;
+    const int64_t results = ql_min(lines->results, lines->width - across);
+    return (stretch){.first = line / lines->parts * lines->width + across + ql_min(place, results),
+                     .count = ql_max(results - place, 0),
+                     .rows = lines->rows - place};
+}
+
+int64_t ql_first_result(const ql_lines *lines, int64_t row) {
+    return stretch_from(lines, row).first;
+}
+
+int ql_has_result(const ql_lines *lines, int64_t row) {
+    return stretch_from(lines, row).count > 0;
+}
+
+int64_t ql_last_useful_row(const ql_lines *lines, int64_t limit) {
+    if (lines->rows == 0)
+        return limit;
+    const int64_t part = limit - lines->rows;
+    return part + stretch_from(lines, part).count;
+}
+
+void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql_lines *lines,
+                    const int32_t *sums, int64_t row, int64_t rows, int64_t column, int64_t columns,
+                    const ql_target *to) {
+    const ql_output part = ql_output_from(output, column);
+    while (rows > 0) {
+        const stretch at = stretch_from(lines, row);
+        const int64_t count = ql_min(at.count, rows), step = ql_min(at.rows, rows);
+        if (count > 0 && to->staging == NULL)
+            ql_finish(kernels, output, sums, QL_TILE_COLUMNS, at.first, count, column, columns,
+                      to->y, to->y_stride);
+        else if (count > 0)
+            ql_finish(kernels, &part, sums, QL_TILE_COLUMNS, at.first - to->first_staged, count, 0,
+                      columns, to->staging, QL_TILE_COLUMNS);
+        sums += step * QL_TILE_COLUMNS;
+        row += step;
+        rows -= step;
+    }
+}
+
+void ql_place_staged(const ql_kernels *kernels, const ql_output *output, int64_t last,
+                     int64_t column, int64_t columns, const ql_target *to) {
+    const int64_t size = ql_size_of_result(output->type), image = to->image;
+    const char *from = to->staging;
+    for (int64_t first = to->first_staged; first < last;) {
+        const int64_t pixel = first % image, count = ql_min(last - first, image - pixel);
+        const int64_t at = (first / image * to->y_stride + column) * image + pixel;
+        ql_transpose_part(kernels, from, QL_TILE_COLUMNS, count, columns, (char *)to->y + at * size,
+                          image, size);
+        from += count * QL_TILE_COLUMNS * size;
+        first += count;
+    }
+}
