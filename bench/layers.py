@@ -7,6 +7,7 @@ compares the bytes that they read and write a second with those of a copy of byt
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,6 +45,7 @@ class Layer:
     quantized: bool = True  # whether the operation has scales
     detail: str = ""
     steps: int = 1  # by which the peer's codes may differ
+    prepared: str = ""  # the name of the operation with its parameters fixed
 
     @property
     def label(self) -> str:
@@ -76,11 +78,14 @@ HALVE = {"kernel_shape": [2, 2], "strides": [2, 2]}
 DOUBLE = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 PROBABILITY = np.float32(1 / 255)
 LAYERS = (
-    Layer("qlinear_add", ((1000,), (1000,)), np.add, "QLinearAdd"),
-    Layer("qlinear_add", (IMAGE, IMAGE), np.add, "QLinearAdd"),
-    Layer("qlinear_add", ((4_000_000,), (4_000_000,)), np.add, "QLinearAdd"),
-    Layer("qlinear_mul", (IMAGE, (1, 64, 1, 1)), np.multiply, "QLinearMul"),
-    Layer("qlinear_mul", (IMAGE, IMAGE), np.multiply, "QLinearMul"),
+    *(
+        Layer("qlinear_add", (shape, shape), np.add, "QLinearAdd", prepared="QLinearAdd")
+        for shape in ((1000,), IMAGE, (4_000_000,))
+    ),
+    *(
+        Layer("qlinear_mul", (IMAGE, shape), np.multiply, "QLinearMul", prepared="QLinearMul")
+        for shape in ((1, 64, 1, 1), IMAGE)
+    ),
     Layer("qlinear_sigmoid", (IMAGE,), lambda x: 1 / (1 + np.exp(-x)), "QLinearSigmoid"),
     Layer("qlinear_leaky_relu", (IMAGE,), lambda x: np.maximum(x, 0.01 * x), "QLinearLeakyRelu"),
     Layer("qlinear_softmax", ((1, 1000),), _softmax, "QLinearSoftmax", y_scale=PROBABILITY),
@@ -134,10 +139,11 @@ def _case(layer: Layer, threads: int, admission: Admission) -> Case:
     arguments = _arguments(layer, codes)
     expected = getattr(reference, layer.name)(*arguments, **layer.keywords)
     y = np.empty(expected.shape, expected.dtype)
-    operation = getattr(ops, layer.name)
-    ours = admission.required(
-        layer.name, lambda: operation(*arguments, **layer.keywords, out=y), expected
-    )
+    rivals = admission.peers(_candidates(layer, codes, expected, threads))
+    races = [
+        Race(admission.required(name, call, expected), rivals)
+        for name, call in _ours(layer, codes, arguments, y).items()
+    ]
     _check_real(layer, layer.real(*reals), expected)
     moved = sum(x.size for x in codes) + expected.size
     source = np.zeros(moved // 2, np.uint8)
@@ -147,11 +153,36 @@ def _case(layer: Layer, threads: int, admission: Admission) -> Case:
         shape=layer.label.partition(" ")[2],
         work=expected.size,
         baseline=Contender(BASELINE, lambda: layer.real(*reals)),
-        races=(Race(ours, admission.peers(_candidates(layer, codes, expected, threads))),),
+        races=tuple(races),
         bytes_moved=moved,
         copy=Contender("NumPy copy", lambda: np.copyto(target, source)),
         copy_bytes=2 * source.size,
     )
+
+
+def _ours(layer: Layer, codes: list[Any], arguments: list[Any], y: Any) -> dict[str, Any]:
+    """The calls of quantlib, by what they are named in the tables: the operation prepared, as the
+    peers are, where it can be, and by itself."""
+    operation = getattr(ops, layer.name)
+    by_itself = partial(operation, *arguments, **layer.keywords, out=y)
+    if not layer.prepared:
+        return {layer.name: by_itself}
+    names = [
+        parameter.name
+        for parameter in inspect.signature(operation).parameters.values()
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    is_code = {id(x) for x in codes}
+    fixed = {
+        name: value
+        for name, value in zip(names, arguments, strict=False)
+        if id(value) not in is_code
+    }
+    made = getattr(ops, layer.prepared)(**fixed, **layer.keywords)
+    return {
+        layer.prepared: partial(made, *codes, out=y),
+        f"{layer.name}, not prepared": by_itself,
+    }
 
 
 def _arguments(layer: Layer, codes: list[Any]) -> list[Any]:

@@ -143,6 +143,7 @@ typedef struct {
     uint8_t a_flip, b_flip, y_flip;
     float a_zero, b_zero, a_factor, b_factor;
     int32_t y_zero, lower, upper;
+    int is_tame; /* whether all sums, or products, are below 2**30 */
 } ql_blend;
 
 /* y = saturate(rint((a - a_zero) * a_factor + (b - b_zero) * b_factor) + y_zero), or

@@ -4,13 +4,14 @@
 
 enum { PIECE = 32 * 1024 }; /* elements that are worth a chunk of their own */
 
+#define TAME 1073741824.0f /* 2**30, below which a real is an int32 */
+
 typedef struct {
     ql_blend_run *run;
     ql_blend blend;
     const uint8_t *a, *b;
     uint8_t *y;
-    int rank;
-    const int64_t *extents, *a_steps, *b_steps;
+    ql_walk walk;
     int64_t rows, length, b_step; /* length: of a row of the result */
     int64_t pieces, chunk_units;  /* a unit is a piece of a row */
 } job;
@@ -19,11 +20,11 @@ typedef struct {
 static void find_row(const job *j, int64_t row, const uint8_t **a, const uint8_t **b) {
     *a = j->a;
     *b = j->b;
-    for (int axis = j->rank - 2; axis >= 0; axis--) {
-        const int64_t index = row % j->extents[axis];
-        *a += index * j->a_steps[axis];
-        *b += index * j->b_steps[axis];
-        row /= j->extents[axis];
+    for (int axis = j->walk.rank - 2; axis >= 0; axis--) {
+        const int64_t index = row % j->walk.extents[axis];
+        *a += index * j->walk.a_steps[axis];
+        *b += index * j->walk.b_steps[axis];
+        row /= j->walk.extents[axis];
     }
 }
 
@@ -45,8 +46,8 @@ static void swap(job *j) {
     const job old = *j;
     j->a = old.b;
     j->b = old.a;
-    j->a_steps = old.b_steps;
-    j->b_steps = old.a_steps;
+    j->walk.a_steps = old.walk.b_steps;
+    j->walk.b_steps = old.walk.a_steps;
     j->blend.a_flip = old.blend.b_flip;
     j->blend.b_flip = old.blend.a_flip;
     j->blend.a_zero = old.blend.b_zero;
@@ -56,14 +57,14 @@ static void swap(job *j) {
 }
 
 static int run_all(job *j) {
-    const int last = j->rank - 1;
-    if (j->a_steps[last] == 0)
+    const int last = j->walk.rank - 1;
+    if (j->walk.a_steps[last] == 0)
         swap(j);
-    j->length = j->extents[last];
-    j->b_step = j->b_steps[last];
+    j->length = j->walk.extents[last];
+    j->b_step = j->walk.b_steps[last];
     j->rows = 1;
     for (int axis = 0; axis < last; axis++)
-        j->rows *= j->extents[axis];
+        j->rows *= j->walk.extents[axis];
     if (j->rows == 0 || j->length == 0)
         return QL_OK;
     j->pieces = ql_ceil_div(j->length, PIECE);
@@ -72,49 +73,45 @@ static int run_all(job *j) {
     return QL_OK;
 }
 
-static uint8_t flip_of(int is_signed) {
-    return is_signed ? 0x80 : 0;
-}
-
 /* A code as a number 0 to 255. */
 static int32_t number_of(int32_t code, int is_signed) {
     return code + (is_signed ? 128 : 0);
 }
 
-int ql_add(const void *a, int a_signed, int32_t a_zero, float a_factor, const void *b, int b_signed,
-           int32_t b_zero, float b_factor, void *y, int y_signed, int32_t y_zero, int32_t lower,
-           int32_t upper, int rank, const int64_t *extents, const int64_t *a_steps,
-           const int64_t *b_steps) {
+static ql_blend blend_of(const ql_blending *g) {
+    return (ql_blend){.a_flip = ql_flip(g->a_signed, 0),
+                      .b_flip = ql_flip(g->b_signed, 0),
+                      .y_flip = ql_flip(g->y_signed, 0),
+                      .a_zero = (float)number_of(g->a_zero, g->a_signed),
+                      .b_zero = (float)number_of(g->b_zero, g->b_signed),
+                      .a_factor = g->a_factor,
+                      .b_factor = g->b_factor,
+                      .y_zero = number_of(g->y_zero, g->y_signed),
+                      .lower = number_of(g->lower, g->y_signed),
+                      .upper = number_of(g->upper, g->y_signed)};
+}
+
+int ql_add(const ql_blending *blending, const ql_walk *walk, const void *a, const void *b,
+           void *y) {
     job j = {.run = ql_current_kernels()->add,
-             .blend = {flip_of(a_signed), flip_of(b_signed), flip_of(y_signed),
-                       (float)number_of(a_zero, a_signed), (float)number_of(b_zero, b_signed),
-                       a_factor, b_factor, number_of(y_zero, y_signed), number_of(lower, y_signed),
-                       number_of(upper, y_signed)},
+             .blend = blend_of(blending),
              .a = a,
              .b = b,
              .y = y,
-             .rank = rank,
-             .extents = extents,
-             .a_steps = a_steps,
-             .b_steps = b_steps};
+             .walk = *walk};
+    j.blend.is_tame = 256.0f * (j.blend.a_factor + j.blend.b_factor) < TAME;
     return run_all(&j);
 }
 
-int ql_multiply(const void *a, int a_signed, int32_t a_zero, const void *b, int b_signed,
-                int32_t b_zero, float factor, void *y, int y_signed, int32_t y_zero, int32_t lower,
-                int32_t upper, int rank, const int64_t *extents, const int64_t *a_steps,
-                const int64_t *b_steps) {
+int ql_multiply(const ql_blending *blending, const ql_walk *walk, const void *a, const void *b,
+                void *y) {
     job j = {.run = ql_current_kernels()->multiply,
-             .blend = {flip_of(a_signed), flip_of(b_signed), flip_of(y_signed),
-                       (float)number_of(a_zero, a_signed), (float)number_of(b_zero, b_signed),
-                       factor, factor, number_of(y_zero, y_signed), number_of(lower, y_signed),
-                       number_of(upper, y_signed)},
+             .blend = blend_of(blending),
              .a = a,
              .b = b,
              .y = y,
-             .rank = rank,
-             .extents = extents,
-             .a_steps = a_steps,
-             .b_steps = b_steps};
+             .walk = *walk};
+    j.blend.b_factor = j.blend.a_factor; /* whichever operand becomes the second */
+    j.blend.is_tame = 256.0f * 256.0f * j.blend.a_factor < TAME;
     return run_all(&j);
 }

@@ -174,19 +174,27 @@ void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t c
 
 /* --- layers between products (elementwise.c, lookup.c, pool.c, ...) ----------------------- */
 
-/* y = saturate(rint((a - a_zero) * a_factor + (b - b_zero) * b_factor) + y_zero), kept between the
- * codes `lower` and `upper`, for contiguous codes. The result has `rank` axes of the extents given,
- * along which a and b advance by the steps given. */
-int ql_add(const void *a, int a_signed, int32_t a_zero, float a_factor, const void *b, int b_signed,
-           int32_t b_zero, float b_factor, void *y, int y_signed, int32_t y_zero, int32_t lower,
-           int32_t upper, int rank, const int64_t *extents, const int64_t *a_steps,
-           const int64_t *b_steps);
+/* How codes of two operands become those of a result, which is kept between `lower` and `upper`. Of
+ * a product, `a_factor` is the only factor. */
+typedef struct ql_blending {
+    int a_signed, b_signed, y_signed;
+    int32_t a_zero, b_zero, y_zero, lower, upper;
+    float a_factor, b_factor;
+} ql_blending;
 
-/* y = saturate(rint((a - a_zero) * (b - b_zero) * factor) + y_zero), likewise. */
-int ql_multiply(const void *a, int a_signed, int32_t a_zero, const void *b, int b_signed,
-                int32_t b_zero, float factor, void *y, int y_signed, int32_t y_zero, int32_t lower,
-                int32_t upper, int rank, const int64_t *extents, const int64_t *a_steps,
-                const int64_t *b_steps);
+/* The axes of a result of two operands: their extents, and how far a and b advance along them. */
+typedef struct ql_walk {
+    int rank;
+    const int64_t *extents, *a_steps, *b_steps;
+} ql_walk;
+
+/* y = saturate(rint((a - a_zero) * a_factor + (b - b_zero) * b_factor) + y_zero), for contiguous
+ * codes. */
+int ql_add(const ql_blending *blending, const ql_walk *walk, const void *a, const void *b, void *y);
+
+/* y = saturate(rint((a - a_zero) * (b - b_zero) * a_factor) + y_zero), likewise. */
+int ql_multiply(const ql_blending *blending, const ql_walk *walk, const void *a, const void *b,
+                void *y);
 
 /* y[i][j] = table[x[i][j]] for bytes; the rows of y are `y_stride` apart. */
 int ql_look_up(const void *x, const void *table, void *y, int64_t rows, int64_t columns,

@@ -14,6 +14,7 @@ import numpy as np
 from quantlib._arguments.affine import AffineParameters, Granularity
 from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import ConvShape
+from quantlib._arguments.elementwise import Blend
 from quantlib._arguments.output import Output
 from quantlib._arguments.pool import PoolShape
 from quantlib._arguments.quantized import Source, Target
@@ -539,28 +540,48 @@ def transpose(x: Array, y: Array) -> None:
 # --- layers between products --------------------------------------------------------------------
 
 
-def blend(
-    a: tuple[Array, int],
-    b: tuple[Array, int],
-    factors: tuple[Any, ...],
-    target: Target,
-    y: Array,
-    axes: list[tuple[int, int, int]],
-) -> None:
-    """Fill `y`, contiguous, with the sum of `a` and `b`, which come with their zero points, if
-    there are two factors, with the product if there is one. `axes` are those of `y`: extents, and
-    steps of `a` and `b`."""
-    (left, left_zero), (right, right_zero) = a, b
-    extents, left_steps, right_steps = zip(*axes, strict=True)
-    first = _pointer(left), _is_signed(left), left_zero
-    second = _pointer(right), _is_signed(right), right_zero
-    result = _pointer(y), _is_signed(y), target.zero_point, target.lower, target.upper
-    walk = len(axes), extents, left_steps, right_steps
-    if len(factors) == 2:
-        status = lib.ql_add(*first, float(factors[0]), *second, float(factors[1]), *result, *walk)
-    else:
-        status = lib.ql_multiply(*first, *second, float(factors[0]), *result, *walk)
-    _check(status)
+class Blending:
+    """What becomes of two operands of these types, in C's terms."""
+
+    def __init__(self, a_type: np.dtype[Any], b_type: np.dtype[Any], blend: Blend) -> None:
+        target = blend.target
+        self.dtype = target.dtype
+        self._run = lib.ql_add if len(blend.factors) == 2 else lib.ql_multiply
+        self._struct = ffi.new(
+            "ql_blending *",
+            {
+                "a_signed": a_type.kind == "i",
+                "b_signed": b_type.kind == "i",
+                "y_signed": target.dtype.kind == "i",
+                "a_zero": blend.a_zero_point,
+                "b_zero": blend.b_zero_point,
+                "y_zero": target.zero_point,
+                "lower": target.lower,
+                "upper": target.upper,
+                "a_factor": float(blend.factors[0]),
+                "b_factor": float(blend.factors[-1]),
+            },
+        )
+
+    def run(self, walk: Walk, a: Array, b: Array, y: Array) -> None:
+        """Fill `y`, contiguous; `a` and `b` are contiguous too."""
+        buffer = ffi.from_buffer
+        status = self._run(
+            self._struct, walk.struct, buffer(_CHARS, a), buffer(_CHARS, b), buffer(_CHARS, y)
+        )
+        if status:
+            _check(status)
+
+
+class Walk:
+    """The axes of a result of two operands: extents, and the steps of both operands."""
+
+    def __init__(self, axes: list[tuple[int, int, int]]) -> None:
+        columns = zip(*axes, strict=True)
+        self._kept = [ffi.new(_INT64S, column) for column in columns]
+        names = ("extents", "a_steps", "b_steps")
+        self.struct = ffi.new("ql_walk *", dict(zip(names, self._kept, strict=True)))
+        self.struct.rank = len(axes)
 
 
 def look_up(x: Array, table: Array, y: Array, rows: int) -> None:

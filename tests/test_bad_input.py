@@ -177,6 +177,8 @@ CALLS: dict[str, Arguments] = {
     },
     "qlinear_add": PAIR,
     "qlinear_mul": PAIR,
+    "QLinearAdd": PAIR,
+    "QLinearMul": PAIR,
     "qlinear_lookup": {"x": WIDE, **X_TO_Y, "function": np.square},
     "qlinear_relu": {"x": WIDE, **X_TO_Y},
     "qlinear_leaky_relu": {"x": WIDE, **X_TO_Y, "alpha": 0.1},
@@ -233,6 +235,8 @@ CALLS: dict[str, Arguments] = {
 }
 CALL_ARGUMENTS = {
     "QLinearLookup": ("x",),
+    "QLinearAdd": ("a", "b"),
+    "QLinearMul": ("a", "b"),
     "MatMulInteger": ("a", "a_zero_point"),
     "QLinearMatMul": ("a",),
     "DynamicQuantizeMatMul": ("a",),
@@ -468,7 +472,7 @@ wrong(CONVOLUTIONS, "layout", [None, 1, b"NCHW", np.array(["a", "b"])], TypeErro
 
 LOOKUPS = "qlinear_lookup qlinear_relu qlinear_leaky_relu qlinear_clip qlinear_sigmoid qlinear_tanh"
 LOOKUPS += " qlinear_gelu QLinearLookup"
-PAIRS = "qlinear_add qlinear_mul"
+PAIRS = "qlinear_add qlinear_mul QLinearAdd QLinearMul"
 AVERAGES = "qlinear_average_pool qlinear_global_average_pool"
 SOFTMAX = "qlinear_softmax"
 POOLS = f"max_pool {AVERAGES}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -210,3 +211,45 @@ def test_adding_or_multiplying_by_the_neutral_element_changes_nothing(isa: str) 
     zero, one = np.uint8(33), np.uint8(34)
     np.testing.assert_array_equal(ql.qlinear_add(codes, 0.1, 7, zero, 9.0, 33, 0.1, 7), codes)
     np.testing.assert_array_equal(ql.qlinear_mul(codes, 0.1, 7, one, 1.0, 33, 0.1, 7), codes)
+
+
+# ---- prepared -----------------------------------------------------------------------------------
+
+
+def test_prepared(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    """One operation for operands of every type and shape, and what it refuses when it is made."""
+    settings = {"a_scale": 0.02, "a_zero_point": 7, "b_scale": np.float32(0.03), "y_scale": 0.05}
+    for zero_point in (None, 90, np.int8(9), np.uint8(99)):
+        total = agree.prepared("QLinearAdd", **settings, y_zero_point=zero_point)
+        product = agree.prepared(
+            "QLinearMul", **settings, b_zero_point=90, y_zero_point=zero_point, activation="relu"
+        )
+        for a_type, b_type in itertools.product(BYTES, BYTES):
+            for a_shape, b_shape in (*SHAPES, ((3, 70), (3, 70)), ((70,), (70,))):
+                a, b = draw(rng, a_shape, a_type), draw(rng, b_shape, b_type)
+                total(a, b)
+                product(a, b)
+    a = draw(rng, (3, 5), np.int8)
+    add = ql.QLinearAdd(**settings)
+    expected = add(a, a)
+    assert add(a, a, out=a) is a
+    assert_bit_exact(a, expected)
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["QLinearAdd", "QLinearMul"])
+def test_prepared_checks_its_parameters(layer: Any, name: str) -> None:
+    make, scales = getattr(layer, name), {"a_scale": 1.0, "b_scale": 1.0, "y_scale": 1.0}
+    for changed, message in (
+        ({"a_scale": 0.0}, "a_scale"),
+        ({"b_zero_point": 300}, "b_zero_point"),
+        ({"y_scale": [1.0, 2.0]}, "y_scale"),
+        ({"y_zero_point": np.int16(3)}, "y_zero_point"),
+        ({"activation": "gelu"}, "activation"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            make(**{**scales, **changed})
+    with pytest.raises(ValueError, match="do not broadcast"):
+        make(**scales)(np.zeros(3, np.int8), np.zeros(4, np.int8))
+    with pytest.raises(TypeError, match="a_zero_point is uint8"):
+        make(**scales, a_zero_point=np.uint8(3))(np.zeros(3, np.int8), np.zeros(3, np.int8))

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from quantlib.params import QType, as_array, as_index, as_zero_point, has_dtype
 
 Array = npt.NDArray[Any]
-BYTE_TYPES = (np.dtype(np.int8), np.dtype(np.uint8))
+INT8: np.dtype[Any] = np.dtype(np.int8)
+UINT8: np.dtype[Any] = np.dtype(np.uint8)
+BYTE_TYPES = (INT8, UINT8)
 CODE_TYPES = (*BYTE_TYPES, np.dtype(np.int16), np.dtype(np.uint16))
 WHOLE = {dtype: QType(dtype.name) for dtype in CODE_TYPES}
 FLOAT32: np.dtype[Any] = np.dtype(np.float32)
@@ -62,6 +64,8 @@ def as_switch(value: Any, name: str) -> bool:
 
 def as_bytes(value: Any, name: str) -> Array:
     """`value` as an int8 or uint8 array."""
+    if type(value) is np.ndarray and (value.dtype is UINT8 or value.dtype is INT8):
+        return value  # nearly always, so it had better be quick
     array = as_array(value, name)
     if array.dtype not in BYTE_TYPES:
         raise TypeError(f"{name} must be int8 or uint8, not {array.dtype}")
@@ -100,7 +104,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """`out` if a result of `shape` and `dtype` can be written into it."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy.ndarray, not {type(out).__name__}")
-    if out.dtype != dtype:
+    if out.dtype is not dtype and out.dtype != dtype:
         raise TypeError(f"out must be {np.dtype(dtype)}, not {out.dtype}")
     if out.shape != shape:
         raise ValueError(f"out has shape {out.shape}; the result has {shape}")

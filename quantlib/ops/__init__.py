@@ -17,7 +17,7 @@ from quantlib.ops.affine import (
 from quantlib.ops.concat import pad, qlinear_concat
 from quantlib.ops.conv import QLinearConv, conv_integer, qlinear_conv
 from quantlib.ops.conv_transpose import qlinear_conv_transpose
-from quantlib.ops.elementwise import qlinear_add, qlinear_mul
+from quantlib.ops.elementwise import QLinearAdd, QLinearMul, qlinear_add, qlinear_mul
 from quantlib.ops.gemm import qgemm
 from quantlib.ops.lookup import (
     QLinearLookup,
@@ -46,9 +46,11 @@ from quantlib.ops.summary import summarize
 __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
+    "QLinearAdd",
     "QLinearConv",
     "QLinearLookup",
     "QLinearMatMul",
+    "QLinearMul",
     "clip",
     "conv_integer",
     "dequantize",

@@ -36,7 +36,9 @@ def room(out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Array) -> Array:
     if not out.flags.carray:
         return _empty(shape, dtype)
     for array in inputs:
-        if np.may_share_memory(out, array):
+        # Two arrays that own their memory have different memory, and that is soon found out.
+        owners = out.base is None and array.base is None and out is not array
+        if not owners and np.may_share_memory(out, array):
             return _empty(shape, dtype)
     return out  # type: ignore[no-any-return]
 
@@ -47,3 +49,8 @@ def settle(result: Array, out: Any) -> Array:
         return result
     out[...] = result
     return out  # type: ignore[no-any-return]
+
+
+def contiguous(codes: Array) -> Array:
+    """Codes of one byte as C reads them, or a copy: alignment is no question for them."""
+    return codes if codes.flags.c_contiguous else codes.copy()

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import math
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from quantlib import _native
-from quantlib._arguments.arrays import Array
-from quantlib._arguments.elementwise import Blend, add_arguments, mul_arguments
+from quantlib._arguments.arrays import Array, as_bytes
+from quantlib._arguments.elementwise import (
+    add_blend,
+    blended_shape,
+    mul_blend,
+    operand_types,
+)
 from quantlib._arguments.output import Activation
-from quantlib.ops._results import room, settle
+from quantlib._arguments.prepared import Prepared, own_arguments
+from quantlib.ops._remembered import Remembered, key_of
+from quantlib.ops._results import contiguous, room, settle
+
+_BLENDINGS: Remembered[_native.Blending] = Remembered()
 
 
 def qlinear_add(
@@ -26,14 +38,8 @@ def qlinear_add(
     activation: Activation = None,
     out: Array | None = None,
 ) -> Array:
-    return _blend(
-        add_arguments(
-            (a, a_scale, a_zero_point),
-            (b, b_scale, b_zero_point),
-            (y_scale, y_zero_point, activation),
-        ),
-        out,
-    )
+    parameters = a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, activation
+    return _blend_once(add_blend, a, b, parameters, out)
 
 
 def qlinear_mul(
@@ -49,36 +55,131 @@ def qlinear_mul(
     activation: Activation = None,
     out: Array | None = None,
 ) -> Array:
-    return _blend(
-        mul_arguments(
-            (a, a_scale, a_zero_point),
-            (b, b_scale, b_zero_point),
-            (y_scale, y_zero_point, activation),
-        ),
-        out,
-    )
+    parameters = a_scale, a_zero_point, b_scale, b_zero_point, y_scale, y_zero_point, activation
+    return _blend_once(mul_blend, a, b, parameters, out)
 
 
-def _blend(call: Blend, out: Any) -> Array:
-    a, b = call.a.data, call.b.data
-    left, right = _native.ready(a, a.dtype), _native.ready(b, b.dtype)
-    y = room(out, call.shape, call.target.dtype, left, right)
-    _native.blend(
-        (left, call.a.zero_point),
-        (right, call.b.zero_point),
-        call.factors,
-        call.target,
-        y,
-        _walk(left, right, call.shape),
-    )
+class _Blended:
+    """What sums and products with fixed parameters have in common."""
+
+    _given: dict[str, Any]
+    _blendings: dict[Any, _native.Blending]
+    _blend_of: Any
+
+    def _prepare(self, given: dict[str, Any]) -> None:
+        self._given = given
+        self._blendings = {}
+        self._blending(*operand_types(self._given))
+
+    def _blending(self, a_type: np.dtype[Any], b_type: np.dtype[Any]) -> _native.Blending:
+        """What becomes of operands of these types, kept."""
+        made = self._blendings.get((a_type, b_type))
+        if made is None:
+            blend = type(self)._blend_of(a_type, b_type, **self._given)
+            made = self._blendings[a_type, b_type] = _native.Blending(a_type, b_type, blend)
+        return made
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._given
+
+
+class QLinearAdd(_Blended, Prepared):
+    _blend_of = staticmethod(add_blend)
+
+    def __init__(
+        self,
+        *,
+        a_scale: npt.ArrayLike,
+        a_zero_point: npt.ArrayLike | None = None,
+        b_scale: npt.ArrayLike,
+        b_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike,
+        y_zero_point: npt.ArrayLike | None = None,
+        activation: Activation = None,
+    ) -> None:
+        self._prepare(
+            own_arguments(
+                a_scale=a_scale,
+                a_zero_point=a_zero_point,
+                b_scale=b_scale,
+                b_zero_point=b_zero_point,
+                y_scale=y_scale,
+                y_zero_point=y_zero_point,
+                activation=activation,
+            )
+        )
+
+    def __call__(self, a: npt.ArrayLike, b: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        left, right = as_bytes(a, "a"), as_bytes(b, "b")
+        return _blend(self._blending(left.dtype, right.dtype), left, right, out)
+
+
+class QLinearMul(_Blended, Prepared):
+    _blend_of = staticmethod(mul_blend)
+
+    def __init__(
+        self,
+        *,
+        a_scale: npt.ArrayLike,
+        a_zero_point: npt.ArrayLike | None = None,
+        b_scale: npt.ArrayLike,
+        b_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike,
+        y_zero_point: npt.ArrayLike | None = None,
+        activation: Activation = None,
+    ) -> None:
+        self._prepare(
+            own_arguments(
+                a_scale=a_scale,
+                a_zero_point=a_zero_point,
+                b_scale=b_scale,
+                b_zero_point=b_zero_point,
+                y_scale=y_scale,
+                y_zero_point=y_zero_point,
+                activation=activation,
+            )
+        )
+
+    def __call__(self, a: npt.ArrayLike, b: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        left, right = as_bytes(a, "a"), as_bytes(b, "b")
+        return _blend(self._blending(left.dtype, right.dtype), left, right, out)
+
+
+def _blend_once(blend_of: Any, a: Any, b: Any, parameters: tuple[Any, ...], out: Any) -> Array:
+    """With parameters that may be those of the call before."""
+    left, right = as_bytes(a, "a"), as_bytes(b, "b")
+    types = left.dtype, right.dtype
+    values = key_of(*parameters)
+    key = None if values is None else (blend_of, types, values)
+    blending = _BLENDINGS.get(key)
+    if blending is None:
+        blending = _native.Blending(*types, blend_of(*types, *parameters))
+        _BLENDINGS.keep(key, blending)
+    return _blend(blending, left, right, out)
+
+
+def _blend(blending: _native.Blending, a: Array, b: Array, out: Any) -> Array:
+    left, right, shape = contiguous(a), contiguous(b), a.shape
+    if shape == b.shape:
+        walk = _straight(a.size)
+    else:
+        shape = blended_shape(a, b)
+        walk = _walk(a.shape, b.shape, shape)
+    y = room(out, shape, blending.dtype, left, right)
+    blending.run(walk, left, right, y)
     return settle(y, out)
 
 
-def _walk(a: Array, b: Array, shape: tuple[int, ...]) -> list[tuple[int, int, int]]:
-    """Extent, and steps of `a` and `b`, of each axis of the result; neighbours that both operands
-    step through evenly are one axis. A step is 0 where an operand is repeated."""
-    if a.shape == b.shape:
-        return [(a.size, 1, 1)]
+@lru_cache(maxsize=256)
+def _straight(count: int) -> _native.Walk:
+    """Element by element."""
+    return _native.Walk([(count, 1, 1)])
+
+
+@lru_cache(maxsize=256)
+def _walk(a: tuple[int, ...], b: tuple[int, ...], shape: tuple[int, ...]) -> _native.Walk:
+    """The way through operands of these shapes, which are contiguous; neighbours that both step
+    through evenly are one axis. A step is 0 where an operand is repeated."""
     axes: list[tuple[int, int, int]] = []
     for extent, left, right in zip(
         shape, _steps(a, len(shape)), _steps(b, len(shape)), strict=True
@@ -89,9 +190,11 @@ def _walk(a: Array, b: Array, shape: tuple[int, ...]) -> list[tuple[int, int, in
             axes[-1] = (axes[-1][0] * extent, left, right)
         else:
             axes.append((extent, left, right))
-    return axes or [(1, 1, 1)]
+    return _native.Walk(axes or [(1, 1, 1)])
 
 
-def _steps(x: Array, rank: int) -> list[int]:
-    steps = [0 if extent == 1 else step for extent, step in zip(x.shape, x.strides, strict=True)]
-    return [0] * (rank - x.ndim) + steps
+def _steps(shape: tuple[int, ...], rank: int) -> list[int]:
+    """How far apart the neighbours along each of `rank` axes are."""
+    steps = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    steps = [0 if extent == 1 else step for extent, step in zip(shape, steps, strict=True)]
+    return [0] * (rank - len(shape)) + steps

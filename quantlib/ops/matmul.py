@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +24,7 @@ from quantlib._arguments.matmul import (
 )
 from quantlib._arguments.output import Activation, Output
 from quantlib._arguments.prepared import Prepared, own_arguments
+from quantlib.ops._remembered import Remembered, key_of
 from quantlib.ops._results import room, settle
 
 INT32: np.dtype[Any] = np.dtype(np.int32)
@@ -234,43 +234,21 @@ class _Finish:
         return _native.Stage(_flat(output, leading, batch, index), self.bias, self.columns)
 
 
-_FINISHES: dict[Any, _Finish] = {}
-_FINISHES_LOCK = threading.Lock()
-MOST_FINISHES = 64
-MOST_PARAMETER = 4096  # entries
+_FINISHES: Remembered[_Finish] = Remembered()
 
 
 def _finish_of(a: Array, b: Array, *parameters: Any) -> _Finish:
-    """The output stage of ``qlinear_matmul``. Making one takes far longer than a small product, so
-    the last ones are kept, by the very bytes of the parameters that they were made of."""
-    values = tuple(map(_value, parameters))
-    key = (a.shape[:-1], a.dtype, b.shape, values)
-    known = None if MISSING in values else _FINISHES.get(key)
+    """The output stage of ``qlinear_matmul``, remembered."""
+    values = key_of(*parameters)
+    key = None if values is None else (a.shape[:-1], a.dtype, b.shape, values)
+    known = _FINISHES.get(key)
     if known is not None:
         return known
     columns = b.shape[-1] if b.ndim > 1 else 1
     finish = _Finish(*qlinear_matmul_output(a, b.shape, *parameters), columns)
-    if MISSING not in values and finish.is_own:
-        with _FINISHES_LOCK:
-            while len(_FINISHES) >= MOST_FINISHES:
-                _FINISHES.pop(next(iter(_FINISHES)))
-            _FINISHES[key] = finish
+    if finish.is_own:
+        _FINISHES.keep(key, finish)
     return finish
-
-
-MISSING = "parameters without a value to know them by"
-
-
-def _value(parameter: Any) -> Any:
-    """What two parameters have in common that mean the same; `MISSING` if that is hard to say."""
-    kind = type(parameter)
-    if parameter is None or kind in (float, int, str):
-        return kind, parameter
-    if kind is np.ndarray:
-        if parameter.size > MOST_PARAMETER or parameter.dtype.hasobject:
-            return MISSING
-        return parameter.dtype, parameter.shape, parameter.tobytes()
-    return (kind, parameter.tobytes()) if isinstance(parameter, np.generic) else MISSING
 
 
 class _Right:

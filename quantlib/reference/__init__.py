@@ -18,7 +18,7 @@ from quantlib.reference.affine import (
 from quantlib.reference.concat import pad, qlinear_concat
 from quantlib.reference.conv import QLinearConv, conv_integer, qlinear_conv
 from quantlib.reference.conv_transpose import qlinear_conv_transpose
-from quantlib.reference.elementwise import qlinear_add, qlinear_mul
+from quantlib.reference.elementwise import QLinearAdd, QLinearMul, qlinear_add, qlinear_mul
 from quantlib.reference.gemm import qgemm
 from quantlib.reference.lookup import (
     QLinearLookup,
@@ -47,9 +47,11 @@ from quantlib.reference.summary import summarize
 __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
+    "QLinearAdd",
     "QLinearConv",
     "QLinearLookup",
     "QLinearMatMul",
+    "QLinearMul",
     "clip",
     "conv_integer",
     "dequantize",

@@ -1,5 +1,6 @@
 /* Sums and products of quantized operands for AVX2: see kernels/avx512vnni/elementwise.c, of which
- * this is the half, 32 elements at a time. */
+ * this is the half, 32 elements at a time. Without masked shuffles, interleaving bytes with zeros
+ * and then with 0x4B00 makes the floats. */
 #include "../target.h"
 
 #if QL_BUILDS_AVX2
@@ -31,14 +32,18 @@ QL_INLINE quarters steps_of(__m256i numbers_u8x32, float zero) {
 QL_INLINE __m256i codes_of(quarters q, const ql_blend *m) {
     const __m256 high_f32x8 = _mm256_set1_ps((float)(m->upper - m->y_zero));
     __m256i rounded[4];
+    if (!m->is_tame)
+        for (int part = 0; part < 4; part++)
+            q.steps_f32x8[part] = _mm256_min_ps(q.steps_f32x8[part], high_f32x8);
     for (int part = 0; part < 4; part++)
-        rounded[part] = _mm256_cvtps_epi32(_mm256_min_ps(q.steps_f32x8[part], high_f32x8));
+        rounded[part] = _mm256_cvtps_epi32(q.steps_f32x8[part]);
     const __m256i zero_i16x16 = _mm256_set1_epi16((int16_t)m->y_zero);
     const __m256i first_i16x16 = _mm256_packs_epi32(rounded[0], rounded[1]);
     const __m256i second_i16x16 = _mm256_packs_epi32(rounded[2], rounded[3]);
     __m256i codes_u8x32 = _mm256_packus_epi16(_mm256_adds_epi16(first_i16x16, zero_i16x16),
                                               _mm256_adds_epi16(second_i16x16, zero_i16x16));
     codes_u8x32 = _mm256_max_epu8(codes_u8x32, _mm256_set1_epi8((char)m->lower));
+    codes_u8x32 = _mm256_min_epu8(codes_u8x32, _mm256_set1_epi8((char)m->upper));
     return _mm256_xor_si256(codes_u8x32, _mm256_set1_epi8((char)m->y_flip));
 }
 

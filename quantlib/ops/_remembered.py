@@ -1,0 +1,57 @@
+"""What was made of parameters, kept for the next call with the same ones."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+Made = TypeVar("Made")
+MOST_ENTRIES = 4096  # of a parameter that is an array
+
+
+class Remembered(Generic[Made]):
+    """The last things that were made, by a key. Checking parameters and bringing them to C's terms
+    takes far longer than a small operation."""
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
+        self._kept: dict[Any, Made] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Any) -> Made | None:
+        """What was kept under a key; None is no key."""
+        return self._kept.get(key)
+
+    def keep(self, key: Any, made: Made) -> None:
+        if key is None:
+            return
+        with self._lock:
+            while len(self._kept) >= self._most:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[key] = made
+
+
+def key_of(*parameters: Any) -> Any:
+    """What parameters have in common that mean the same, by their very bytes; None if that is hard
+    to say."""
+    values = tuple(map(_value, parameters))
+    return None if None in values else values
+
+
+def _value(parameter: Any) -> Any:
+    kind = type(parameter)
+    if parameter is None or kind is int or kind is str:
+        return kind, parameter
+    if kind is float:
+        return kind, parameter or str(parameter)  # zeros of different sign are equal
+    if kind is tuple:
+        return key_of(*parameter)
+    if kind is np.ndarray:
+        if parameter.size > MOST_ENTRIES or parameter.dtype.hasobject:
+            return None
+        return parameter.dtype, parameter.shape, parameter.tobytes()
+    if isinstance(parameter, np.generic):
+        return kind, parameter or parameter.tobytes()
+    return None
