@@ -179,6 +179,16 @@ typedef struct {
 typedef void ql_average_run(const int32_t *sums, int64_t taps, int64_t tap_stride,
                             const ql_average *average, uint8_t *y, int64_t count);
 
+/* y = a function of each of `count` elements of x, or of them as a row; y may be x. */
+typedef void ql_activation_run(const float *x, float *y, int64_t count);
+/* A row less its mean, by its standard deviation; bias may be NULL, and y may be x. */
+typedef void ql_layer_norm_row(const float *x, const float *scale, const float *bias, float *y,
+                               int64_t count, float epsilon);
+/* y = x * (offset + factor * sum of the squares of a window)**-power; `squares` is room for `count`
+ * and a window more. */
+typedef void ql_local_norm_row(const float *x, float *y, int64_t count, int64_t window,
+                               float factor, float offset, float power, float *squares);
+
 /* An instruction set: its kernels and the sizes they want. Filled from portable first, so that a
  * set that overrides only some kernels is whole. */
 typedef struct ql_kernels {
@@ -224,6 +234,10 @@ typedef struct ql_kernels {
     ql_sum_run *sum;
     ql_total *total;
     ql_average_run *average;
+
+    ql_activation_run *activation[QL_ACTIVATIONS], *real_softmax;
+    ql_layer_norm_row *layer_norm;
+    ql_local_norm_row *local_norm;
 } ql_kernels;
 
 /* The table in use (dispatch.c). */

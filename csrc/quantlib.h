@@ -266,3 +266,24 @@ int64_t ql_entropy_encode(const uint16_t *symbols, int64_t count, const ql_entro
 int ql_entropy_decode(const uint8_t *data, const int64_t *start, const int64_t *bits,
                       const int64_t *state, int64_t segments, int64_t length,
                       const ql_entropy_step *steps, int16_t *codes, int64_t count);
+
+/* --- layers of float32 (real.c) ------------------------------------------------------------- */
+
+enum { QL_ERF, QL_GELU, QL_GELU_TANH, QL_SIGMOID, QL_ACTIVATIONS };
+
+/* y = a function of each element of x; y may be x. */
+int ql_activate(int function, const float *x, float *y, int64_t count);
+
+/* y = exp(x) / sum of exp(x) along each row; y may be x. */
+int ql_real_softmax(const float *x, float *y, int64_t rows, int64_t length);
+
+/* y = (x - mean) / sqrt(variance + epsilon) * scale + bias, with the mean and variance of each row;
+ * bias may be NULL, and y may be x. */
+int ql_layer_norm(const float *x, const float *scale, const float *bias, float *y, int64_t rows,
+                  int64_t length, float epsilon);
+
+/* y = x * (offset + factor * sum of the squares of the window around x)**-power along each row; of
+ * an even window, the longer part lies behind x. The parenthesis must be a normal number above 0.
+ */
+int ql_local_norm(const float *x, float *y, int64_t rows, int64_t length, int64_t window,
+                  float factor, float offset, float power);

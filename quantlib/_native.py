@@ -734,3 +734,44 @@ def entropy_decode(
         codes.size,
     )
     return status == 0
+
+
+# --- layers of float32 --------------------------------------------------------------------------
+
+_ACTIVATIONS = {
+    "erf": lib.QL_ERF,
+    "gelu": lib.QL_GELU,
+    "gelu_tanh": lib.QL_GELU_TANH,
+    "sigmoid": lib.QL_SIGMOID,
+}
+
+
+def _float32(array: Array) -> Any:
+    return ffi.from_buffer(_FLOATS, array)
+
+
+def activate(function: str, x: Array, y: Array) -> None:
+    """Fill `y` with a function of each element of `x`, both contiguous float32; they may be one."""
+    lib.ql_activate(_ACTIVATIONS[function], _float32(x), _float32(y), x.size)
+
+
+def real_softmax(x: Array, y: Array) -> None:
+    """Fill `y` with the softmax of the last axis of `x`, both contiguous float32."""
+    length = x.shape[-1]
+    lib.ql_real_softmax(_float32(x), _float32(y), x.size // length if length else 0, length)
+
+
+def layer_norm(x: Array, scale: Array, bias: Array | None, epsilon: float, y: Array) -> None:
+    """Fill `y` with the normalized rows of `x`, as long as `scale`; all contiguous float32."""
+    length = scale.size
+    offset = ffi.NULL if bias is None else _float32(bias)
+    rows = x.size // length if length else 0
+    lib.ql_layer_norm(_float32(x), _float32(scale), offset, _float32(y), rows, length, epsilon)
+
+
+def local_norm(x: Array, window: int, factor: float, offset: float, power: float, y: Array) -> None:
+    """Fill `y` with ``x * (offset + factor * s)**-power``, s the squares of a row's window summed;
+    both contiguous float32. `factor` is 0 or more, `offset` above 0."""
+    length = x.shape[-1]
+    rows = x.size // length if length else 0
+    _check(lib.ql_local_norm(_float32(x), _float32(y), rows, length, window, factor, offset, power))

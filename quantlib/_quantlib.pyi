@@ -15,6 +15,10 @@ class _Lib(Protocol):
     QL_UINT8: int
     QL_INT16: int
     QL_UINT16: int
+    QL_ERF: int
+    QL_GELU: int
+    QL_GELU_TANH: int
+    QL_SIGMOID: int
     QL_INT32: int
     QL_PER_TENSOR: int
     QL_PER_CHANNEL: int
@@ -56,6 +60,10 @@ class _Lib(Protocol):
     ql_max_pool: Callable[..., int]
     ql_average_pool: Callable[..., int]
     ql_softmax: Callable[..., int]
+    ql_activate: Callable[..., int]
+    ql_real_softmax: Callable[..., int]
+    ql_layer_norm: Callable[..., int]
+    ql_local_norm: Callable[..., int]
     ql_resize_nearest: Callable[..., int]
     ql_resize_linear: Callable[..., int]
     ql_entropy_encode: Callable[..., int]

@@ -3,6 +3,7 @@
 #define QL_AVX2_KERNELS_H
 
 #include "../../core.h"
+#include "../real.h"
 #include "../target.h"
 
 ql_multiply_run ql_avx2_quantize_int8, ql_avx2_quantize_uint8, ql_avx2_fake_quantize;
@@ -27,5 +28,6 @@ ql_max_run ql_avx2_max_uint8, ql_avx2_max_int8;
 ql_sum_run ql_avx2_sum;
 ql_total ql_avx2_total;
 ql_average_run ql_avx2_average;
+QL_DECLARE_REAL(avx2);
 
 #endif

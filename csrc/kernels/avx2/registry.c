@@ -46,6 +46,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->sum = ql_avx2_sum;
     kernels->total = ql_avx2_total;
     kernels->average = ql_avx2_average;
+    QL_REGISTER_REAL(kernels, avx2);
 }
 
 #endif

@@ -3,6 +3,7 @@
 #define QL_AVX512VNNI_KERNELS_H
 
 #include "../../core.h"
+#include "../real.h"
 #include "../target.h"
 
 ql_multiply_run ql_avx512vnni_quantize_int8, ql_avx512vnni_quantize_uint8,
@@ -36,5 +37,6 @@ ql_max_run ql_avx512vnni_max_uint8, ql_avx512vnni_max_int8;
 ql_sum_run ql_avx512vnni_sum;
 ql_total ql_avx512vnni_total;
 ql_average_run ql_avx512vnni_average;
+QL_DECLARE_REAL(avx512vnni);
 
 #endif

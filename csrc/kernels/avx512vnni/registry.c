@@ -49,6 +49,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->sum = ql_avx512vnni_sum;
     kernels->total = ql_avx512vnni_total;
     kernels->average = ql_avx512vnni_average;
+    QL_REGISTER_REAL(kernels, avx512vnni);
 }
 
 #endif

@@ -5,6 +5,7 @@
 #include <math.h>
 
 #include "../../core.h"
+#include "../real.h"
 #include "../target.h"
 
 ql_quantize_run ql_portable_quantize_float_int8, ql_portable_quantize_float_uint8,
@@ -39,5 +40,6 @@ ql_max_run ql_portable_max_uint8, ql_portable_max_int8;
 ql_sum_run ql_portable_sum;
 ql_total ql_portable_total;
 ql_average_run ql_portable_average;
+QL_DECLARE_REAL(portable);
 
 #endif

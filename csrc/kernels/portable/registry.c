@@ -56,4 +56,5 @@ void ql_fill_portable(ql_kernels *kernels) {
         .total = ql_portable_total,
         .average = ql_portable_average,
     };
+    QL_REGISTER_REAL(kernels, portable);
 }

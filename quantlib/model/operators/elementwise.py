@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from quantlib import _native
 from quantlib.model.graph import Node
 from quantlib.model.operators.registry import REALS, Array, Kernel, Known, is_real, operator
 
@@ -37,8 +38,7 @@ _COMPARISONS = {
     "LessOrEqual": np.less_equal,
 }
 _NUMBERS = frozenset("iuf")
-BLOCK = 1 << 15  # elements worked on at a time, so that what lies between stays in the cache
-_ERF = tuple(np.float32(a) for a in (-1.453152027, 1.421413741, -0.284496736, 0.254829592))
+FLOAT32 = np.dtype(np.float32)
 
 
 def bounds_of(node: Node) -> tuple[float, float] | None:
@@ -191,11 +191,20 @@ def clip(node: Node, known: Known) -> Kernel | None:
 # --- activations --------------------------------------------------------------------------------
 
 
+def _activated(function: str, x: Array, out: Array | None) -> Array:
+    """A kernel's function of float32."""
+    y = np.empty(x.shape, np.float32) if out is None else out
+    _native.activate(function, _native.ready(x, FLOAT32), y)
+    return y
+
+
 def sigmoid(x: Array, out: Array | None = None) -> Array:
-    """``1 / (1 + exp(-x))``, by way of tanh, which overflows nowhere."""
-    half = x.dtype.type(0.5)
-    y = np.tanh(np.multiply(x, half, out=out), out=out)
-    return np.add(np.multiply(y, half, out=y), half, out=y)
+    """``1 / (1 + exp(-x))``."""
+    if x.dtype == np.float32:
+        return _activated("sigmoid", x, out)
+    from scipy import special
+
+    return np.asarray(special.expit(x, out=out))
 
 
 def _softplus(x: Array) -> Array:
@@ -208,56 +217,26 @@ def _hard_sigmoid(x: Array, alpha: float, beta: float) -> Array:
 
 
 def erf(x: Array, out: Array | None = None) -> Array:
-    """The error function; of float32 with an error below 1e-6, several times as fast as exactly."""
-    if x.dtype != np.float32:
-        from scipy import special
+    """The error function; of float32 with an error below 1e-6."""
+    if x.dtype == np.float32:
+        return _activated("erf", x, out)
+    from scipy import special
 
-        return special.erf(x, out=out)
-    source = np.ascontiguousarray(x)
-    y = np.empty(x.shape, np.float32) if out is None else out
-    flat, result = source.reshape(-1), y.reshape(-1)
-    for start in range(0, flat.size, BLOCK):
-        _erf_of_block(flat[start : start + BLOCK], result[start : start + BLOCK])
-    return y
-
-
-def _erf_of_block(x: Array, out: Array) -> None:
-    """Abramowitz and Stegun's formula 7.1.26, ``1 - (a1 t + ... + a5 t**5) exp(-x**2)`` with
-    ``t = 1 / (1 + p |x|)``, whose own error is below 1.5e-7."""
-    size = np.abs(x)  # not in `out`, which may be `x`
-    t = np.multiply(size, np.float32(0.3275911))
-    t += np.float32(1)
-    np.reciprocal(t, out=t)
-    total = np.multiply(t, np.float32(1.061405429))
-    for coefficient in _ERF:
-        total += coefficient
-        total *= t
-    np.multiply(size, size, out=size)
-    np.negative(size, out=size)
-    np.exp(size, out=size)
-    total *= size
-    np.subtract(np.float32(1), total, out=total)
-    np.copysign(total, x, out=out)
+    return np.asarray(special.erf(x, out=out))
 
 
 def gelu(x: Array, approximate: str, out: Array | None = None) -> Array:
     """``x * (1 + erf(x / sqrt(2))) / 2``, or its approximation by tanh."""
-    kind = x.dtype.type
-    y = np.empty(x.shape, x.dtype) if out is None else out
-    if approximate == "tanh":
-        np.multiply(x, x, out=y)
-        y *= kind(0.044715)
-        y += kind(1)
-        y *= x
-        y *= kind(math.sqrt(2 / math.pi))
-        np.tanh(y, out=y)
+    tanh = approximate == "tanh"
+    if x.dtype == np.float32:
+        return _activated("gelu_tanh" if tanh else "gelu", x, out)
+    from scipy import special
+
+    if tanh:
+        inner = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
     else:
-        np.multiply(x, kind(math.sqrt(0.5)), out=y)
-        erf(y, out=y)
-    y += kind(1)
-    y *= x
-    y *= kind(0.5)
-    return y
+        inner = special.erf(x * math.sqrt(0.5))
+    return np.multiply(0.5 * x, 1 + inner, out=out)
 
 
 def _exponential_below(x: Array, alpha: float, gamma: float, inner: float) -> Array:

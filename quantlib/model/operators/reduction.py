@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from quantlib import _native
 from quantlib.model.graph import Node
 from quantlib.model.operators.registry import Array, Kernel, Known, is_real, operator
 
@@ -81,6 +82,10 @@ def soften(x: Array, axis: int, logarithmic: bool, out: Array | None) -> Array:
     """Softmax along `axis`, or its logarithm."""
     if x.size == 0:
         return x.copy() if out is None else out
+    if x.dtype == np.float32 and not logarithmic and axis % x.ndim == x.ndim - 1:
+        y = np.empty(x.shape, np.float32) if out is None else out
+        _native.real_softmax(_native.ready(x, y.dtype), y)
+        return y
     y = np.subtract(x, np.max(x, axis=axis, keepdims=True), out=out)
     if logarithmic:
         y -= np.log(np.sum(np.exp(y), axis=axis, keepdims=True))

@@ -30,8 +30,7 @@ _FOLLOWS = frozenset(
      "Pow", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tanh",
      "Dropout", "quantlib.Add", "quantlib.Sub", "quantlib.Mul", "quantlib.Lookup",
      "quantlib.QLinearAdd", "quantlib.QLinearMul", "QuantizeLinear", "DequantizeLinear", "Concat",
-     "BatchNormalization",
-     "Split"}
+     "BatchNormalization", "LRN", "Split"}
 )  # fmt: skip
 # Inputs that are parameters, not data of the operator's shape.
 _PARAMETERS: dict[str, tuple[int, ...]] = {
@@ -166,7 +165,7 @@ def _follow(layout: _Layout, node: Node) -> bool:
             node.inputs[index] = name
     if axis is not None:
         node.attributes["axis"] = axis
-    if node.kind == "BatchNormalization":
+    if node.kind in ("BatchNormalization", "LRN"):
         node.domain = INTERNAL
         node.attributes["layout"] = "NHWC"
     node.outputs = [layout.make_last(name) if name else "" for name in node.outputs]
