@@ -20,6 +20,7 @@ enum {
     QL_TILE_STRIPS = 2,   /* the most strips that a tile may have */
     QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
     QL_DIRECT_ROWS = 8,   /* the most rows that are multiplied with an operand as it lies */
+    QL_PIXELS = 8,        /* of a line that depthwise convolutions take together */
     QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
     QL_ALIGNMENT = 64,
     QL_BINS_LOG2 = 12,
@@ -123,12 +124,46 @@ typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t r
                              int64_t row_step, const float *bias, float lower, float upper,
                              float *y, int64_t y_stride);
 
-/* sums[p][c] = sum over taps of (x[tap][p * x_step + c] - zero_point) * w[tap][c] for `pixels`
- * output pixels and `count` channels; x as bytes which, flipped, are numbers 0 to 255 in every
- * table, and the zero point likewise. */
-typedef void ql_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t taps,
-                          const uint8_t *const *x, int64_t x_step, uint8_t flip, int32_t zero_point,
-                          const int16_t *const *w);
+/* A depthwise convolution reads planes: `depthwise_rows` lines of input, interleaved into one
+ * element of four bytes for each column and channel: four bytes, or two int16.
+ *
+ * In vectors of several lanes of 16 bytes, `depthwise_lanes`, the channels of a group stand in an
+ * order of their own (depthwise.c), and so do weights and what sums start from. Sums and codes are
+ * in that of channels again. */
+
+/* Interleaves `columns` columns of `channels` bytes each, which are `step` bytes apart in each row,
+ * as the numbers rows[..][i] ^ flip, into elements side by side. Rows that are NULL, of which the
+ * first is none, do not matter. */
+typedef void ql_interleave(const uint8_t *const *rows, int64_t columns, int64_t channels,
+                           int64_t step, uint8_t flip, void *to);
+
+/* Neighbouring output pixels of a line. x is where the first pixel's first tap lies in the first
+ * plane; a step is the way to the next in bytes. Weights are elements like those of planes, of
+ * which bytes are signed. Beyond `channels` and `pixels`, planes can be read up to a whole strip
+ * and to the next multiple of QL_PIXELS. */
+typedef struct {
+    const char *x;
+    int64_t plane_step, tap_step, pixel_step;
+    int64_t planes, taps;
+    int64_t repeats;      /* how often the planes are gone through, with other weights */
+    const char *w;        /* [strip or group][repeat][plane][tap][channel] */
+    const int32_t *start; /* of the sums, for whole strips */
+    int64_t pixels, channels;
+} ql_line;
+
+/* sums[p][c] = start[c] + the products of elements, modulo 2**32, in the order of planes. */
+typedef void ql_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride);
+
+/* What becomes of the sums: y = saturate(rint(f32(sum) * multiplier) + zero_point), kept between
+ * lower and upper, in numbers 0 to 255 whose bytes are `flip`ped at the end. Products must fit
+ * int32, and multipliers be there for whole strips. */
+typedef struct {
+    const float *multiplier;
+    int32_t zero_point, lower, upper;
+    uint8_t flip;
+} ql_codes;
+typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
+                                int64_t y_stride);
 
 /* Copies `runs` runs of `bytes` bytes each. */
 typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t from_step,
@@ -225,7 +260,13 @@ typedef struct ql_kernels {
     ql_copy_tile *copy;
     ql_copy_runs *copy_runs;
     ql_transpose_bytes *transpose_bytes;
+
+    int depthwise_rows;   /* 4 of bytes or 2 of int16 */
+    int depthwise_lanes;  /* 1, 2 or 4 */
+    int depthwise_signed; /* whether such bytes are numbers -128 to 127 instead of 0 to 255 */
+    ql_interleave *interleave;
     ql_depthwise *depthwise;
+    ql_depthwise_codes *depthwise_codes; /* or NULL: sums are finished like those of products */
 
     ql_blend_run *add;
     ql_blend_run *multiply;

@@ -1,53 +1,202 @@
-/* Depthwise convolutions with channels last: each channel has a kernel of its own, so that vectors
- * of channels are convolved, a few output pixels of a line at once. */
+/* Depthwise convolutions with channels last: channels do not mix, each has kernels of its own.
+ *
+ * The rows of the kernel are taken `depthwise_rows` at a time: that many lines of input are
+ * interleaved into a plane, whose elements hold what one channel of one column has in these lines,
+ * so that a dot product of two or four numbers does the work. A plane serves all taps of a row, and
+ * where the rows of several output lines overlap (one under another, stride 1), all of these: a
+ * kernel of 3 x 3 on planes of four lines makes two output lines from each. Weights are packed for
+ * each line of such a bundle, at other rows of the planes, with zeros in the rest.
+ *
+ *     sum of (x - zx) * (w - zw)  =  sum of x * (w - zw)  -  zx * sum of (w - zw)
+ *
+ * Padding has the code zx, so that the last term belongs to the channel; with the bias it is what
+ * sums start from. Weights less their zero point may need nine bits: where planes are of bytes,
+ * they are split, and the planes are gone through again for what is left.
+ *
+ * Beside input, output and weights a thread needs the planes of a bundle, cut into tiles of columns
+ * and blocks of channels that fit SCRATCH_BYTES, if a tile of QL_PIXELS pixels does. */
 #include "core.h"
 
-enum { PIXELS = 8 }; /* that a kernel is given at once */
+enum {
+    SCRATCH_BYTES = 24 * 1024, /* of planes: they stay in the first cache */
+    LEAST_TILE = 16,           /* pixels, before channels are cut instead */
+    BLOCK_CHANNELS = 64,       /* a block is a multiple of */
+    MOST_ROWS = 4              /* of a plane */
+};
 
 struct ql_depthwise_filter {
     const ql_kernels *kernels;
-    int64_t channels, taps;
-    int16_t *weights;      /* [tap][channel], code less zero point */
-    int32_t zero_points[]; /* of the channels */
+    int64_t size;
+    int64_t channels, multiplier;   /* of the input; output channels for each */
+    int64_t rows, taps;             /* of the kernel; taps in each row */
+    int64_t lines, step;            /* of a bundle; input lines between them */
+    int64_t planes, reach, repeats; /* of a bundle; of one of its lines; times through them */
+    char *weights;                  /* [line][stretch][repeat][plane][tap][channel], 4 bytes each */
+    int64_t line_size;              /* bytes */
+    int32_t *totals;                /* of each output channel's weights */
+    int32_t *places;                /* of each output channel in planes */
+    uint8_t *codes;                 /* as they were given */
 };
 
 int ql_is_depthwise(const ql_conv_shape *shape) {
-    return shape->group > 1 && shape->channels == shape->group &&
-           shape->out_channels == shape->group && ql_fits_int32(ql_taps(shape), 255, 255, NULL, 0);
+    return shape->group > 1 && shape->channels == shape->group && shape->out_channels > 0 &&
+           ql_fits_int32(ql_taps(shape), 255, 255, NULL, 0);
 }
 
 /* --- weights -------------------------------------------------------------------------------- */
 
-static int64_t size_of(int64_t channels, int64_t taps) {
-    return (int64_t)sizeof(ql_depthwise_filter) + channels * (taps * 2 + 4);
+/* The planes that line number `line` of a bundle begins in and reads. */
+static int64_t first_plane(const ql_depthwise_filter *f, int64_t line) {
+    return line * f->step / f->kernels->depthwise_rows;
+}
+
+static int64_t planes_of_line(const ql_depthwise_filter *f, int64_t line) {
+    const int64_t last = (line * f->step + f->rows - 1) / f->kernels->depthwise_rows;
+    return last - first_plane(f, line) + 1;
+}
+
+/* Chooses how many lines share planes: those that cost the least for each line, a dot product as
+ * much as a shuffle, of which interleaving takes two. */
+static void choose_bundle(ql_depthwise_filter *f, const ql_conv_shape *s) {
+    const int64_t rows = f->kernels->depthwise_rows;
+    const int64_t most = s->kernel[0] == 1 && s->dilation[1] == 1 ? rows : 1;
+    double least = 0;
+    for (int64_t lines = 1; lines <= most; lines++) {
+        ql_depthwise_filter next = *f;
+        next.lines = lines;
+        next.planes = ql_ceil_div((lines - 1) * f->step + f->rows, rows);
+        next.reach = 0;
+        for (int64_t line = 0; line < lines; line++)
+            next.reach = ql_max(next.reach, planes_of_line(&next, line));
+        const double cost = (double)(next.reach * f->taps) +
+                            2 * (double)(next.planes * s->stride[2]) / (double)lines;
+        if (lines == 1 || cost < least) {
+            least = cost;
+            *f = next;
+        }
+    }
+}
+
+static int32_t weight_at(const uint8_t *w, int64_t i, int is_signed, int32_t zero_point) {
+    return (is_signed ? (int8_t)w[i] : w[i]) - zero_point;
+}
+
+/* The part of a weight that an element of a plane can be multiplied by. */
+static int32_t part_of(const ql_depthwise_filter *f, int32_t weight) {
+    return f->kernels->depthwise_rows == 2 ? weight : (int32_t)ql_max(-128, ql_min(127, weight));
+}
+
+/* How many parts the weights have. */
+static int64_t count_repeats(const ql_depthwise_filter *f, const uint8_t *w, int is_signed,
+                             const int32_t *zero_points) {
+    const int64_t depth = f->rows * f->taps;
+    int64_t most = 1;
+    for (int64_t i = 0; i < f->channels * f->multiplier * depth; i++) {
+        int32_t weight = weight_at(w, i, is_signed, zero_points[i / depth]);
+        int64_t parts = 1;
+        for (; (weight -= part_of(f, weight)) != 0; parts++)
+            ;
+        most = ql_max(most, parts);
+    }
+    return most;
+}
+
+/* Channels that stand together: a group of 16 for each lane of a vector, or half of that, and so
+ * on down to a strip. */
+typedef struct {
+    int64_t first, width;
+} stretch;
+
+static stretch stretch_of(const ql_depthwise_filter *f, int64_t channel) {
+    int64_t width = QL_STRIP * f->kernels->depthwise_lanes;
+    while (width > QL_STRIP && channel / width * width + width > f->channels * f->multiplier)
+        width /= 2;
+    return (stretch){channel / width * width, width};
+}
+
+/* The number of a channel's element among those of its column. In a group, vectors follow one
+ * another that have, of the 16 channels of each lane, the even ones of the first and of the second
+ * half, then the odd ones. A strip is in its own order. */
+static int64_t place_of_channel(const ql_depthwise_filter *f, int64_t channel) {
+    const stretch s = stretch_of(f, channel);
+    const int64_t lanes = s.width / QL_STRIP, at = channel - s.first, i = at % QL_STRIP;
+    if (lanes == 1)
+        return channel;
+    return s.first + ((i % 2 * 2 + i / 8) * lanes + at / QL_STRIP) * 4 + i % 8 / 2;
+}
+
+/* Puts one weight where each line of a bundle has it. */
+static void put_weight(ql_depthwise_filter *f, int64_t channel, int64_t row, int64_t tap,
+                       int32_t weight) {
+    const int64_t rows = f->kernels->depthwise_rows;
+    const stretch s = stretch_of(f, channel);
+    const int64_t place = place_of_channel(f, channel) - s.first;
+    for (int64_t repeat = 0; weight != 0; repeat++) {
+        const int32_t part = part_of(f, weight);
+        weight -= part;
+        for (int64_t line = 0; line < f->lines; line++) {
+            const int64_t at = line * f->step + row - first_plane(f, line) * rows;
+            const int64_t depth = (repeat * f->reach + at / rows) * f->taps + tap;
+            const int64_t element =
+                s.first * f->repeats * f->reach * f->taps + depth * s.width + place;
+            char *to = f->weights + line * f->line_size + 4 * element;
+            if (rows == 2)
+                ((int16_t *)to)[at % rows] = (int16_t)part;
+            else
+                ((int8_t *)to)[at % rows] = (int8_t)part;
+        }
+    }
+}
+
+static void put_weights(ql_depthwise_filter *f, const uint8_t *w, int is_signed,
+                        const int32_t *zero_points) {
+    for (int64_t channel = 0, i = 0; channel < f->channels * f->multiplier; channel++) {
+        int32_t total = 0;
+        for (int64_t row = 0; row < f->rows; row++)
+            for (int64_t tap = 0; tap < f->taps; tap++, i++) {
+                const int32_t weight = weight_at(w, i, is_signed, zero_points[channel]);
+                put_weight(f, channel, row, tap, weight);
+                total += weight;
+            }
+        f->totals[channel] = total;
+        f->places[channel] = (int32_t)place_of_channel(f, channel);
+    }
 }
 
 ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const int32_t *zero_points,
                                        const ql_conv_shape *shape) {
-    const int64_t taps = ql_taps(shape), channels = shape->channels;
-    ql_depthwise_filter *filter = ql_allocate((size_t)size_of(channels, taps));
+    ql_depthwise_filter plan = {
+        .kernels = ql_current_kernels(),
+        .channels = shape->channels,
+        .multiplier = shape->out_channels / shape->channels,
+        .rows = shape->kernel[0] * shape->kernel[1],
+        .taps = shape->kernel[2],
+        .step = shape->stride[1],
+    };
+    choose_bundle(&plan, shape);
+    plan.repeats = count_repeats(&plan, w, is_signed, zero_points);
+    const int64_t out = shape->out_channels, codes = out * ql_taps(shape);
+    const int64_t strips = ql_ceil_div(out, QL_STRIP);
+    plan.line_size = strips * plan.repeats * plan.reach * plan.taps * QL_STRIP * 4;
+    const int64_t weights = plan.lines * plan.line_size;
+    plan.size = QL_ALIGNMENT * 2 + weights + out * 8 + codes;
+    _Static_assert(sizeof plan <= QL_ALIGNMENT * 2, "weights begin at a cache line");
+    ql_depthwise_filter *filter = ql_allocate((size_t)plan.size);
     if (filter == NULL)
         return NULL;
-    filter->kernels = ql_current_kernels();
-    filter->channels = channels;
-    filter->taps = taps;
-    filter->weights = (int16_t *)(filter->zero_points + channels);
-    memcpy(filter->zero_points, zero_points, (size_t)channels * 4);
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t tap = 0; tap < taps; tap++) {
-            const uint8_t byte = w[c * taps + tap];
-            const int32_t code = is_signed ? (int8_t)byte : byte;
-            filter->weights[tap * channels + c] = (int16_t)(code - zero_points[c]);
-        }
+    *filter = plan;
+    filter->weights = (char *)filter + QL_ALIGNMENT * 2;
+    filter->totals = (int32_t *)(filter->weights + weights);
+    filter->places = filter->totals + out;
+    filter->codes = (uint8_t *)(filter->places + out);
+    memset(filter->weights, 0, (size_t)weights);
+    memcpy(filter->codes, w, (size_t)codes);
+    put_weights(filter, w, is_signed, zero_points);
     return filter;
 }
 
-void ql_depthwise_unpack(const ql_depthwise_filter *filter, uint8_t *w) {
-    const int64_t taps = filter->taps, channels = filter->channels;
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t tap = 0; tap < taps; tap++)
-            w[c * taps + tap] =
-                (uint8_t)(filter->weights[tap * channels + c] + filter->zero_points[c]);
+void ql_depthwise_unpack(const ql_depthwise_filter *f, uint8_t *w) {
+    memcpy(w, f->codes, (size_t)(f->channels * f->multiplier * f->rows * f->taps));
 }
 
 void ql_depthwise_free(ql_depthwise_filter *filter) {
@@ -55,68 +204,158 @@ void ql_depthwise_free(ql_depthwise_filter *filter) {
 }
 
 int64_t ql_depthwise_size(const ql_depthwise_filter *filter) {
-    return size_of(filter->channels, filter->taps);
+    return filter->size;
 }
 
-/* --- sums ----------------------------------------------------------------------------------- */
+/* --- a call --------------------------------------------------------------------------------- */
 
-/* A convolution cut into chunks of lines of output pixels for the threads. */
+/* A convolution cut into items, bundles of lines by tiles of pixels, for the threads. */
 typedef struct {
     const ql_depthwise_filter *filter;
     const uint8_t *x;
-    uint8_t flip;
-    int32_t zero_point; /* of flipped bytes */
+    uint8_t flip, zero; /* of bytes of x; the byte of the zero point */
     const ql_conv_shape *shape;
     const ql_output *output;
-    void *y;
-    int64_t lines, chunk_lines;
+    char *y;
+    int32_t *start; /* what sums start from, for whole strips */
+    int fits;       /* whether that includes the bias, because all sums fit int32 with it */
+    ql_codes codes; /* what becomes of them, if has_codes: then no sums are stored */
+    int has_codes;
+    int64_t bundles, tiles, chunk_items;
+    int64_t tile, columns; /* pixels; columns of input that they see, up to QL_PIXELS more */
+    int64_t block;         /* channels of input */
+    int64_t plane_step;    /* bytes */
     ql_status status;
-} depthwise;
+} convolution;
 
-/* Where the patch of an output pixel begins, which may be outside the image. */
+/* A thread's memory. */
 typedef struct {
-    int64_t image, corner[3];
-} position;
+    char *memory, *planes;
+    int32_t *sums;
+    uint8_t *padding;  /* a line of the zero point's byte */
+    uint8_t *repeated; /* lines with each byte as often as output channels need it */
+} workspace;
 
-static position position_of_line(const ql_conv_shape *s, int64_t line) {
-    position at;
-    at.corner[2] = -s->pad[2];
-    for (int axis = 1; axis >= 0; axis--) {
-        at.corner[axis] = line % s->out[axis] * s->stride[axis] - s->pad[axis];
-        line /= s->out[axis];
+/* An item: where its output begins. */
+typedef struct {
+    int64_t image, depth, line, pixel;
+    int64_t lines, pixels;
+} place;
+
+/* The columns of input that so many pixels of a line see. */
+static int64_t columns_of(const ql_conv_shape *s, int64_t pixels) {
+    return (pixels - 1) * s->stride[2] + (s->kernel[2] - 1) * s->dilation[2] + 1;
+}
+
+static int64_t whole_pixels(int64_t pixels) {
+    return ql_ceil_div(pixels, QL_PIXELS) * QL_PIXELS;
+}
+
+/* Cuts lines into tiles until their planes fit, then channels into blocks. */
+static void cut(convolution *c) {
+    const ql_depthwise_filter *f = c->filter;
+    const ql_conv_shape *s = c->shape;
+    const int64_t column = f->planes * f->multiplier * 4; /* bytes for a channel */
+    c->tile = s->out[2];
+    c->block = f->channels;
+    while (columns_of(s, whole_pixels(c->tile)) * c->block * column > SCRATCH_BYTES &&
+           c->tile > LEAST_TILE)
+        c->tile = ql_ceil_div(c->tile / 2, QL_PIXELS) * QL_PIXELS;
+    c->columns = columns_of(s, whole_pixels(c->tile));
+    c->tiles = ql_ceil_div(s->out[2], c->tile);
+    if (c->columns * c->block * column > SCRATCH_BYTES) {
+        const int64_t most = ql_max(SCRATCH_BYTES / (c->columns * column), BLOCK_CHANNELS);
+        const int64_t blocks = ql_ceil_div(f->channels, most / BLOCK_CHANNELS * BLOCK_CHANNELS);
+        c->block = ql_ceil_div(ql_ceil_div(f->channels, blocks), BLOCK_CHANNELS) * BLOCK_CHANNELS;
     }
-    at.image = line;
+    c->plane_step = (c->columns * c->block * f->multiplier + QL_STRIP) * 4;
+    c->bundles = s->batch * s->out[0] * ql_ceil_div(s->out[1], f->lines);
+    const int64_t products = f->lines * c->tile * f->rows * f->taps * s->out_channels;
+    c->chunk_items = f->kernels->small / 8 / products + 1;
+}
+
+static place place_of(const convolution *c, int64_t item) {
+    const ql_conv_shape *s = c->shape;
+    const int64_t bundles = ql_ceil_div(s->out[1], c->filter->lines); /* of an image */
+    place at;
+    at.pixel = item % c->tiles * c->tile;
+    item /= c->tiles;
+    at.line = item % bundles * c->filter->lines;
+    item /= bundles;
+    at.depth = item % s->out[0];
+    at.image = item / s->out[0];
+    at.lines = ql_min(c->filter->lines, s->out[1] - at.line);
+    at.pixels = ql_min(c->tile, s->out[2] - at.pixel);
     return at;
 }
 
-/* The taps of one output pixel that lie inside the image: where their codes and weights begin. */
-static int64_t taps_inside(const depthwise *d, const position *at, const uint8_t **x,
-                           const int16_t **w) {
-    const ql_conv_shape *s = d->shape;
-    const int16_t *weights = d->filter->weights;
-    int64_t count = 0;
-    for (int64_t td = 0; td < s->kernel[0]; td++)
-        for (int64_t th = 0; th < s->kernel[1]; th++) {
-            const int64_t depth = at->corner[0] + td * s->dilation[0];
-            const int64_t h = at->corner[1] + th * s->dilation[1];
-            const int inside_line = ql_inside(depth, s->in[0]) && ql_inside(h, s->in[1]);
-            const int64_t line = ((at->image * s->in[0] + depth) * s->in[1] + h) * s->in[2];
-            for (int64_t tw = 0; tw < s->kernel[2]; tw++, weights += s->channels) {
-                const int64_t v = at->corner[2] + tw * s->dilation[2];
-                if (!inside_line || !ql_inside(v, s->in[2]))
-                    continue;
-                x[count] = d->x + (line + v) * s->channels;
-                w[count++] = weights;
-            }
-        }
-    return count;
+/* --- planes --------------------------------------------------------------------------------- */
+
+/* The line of input that row `row` of a bundle's kernels meets, or NULL outside of the image. */
+static const uint8_t *line_at(const convolution *c, const place *at, int64_t row) {
+    const ql_conv_shape *s = c->shape;
+    const int64_t rows = s->kernel[0] == 1 ? c->filter->planes * MOST_ROWS : s->kernel[1];
+    const int64_t d = at->depth * s->stride[0] - s->pad[0] + row / rows * s->dilation[0];
+    const int64_t h = at->line * s->stride[1] - s->pad[1] + row % rows * s->dilation[1];
+    if (!ql_inside(d, s->in[0]) || !ql_inside(h, s->in[1]))
+        return NULL;
+    return c->x + ((at->image * s->in[0] + d) * s->in[1] + h) * s->in[2] * s->channels;
 }
+
+static void fill(uint32_t *to, uint32_t element, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        to[i] = element;
+}
+
+/* Copies each byte of `columns` columns once for each output channel. */
+static void repeat_bytes(const uint8_t *x, int64_t step, int64_t columns, int64_t channels,
+                         int64_t times, uint8_t *to) {
+    for (int64_t column = 0; column < columns; column++, x += step)
+        for (int64_t c = 0; c < channels; c++, to += times)
+            for (int64_t i = 0; i < times; i++)
+                to[i] = x[c];
+}
+
+/* One plane of a block of channels. */
+static void gather_plane(const convolution *c, const workspace *w, const place *at, int64_t plane,
+                         int64_t channel, int64_t channels, uint32_t *to) {
+    const ql_depthwise_filter *f = c->filter;
+    const ql_conv_shape *s = c->shape;
+    const int64_t width = channels * f->multiplier, rows = f->kernels->depthwise_rows;
+    const int64_t first = at->pixel * s->stride[2] - s->pad[2];
+    const int64_t columns = columns_of(s, at->pixels);
+    const int64_t begin = ql_min(columns, ql_max(0, -first));
+    const int64_t end = ql_max(begin, ql_min(columns, s->in[2] - first));
+    const uint8_t zero = c->zero ^ c->flip;
+    const uint32_t padding = rows == 2 ? zero * 0x10001u : zero * 0x1010101u;
+    const uint8_t *from[MOST_ROWS];
+    for (int64_t row = 0; row < rows; row++) {
+        if (plane * rows + row >= f->rows + (f->lines - 1) * f->step) {
+            from[row] = NULL;
+            continue;
+        }
+        const uint8_t *line = line_at(c, at, plane * rows + row);
+        from[row] = line == NULL ? w->padding : line + (first + begin) * s->channels + channel;
+        if (line == NULL || f->multiplier == 1)
+            continue;
+        uint8_t *repeated = w->repeated + row * c->columns * width;
+        repeat_bytes(from[row], s->channels, end - begin, channels, f->multiplier, repeated);
+        from[row] = repeated;
+    }
+    fill(to, padding, begin * width);
+    if (begin < end)
+        f->kernels->interleave(from, end - begin, width, f->multiplier == 1 ? s->channels : width,
+                               c->flip, to + begin * width);
+    fill(to + end * width, padding, (columns - end) * width);
+}
+
+/* --- sums ----------------------------------------------------------------------------------- */
 
 /* Adds the bias to the sums of one pixel; QL_OVERFLOW if one does not fit: then the sum has another
  * sign than both of its terms. Looked at all together, so that the loop vectorizes. */
 static int add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels) {
     uint32_t overflow = 0;
-    for (int64_t c = 0; bias != NULL && c < channels; c++) {
+    for (int64_t c = 0; c < channels; c++) {
         const uint32_t sum = (uint32_t)sums[c] + (uint32_t)bias[c];
         overflow |= ((uint32_t)sums[c] ^ sum) & ((uint32_t)bias[c] ^ sum);
         sums[c] = (int32_t)sum;
@@ -124,72 +363,168 @@ static int add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_
     return overflow >> 31 ? QL_OVERFLOW : QL_OK;
 }
 
-/* How many output pixels from this one on, in its line, have all their taps inside the line: they
- * read what this one reads, a stride further each. 1 at the borders. */
-static int64_t alike(const ql_conv_shape *s, const position *at) {
-    const int64_t last = s->in[2] - 1 - (s->kernel[2] - 1) * s->dilation[2];
-    if (at->corner[2] < 0 || at->corner[2] > last)
-        return 1;
-    const int64_t column = (at->corner[2] + s->pad[2]) / s->stride[2];
-    return ql_min((last - at->corner[2]) / s->stride[2] + 1, s->out[2] - column);
+/* One line's output, from sums in memory. */
+static int finish_line(const convolution *c, const workspace *w, const ql_line *line,
+                       int64_t channel, int64_t pixel) {
+    const ql_kernels *kernels = c->filter->kernels;
+    kernels->depthwise(line, w->sums, line->channels);
+    int status = QL_OK;
+    for (int64_t p = 0; !c->fits && p < line->pixels && status == QL_OK; p++)
+        status = add_bias(w->sums + p * line->channels, c->output->bias + channel, line->channels);
+    if (status == QL_OK)
+        ql_finish(kernels, c->output, w->sums, line->channels, pixel, line->pixels, channel,
+                  line->channels, c->y, c->shape->out_channels);
+    return status;
 }
 
-static int convolve_line(const depthwise *d, int64_t line, const uint8_t **x, const int16_t **w,
-                         int32_t *sums) {
-    const ql_kernels *kernels = d->filter->kernels;
-    const ql_conv_shape *s = d->shape;
-    position at = position_of_line(s, line);
-    for (int64_t pixel = 0, pixels; pixel < s->out[2]; pixel += pixels) {
-        const int64_t taps = taps_inside(d, &at, x, w);
-        pixels = ql_min(alike(s, &at), PIXELS);
-        at.corner[2] += pixels * s->stride[2];
-        kernels->depthwise(sums, s->channels, pixels, taps, x, s->stride[2] * s->channels, d->flip,
-                           d->zero_point, w);
-        for (int64_t p = 0; p < pixels; p++) {
-            const int status = add_bias(sums + p * s->channels, d->output->bias, s->channels);
-            if (status != QL_OK)
-                return status;
+/* The output channels of a block of input channels. */
+static int convolve_block(const convolution *c, const workspace *w, const place *at,
+                          int64_t channel, int64_t channels) {
+    const ql_depthwise_filter *f = c->filter;
+    const ql_conv_shape *s = c->shape;
+    const int64_t first = channel * f->multiplier, width = channels * f->multiplier;
+    for (int64_t plane = 0; plane < f->planes; plane++)
+        gather_plane(c, w, at, plane, channel, channels,
+                     (uint32_t *)(w->planes + plane * c->plane_step));
+    ql_line line = {.plane_step = c->plane_step,
+                    .tap_step = s->dilation[2] * width * 4,
+                    .pixel_step = s->stride[2] * width * 4,
+                    .planes = f->reach,
+                    .taps = f->taps,
+                    .repeats = f->repeats,
+                    .start = c->start + first,
+                    .pixels = at->pixels,
+                    .channels = width};
+    const int64_t depth = f->repeats * f->reach * f->taps; /* elements of a channel */
+    ql_codes codes = c->codes;
+    codes.multiplier = c->has_codes ? codes.multiplier + first : NULL;
+    for (int64_t i = 0; i < at->lines; i++) {
+        const int64_t out_line = (at->image * s->out[0] + at->depth) * s->out[1] + at->line + i;
+        const int64_t pixel = out_line * s->out[2] + at->pixel;
+        line.x = w->planes + first_plane(f, i) * c->plane_step;
+        line.w = f->weights + i * f->line_size + first * depth * 4;
+        if (c->has_codes) {
+            f->kernels->depthwise_codes(
+                &line, &codes, (uint8_t *)c->y + pixel * s->out_channels + first, s->out_channels);
+            continue;
         }
-        ql_finish(kernels, d->output, sums, s->channels, line * s->out[2] + pixel, pixels, 0,
-                  s->channels, d->y, s->channels);
+        const int status = finish_line(c, w, &line, first, pixel);
+        if (status != QL_OK)
+            return status;
     }
     return QL_OK;
 }
 
-static void convolve_chunk(void *context, long chunk) {
-    depthwise *d = context;
-    const int64_t taps = d->filter->taps, first = chunk * d->chunk_lines;
-    const int64_t pointers = taps * 2 * (int64_t)sizeof(void *);
-    char *scratch = ql_allocate((size_t)(pointers + d->shape->channels * 4 * PIXELS));
-    if (scratch == NULL) {
-        ql_report(&d->status, QL_NO_MEMORY);
-        return;
-    }
+static int convolve_item(const convolution *c, const workspace *w, int64_t item) {
+    const place at = place_of(c, item);
     int status = QL_OK;
-    for (int64_t line = first; line < ql_min(first + d->chunk_lines, d->lines) && status == QL_OK;
-         line++)
-        status = convolve_line(d, line, (const uint8_t **)scratch, (const int16_t **)scratch + taps,
-                               (int32_t *)(scratch + pointers));
-    ql_report(&d->status, status);
-    ql_release(scratch);
+    for (int64_t channel = 0; channel < c->shape->channels && status == QL_OK; channel += c->block)
+        status = convolve_block(c, w, &at, channel, ql_min(c->block, c->shape->channels - channel));
+    return status;
+}
+
+static int borrow_workspace(const convolution *c, workspace *w) {
+    const ql_depthwise_filter *f = c->filter;
+    const int64_t width = c->block * f->multiplier;
+    const int64_t planes = (f->planes + 1) * c->plane_step;
+    const int64_t sums = c->has_codes ? 0 : c->tile * width * 4;
+    const int64_t padding = c->columns * ql_max(c->shape->channels, width);
+    const int64_t repeated = f->multiplier == 1 ? 0 : MOST_ROWS * c->columns * width;
+    w->memory = ql_borrow((size_t)(planes + sums + padding + repeated));
+    if (w->memory == NULL)
+        return QL_NO_MEMORY;
+    w->planes = w->memory;
+    w->sums = (int32_t *)(w->planes + planes);
+    w->padding = (uint8_t *)(w->planes + planes + sums);
+    w->repeated = w->padding + padding;
+    memset(w->padding, c->zero, (size_t)padding);
+    return QL_OK;
+}
+
+static void convolve_chunk(void *context, long chunk) {
+    convolution *c = context;
+    workspace w;
+    int status = borrow_workspace(c, &w);
+    const int64_t first = chunk * c->chunk_items;
+    const int64_t last = ql_min(first + c->chunk_items, c->bundles * c->tiles);
+    for (int64_t item = first; item < last && status == QL_OK; item++)
+        status = convolve_item(c, &w, item);
+    ql_report(&c->status, status);
+    if (w.memory != NULL)
+        ql_return(w.memory);
+}
+
+/* The largest that a sum can be, the bias included. */
+static int64_t largest_sum(const ql_conv_shape *shape, const int32_t *bias) {
+    int64_t largest = 0;
+    for (int64_t i = 0; bias != NULL && i < shape->out_channels; i++)
+        largest = ql_max(largest, bias[i] < 0 ? -(int64_t)bias[i] : bias[i]);
+    return ql_taps(shape) * 255 * 255 + largest;
+}
+
+/* Whether sums can become codes at once: steps must fit int32. */
+static int makes_codes(const convolution *c, int64_t largest) {
+    const ql_output *o = c->output;
+    if (c->filter->kernels->depthwise_codes == NULL || !c->fits || o->code_step ||
+        ql_size_of_result(o->type) != 1 || o->row_factor != NULL || o->row_divisor != NULL)
+        return 0;
+    const float most = 0x1p30f / (float)largest;
+    int within = 1;
+    for (int64_t i = 0; i < c->shape->out_channels; i++)
+        within &= o->multiplier[i] <= most && o->multiplier[i] >= -most;
+    return within;
+}
+
+/* What sums start from and are multiplied by, in the order of planes. */
+static void prepare_channels(convolution *c, int32_t zero_point, float *multiplier) {
+    const ql_output *o = c->output;
+    const int64_t channels = c->shape->out_channels;
+    const int64_t largest = largest_sum(c->shape, o->bias);
+    c->fits = largest <= INT32_MAX;
+    c->has_codes = makes_codes(c, largest);
+    const int32_t *bias = c->fits ? o->bias : NULL;
+    for (int64_t i = 0; i < channels; i++) {
+        const uint32_t offset = (uint32_t)zero_point * (uint32_t)c->filter->totals[i];
+        const int64_t place = c->filter->places[i];
+        c->start[place] = (int32_t)((bias == NULL ? 0 : (uint32_t)bias[i]) - offset);
+        if (c->has_codes)
+            multiplier[place] = o->multiplier[i];
+    }
+    const int32_t shift = ql_shift(o->type == QL_INT8, 0);
+    if (c->has_codes)
+        c->codes = (ql_codes){.multiplier = multiplier,
+                              .zero_point = *o->zero_point + shift,
+                              .lower = *o->lower + shift,
+                              .upper = *o->upper + shift,
+                              .flip = ql_flip(0, o->type == QL_INT8)};
 }
 
 int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x_signed,
                       int32_t x_zero_point, const ql_conv_shape *shape, const ql_output *output,
                       void *y) {
-    enum { CHUNK = 256 * 1024 }; /* products that are worth a chunk of their own */
-    depthwise d = {.filter = filter,
-                   .x = x,
-                   .flip = ql_flip(x_signed, 0),
-                   .zero_point = x_zero_point + ql_shift(x_signed, 0),
-                   .shape = shape,
-                   .output = output,
-                   .y = y,
-                   .lines = shape->batch * shape->out[0] * shape->out[1],
-                   .status = {QL_OK}};
-    if (d.lines * shape->out[2] == 0)
+    const int to_signed = filter->kernels->depthwise_signed;
+    convolution c = {.filter = filter,
+                     .x = x,
+                     .flip = ql_flip(x_signed, to_signed),
+                     .zero = (uint8_t)x_zero_point,
+                     .shape = shape,
+                     .output = output,
+                     .y = y,
+                     .fits =
+                         ql_fits_int32(ql_taps(shape), 255, 255, output->bias, shape->out_channels),
+                     .status = {QL_OK}};
+    if (shape->batch * shape->out[0] * shape->out[1] * shape->out[2] == 0)
         return QL_OK;
-    d.chunk_lines = CHUNK / (filter->taps * shape->channels * shape->out[2]) + 1;
-    ql_run_chunks((long)ql_ceil_div(d.lines, d.chunk_lines), convolve_chunk, &d);
-    return ql_reported(&d.status);
+    cut(&c);
+    const int64_t whole = ql_ceil_div(shape->out_channels, QL_STRIP) * QL_STRIP;
+    char *memory = ql_allocate((size_t)whole * 8);
+    if (memory == NULL)
+        return QL_NO_MEMORY;
+    memset(memory, 0, (size_t)whole * 8);
+    c.start = (int32_t *)memory;
+    prepare_channels(&c, x_zero_point + ql_shift(x_signed, to_signed),
+                     (float *)(memory + whole * 4));
+    ql_run_chunks((long)ql_ceil_div(c.bundles * c.tiles, c.chunk_items), convolve_chunk, &c);
+    ql_release(memory);
+    return ql_reported(&c.status);
 }

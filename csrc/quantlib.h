@@ -153,8 +153,8 @@ typedef struct ql_conv_shape {
 typedef struct ql_filter ql_filter;
 
 /* Packs w of shape (out_channels, channels / group, kernel), or returns NULL when memory is
- * short. `zero_points` has an entry for each output channel. Only group, channels, out_channels
- * and kernel of `shape` are looked at. */
+ * short. `zero_points` has an entry for each output channel. Only group, channels, out_channels,
+ * kernel, stride and dilation of `shape` are looked at, which calls must share. */
 ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_points,
                           const ql_conv_shape *shape);
 void ql_filter_free(ql_filter *filter);

@@ -1,11 +1,13 @@
-/* Depthwise convolution of neighbouring output pixels for AVX2: see csrc/depthwise.c.
+/* Depthwise convolution for AVX2, of planes of two lines as int16: see csrc/depthwise.c.
  *
- *     sum over taps of (x - zx) * w  =  sum of x * w  -  zx * sum of w
+ *     sums[p][c] = start[c] + sum over planes, taps, i = 0, 1 of x[plane][p + tap][c][i] * w[c][i]
  *
- * Eight channels at a time, with the sums of four pixels in registers over all taps, so that
- * weights are loaded and added up once for the four. Widened by zeros, x has nothing in the upper
- * half of each 32-bit lane, so vpmaddwd forms the one product that is wanted, faster than vpmulld.
- * Cost per tap and pixel: one widening load, vpmaddwd and vpaddd, and vpxor. */
+ * vpmaddwd forms the two products of a channel and adds them, exactly: 255 * 255 * 2 < 2**31. A
+ * group is 32 channels, four vectors; two pixels of it have eight sums in registers, and each load
+ * of weights serves both. Bytes of a lane are taken apart into even and odd ones, by a mask and a
+ * shift, and unpacking words of two lines makes the elements; packs bring even codes together and
+ * odd ones, which one vpshufb puts in order. Cost of two taps of 32 outputs: four vpmaddwd and four
+ * vpaddd; of the codes of 32 outputs: twelve conversions and products, six for packing. */
 #include "../target.h"
 
 #if QL_BUILDS_AVX2
@@ -14,58 +16,212 @@
 
 QL_TARGET_BEGIN_AVX2
 
-QL_INLINE void sum_taps(const int pixels, int32_t *sums, int64_t count, int64_t taps, int64_t c,
-                        const uint8_t *const *x, int64_t first, int64_t x_step, uint8_t flip,
-                        int32_t zero_point, const int16_t *const *w) {
-    const __m128i flip_u8x16 = _mm_set1_epi8((char)flip);
-    __m256i weight_i32x8 = _mm256_setzero_si256(), sum_i32x8[4];
+enum { GROUP = 32 };
+
+/* --- planes --------------------------------------------------------------------------------- */
+
+QL_INLINE __m256i load_bytes(const uint8_t *bytes, __m256i flip_u8x32) {
+    return _mm256_xor_si256(_mm256_loadu_si256((const __m256i *)bytes), flip_u8x32);
+}
+
+QL_INLINE void interleave_group(const uint8_t *first, const uint8_t *second, __m256i flip_u8x32,
+                                char *to) {
+    const __m256i low_byte_u16x16 = _mm256_set1_epi16(0xFF);
+    const __m256i first_u8x32 = load_bytes(first, flip_u8x32);
+    const __m256i second_u8x32 = load_bytes(second, flip_u8x32);
+    const __m256i even_u16x16 = _mm256_and_si256(first_u8x32, low_byte_u16x16);
+    const __m256i next_even_u16x16 = _mm256_and_si256(second_u8x32, low_byte_u16x16);
+    const __m256i odd_u16x16 = _mm256_srli_epi16(first_u8x32, 8);
+    const __m256i next_odd_u16x16 = _mm256_srli_epi16(second_u8x32, 8);
+    __m256i *element = (__m256i *)to;
+    _mm256_storeu_si256(element, _mm256_unpacklo_epi16(even_u16x16, next_even_u16x16));
+    _mm256_storeu_si256(element + 1, _mm256_unpackhi_epi16(even_u16x16, next_even_u16x16));
+    _mm256_storeu_si256(element + 2, _mm256_unpacklo_epi16(odd_u16x16, next_odd_u16x16));
+    _mm256_storeu_si256(element + 3, _mm256_unpackhi_epi16(odd_u16x16, next_odd_u16x16));
+}
+
+/* A strip, or what is left of one, in its own order. */
+QL_INLINE void interleave_strip(const uint8_t *first, const uint8_t *second, int64_t channels,
+                                uint8_t flip, char *to) {
+    const __m128i flip_u8x16 = _mm_set1_epi8((char)flip), none = _mm_setzero_si128();
+    if (channels < QL_STRIP) {
+        for (int64_t c = 0; c < channels; c++) {
+            ((uint16_t *)to)[2 * c] = first[c] ^ flip;
+            ((uint16_t *)to)[2 * c + 1] = second[c] ^ flip;
+        }
+        return;
+    }
+    const __m128i first_u8x16 = _mm_xor_si128(_mm_loadu_si128((const __m128i *)first), flip_u8x16);
+    const __m128i second_u8x16 =
+        _mm_xor_si128(_mm_loadu_si128((const __m128i *)second), flip_u8x16);
+    const __m128i low_u8x16 = _mm_unpacklo_epi8(first_u8x16, second_u8x16);
+    const __m128i high_u8x16 = _mm_unpackhi_epi8(first_u8x16, second_u8x16);
+    __m128i *element = (__m128i *)to;
+    _mm_storeu_si128(element, _mm_unpacklo_epi8(low_u8x16, none));
+    _mm_storeu_si128(element + 1, _mm_unpackhi_epi8(low_u8x16, none));
+    _mm_storeu_si128(element + 2, _mm_unpacklo_epi8(high_u8x16, none));
+    _mm_storeu_si128(element + 3, _mm_unpackhi_epi8(high_u8x16, none));
+}
+
+void ql_avx2_interleave(const uint8_t *const *rows, int64_t columns, int64_t channels, int64_t step,
+                        uint8_t flip, void *to) {
+    const __m256i flip_u8x32 = _mm256_set1_epi8((char)flip);
+    const uint8_t *first = rows[0], *second = rows[rows[1] != NULL];
+    char *element = to;
+    for (int64_t column = 0; column < columns; column++, first += step, second += step) {
+        int64_t c = 0;
+        for (; c + GROUP <= channels; c += GROUP)
+            interleave_group(first + c, second + c, flip_u8x32, element + 4 * c);
+        for (; c < channels; c += QL_STRIP)
+            interleave_strip(first + c, second + c, channels - c, flip, element + 4 * c);
+        element += 4 * channels;
+    }
+}
+
+/* --- sums ----------------------------------------------------------------------------------- */
+
+/* sum_i32x8[pixel][vector], of `vectors` vectors of channels for `pixels` pixels from x on. */
+QL_INLINE void sum_pixels(const int vectors, const int pixels, const ql_line *line, const char *x,
+                          const char *w, const int32_t *start, __m256i *sum_i32x8) {
+    const int64_t pixel_step = line->pixel_step, tap_step = line->tap_step;
+    const int64_t plane_step = line->plane_step, planes = line->planes, taps = line->taps;
 #pragma GCC unroll 4
     for (int p = 0; p < pixels; p++)
-        sum_i32x8[p] = _mm256_setzero_si256();
-    for (int64_t tap = 0; tap < taps; tap++) {
-        const __m256i w_i32x8 =
-            _mm256_cvtepi16_epi32(_mm_loadu_si128((const __m128i *)(w[tap] + c)));
-        const uint8_t *codes = x[tap] + first * x_step + c;
-        weight_i32x8 = _mm256_add_epi32(weight_i32x8, w_i32x8);
 #pragma GCC unroll 4
-        for (int p = 0; p < pixels; p++) {
-            const __m128i x_u8x8 = _mm_loadl_epi64((const __m128i *)(codes + p * x_step));
-            const __m256i x_i32x8 = _mm256_cvtepu8_epi32(_mm_xor_si128(x_u8x8, flip_u8x16));
-            sum_i32x8[p] = _mm256_add_epi32(sum_i32x8[p], _mm256_madd_epi16(x_i32x8, w_i32x8));
+        for (int v = 0; v < vectors; v++)
+            sum_i32x8[p * vectors + v] =
+                _mm256_loadu_si256((const __m256i *)(const void *)(start + 8 * v));
+    for (int64_t repeat = 0; repeat < line->repeats; repeat++) {
+        const char *plane = x;
+        for (int64_t i = 0; i < planes; i++, plane += plane_step) {
+            const char *tap = plane;
+            for (int64_t j = 0; j < taps; j++, tap += tap_step, w += 32 * vectors)
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++) {
+                    const __m256i w_i16x16 = _mm256_loadu_si256((const __m256i *)w + v);
+#pragma GCC unroll 4
+                    for (int p = 0; p < pixels; p++) {
+                        const __m256i x_i16x16 =
+                            _mm256_loadu_si256((const __m256i *)(tap + p * pixel_step + 32 * v));
+                        sum_i32x8[p * vectors + v] = _mm256_add_epi32(
+                            sum_i32x8[p * vectors + v], _mm256_madd_epi16(x_i16x16, w_i16x16));
+                    }
+                    QL_LOADS_IN_ORDER;
+                }
         }
     }
-    weight_i32x8 = _mm256_mullo_epi32(weight_i32x8, _mm256_set1_epi32(zero_point));
-#pragma GCC unroll 4
-    for (int p = 0; p < pixels; p++)
-        _mm256_storeu_si256((__m256i *)(sums + (first + p) * count + c),
-                            _mm256_sub_epi32(sum_i32x8[p], weight_i32x8));
 }
 
-/* The channels that eight do not divide. */
-static void sum_rest(int32_t *sums, int64_t count, int64_t pixels, int64_t taps, int64_t c,
-                     const uint8_t *const *x, int64_t x_step, uint8_t flip, int32_t zero_point,
-                     const int16_t *const *w) {
-    for (int64_t p = 0; p < pixels; p++)
-        for (int64_t rest = c; rest < count; rest++) {
-            int32_t sum = 0;
-            for (int64_t tap = 0; tap < taps; tap++)
-                sum += ((int32_t)(x[tap][p * x_step + rest] ^ flip) - zero_point) * w[tap][rest];
-            sums[p * count + rest] = sum;
-        }
+/* --- outputs -------------------------------------------------------------------------------- */
+
+/* A pixel's sums of a group in the order of channels: lanes are strips. */
+QL_INLINE void store_sums(int32_t *sums, const __m256i sum_i32x8[4]) {
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; v++) {
+        const __m256i low_i32x8 = _mm256_unpacklo_epi32(sum_i32x8[v], sum_i32x8[v + 2]);
+        const __m256i high_i32x8 = _mm256_unpackhi_epi32(sum_i32x8[v], sum_i32x8[v + 2]);
+        __m128i *to = (__m128i *)(void *)(sums + 8 * v);
+        _mm_storeu_si128(to, _mm256_castsi256_si128(low_i32x8));
+        _mm_storeu_si128(to + 1, _mm256_castsi256_si128(high_i32x8));
+        _mm_storeu_si128(to + 4, _mm256_extracti128_si256(low_i32x8, 1));
+        _mm_storeu_si128(to + 5, _mm256_extracti128_si256(high_i32x8, 1));
+    }
 }
 
-void ql_avx2_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t taps,
-                       const uint8_t *const *x, int64_t x_step, uint8_t flip, int32_t zero_point,
-                       const int16_t *const *w) {
+void ql_avx2_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride) {
+    const int64_t depth = line->repeats * line->planes * line->taps;
     int64_t c = 0;
-    for (; c + 8 <= count; c += 8) {
-        int64_t p = 0;
-        for (; p + 4 <= pixels; p += 4)
-            sum_taps(4, sums, count, taps, c, x, p, x_step, flip, zero_point, w);
-        for (; p < pixels; p++)
-            sum_taps(1, sums, count, taps, c, x, p, x_step, flip, zero_point, w);
+    for (; c + GROUP <= line->channels; c += GROUP)
+        for (int64_t p = 0; p < line->pixels; p++) {
+            __m256i sum_i32x8[4];
+            sum_pixels(4, 1, line, line->x + 4 * c + p * line->pixel_step, line->w + 4 * c * depth,
+                       line->start + c, sum_i32x8);
+            store_sums(sums + p * sums_stride + c, sum_i32x8);
+        }
+    for (; c < line->channels; c += QL_STRIP)
+        for (int64_t p = 0; p < line->pixels; p++) {
+            const int64_t channels = ql_min(QL_STRIP, line->channels - c);
+            __m256i sum_i32x8[2];
+            sum_pixels(2, 1, line, line->x + 4 * c + p * line->pixel_step, line->w + 4 * c * depth,
+                       line->start + c, sum_i32x8);
+            memcpy(sums + p * sums_stride + c, sum_i32x8, (size_t)channels * sizeof *sums);
+        }
+}
+
+/* What is the same for all codes. */
+typedef struct {
+    __m256i zero_i16x16, lower_u8x32, upper_u8x32, flip_u8x32;
+} stage;
+
+QL_INLINE __m256i steps_of(__m256i sum_i32x8, const float *multiplier) {
+    return _mm256_cvtps_epi32(
+        _mm256_mul_ps(_mm256_cvtepi32_ps(sum_i32x8), _mm256_loadu_ps(multiplier)));
+}
+
+/* The codes of two vectors of 16 steps each, lane by lane. */
+QL_INLINE __m256i codes_of(const stage *s, __m256i first_i16x16, __m256i second_i16x16) {
+    first_i16x16 = _mm256_adds_epi16(first_i16x16, s->zero_i16x16);
+    second_i16x16 = _mm256_adds_epi16(second_i16x16, s->zero_i16x16);
+    __m256i codes_u8x32 = _mm256_packus_epi16(first_i16x16, second_i16x16);
+    codes_u8x32 = _mm256_max_epu8(codes_u8x32, s->lower_u8x32);
+    codes_u8x32 = _mm256_min_epu8(codes_u8x32, s->upper_u8x32);
+    return _mm256_xor_si256(codes_u8x32, s->flip_u8x32);
+}
+
+QL_INLINE void store_group(const stage *s, const __m256i sum_i32x8[4], const float *multiplier,
+                           uint8_t *y) {
+    const __m256i in_order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+    const __m256i even_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[0], multiplier),
+                                                   steps_of(sum_i32x8[1], multiplier + 8));
+    const __m256i odd_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[2], multiplier + 16),
+                                                  steps_of(sum_i32x8[3], multiplier + 24));
+    const __m256i codes_u8x32 = codes_of(s, even_i16x16, odd_i16x16);
+    _mm256_storeu_si256((__m256i *)y, _mm256_shuffle_epi8(codes_u8x32, in_order));
+}
+
+/* Up to two pixels of a strip, or of what is left of one. */
+QL_INLINE void store_strip(const stage *s, const __m256i sum_i32x8[2][2], const float *multiplier,
+                           int64_t pixels, int64_t channels, uint8_t *y, int64_t y_stride) {
+    const __m256i by_pixel = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    const __m256i first_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[0][0], multiplier),
+                                                    steps_of(sum_i32x8[0][1], multiplier + 8));
+    const __m256i second_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[1][0], multiplier),
+                                                     steps_of(sum_i32x8[1][1], multiplier + 8));
+    uint8_t codes[2][QL_STRIP];
+    _mm256_storeu_si256((__m256i *)codes, _mm256_permutevar8x32_epi32(
+                                              codes_of(s, first_i16x16, second_i16x16), by_pixel));
+    for (int64_t p = 0; p < pixels; p++)
+        memcpy(y + p * y_stride, codes[p], (size_t)channels);
+}
+
+void ql_avx2_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
+                             int64_t y_stride) {
+    const int64_t depth = line->repeats * line->planes * line->taps, step = line->pixel_step;
+    const stage s = {.zero_i16x16 = _mm256_set1_epi16((int16_t)codes->zero_point),
+                     .lower_u8x32 = _mm256_set1_epi8((char)codes->lower),
+                     .upper_u8x32 = _mm256_set1_epi8((char)codes->upper),
+                     .flip_u8x32 = _mm256_set1_epi8((char)codes->flip)};
+    int64_t c = 0;
+    for (; c + GROUP <= line->channels; c += GROUP) {
+        const float *multiplier = codes->multiplier + c;
+        for (int64_t p = 0; p < line->pixels; p += 2) {
+            __m256i sum_i32x8[2][4];
+            sum_pixels(4, 2, line, line->x + 4 * c + p * step, line->w + 4 * c * depth,
+                       line->start + c, &sum_i32x8[0][0]);
+            store_group(&s, sum_i32x8[0], multiplier, y + p * y_stride + c);
+            if (p + 1 < line->pixels)
+                store_group(&s, sum_i32x8[1], multiplier, y + (p + 1) * y_stride + c);
+        }
     }
-    sum_rest(sums, count, pixels, taps, c, x, x_step, flip, zero_point, w);
+    for (; c < line->channels; c += QL_STRIP)
+        for (int64_t p = 0; p < line->pixels; p += 2) {
+            __m256i sum_i32x8[2][2];
+            sum_pixels(2, 2, line, line->x + 4 * c + p * step, line->w + 4 * c * depth,
+                       line->start + c, &sum_i32x8[0][0]);
+            store_strip(&s, sum_i32x8, codes->multiplier + c, ql_min(2, line->pixels - p),
+                        ql_min(QL_STRIP, line->channels - c), y + p * y_stride + c, y_stride);
+        }
 }
 
 QL_TARGET_END

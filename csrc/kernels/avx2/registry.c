@@ -36,7 +36,11 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->requantize = ql_avx2_requantize;
     kernels->rescale = ql_avx2_rescale;
     kernels->transpose_bytes = ql_avx2_transpose_bytes;
+
+    kernels->depthwise_lanes = 2;
+    kernels->interleave = ql_avx2_interleave;
     kernels->depthwise = ql_avx2_depthwise;
+    kernels->depthwise_codes = ql_avx2_depthwise_codes;
 
     kernels->add = ql_avx2_add;
     kernels->multiply = ql_avx2_multiply;

@@ -1,12 +1,19 @@
-/* Depthwise convolution of neighbouring output pixels for AVX-512: see csrc/depthwise.c.
+/* Depthwise convolution for AVX-512 with VNNI: see csrc/depthwise.c.
  *
- *     sum over taps of (x - zx) * w  =  sum of x * w  -  zx * sum of w
+ *     sums[p][c] = start[c] + sum over planes, taps, i = 0..3 of x[plane][p + tap][c][i] * w[c][i]
  *
- * Sixteen channels at a time, with the sums of four pixels in registers over all taps, so that
- * weights are loaded and added up once for the four. Widened by zeros, x has nothing in the upper
- * half of each 32-bit lane, so vpmaddwd forms the one product that is wanted, faster than vpmulld.
- * Cost per tap and pixel: one widening load, vpmaddwd and vpaddd, and vpxor;
- * edges are masked. */
+ * vpdpbusd multiplies the four bytes that a plane has for a channel and a column by four weights.
+ *
+ * Of a group of 64 channels, four pixels have 16 sums in registers; for each tap there are four
+ * loads of weights, and 16 vpdpbusd that read the plane. Sums become codes where they are:
+ * vcvtdq2ps, vmulps, vcvtps2dq, then packs with saturation. Half a group is done likewise, two
+ * vectors and eight pixels at a time, and what is left in strips of 16.
+ *
+ * Planes are interleaved in an order that uses both ports for vectors: even and odd bytes of two
+ * lines become words by a shift and a selection, words become elements by unpacking. What packing
+ * leaves of it is put right by one vpshufb for 64 codes. With stride 1, a kernel of 3 x 3 costs 12
+ * vpdpbusd, 18 instructions for the codes and six for planes, of twelve for two lines, for 64
+ * outputs: two can start in a cycle. */
 #include "../target.h"
 
 #if QL_BUILDS_AVX512VNNI
@@ -15,48 +22,359 @@
 
 QL_TARGET_BEGIN_AVX512VNNI
 
+#include "group.h"
 #include "lanes.h"
 
-QL_INLINE void sum_taps(const int pixels, const int whole, int32_t *sums, int64_t count,
-                        int64_t taps, int64_t c, const uint8_t *const *x, int64_t first_pixel,
-                        int64_t x_step, uint8_t flip, int32_t zero_point, const int16_t *const *w) {
-    const __mmask16 mask = first(count - c);
-    const __m128i flip_u8x16 = _mm_set1_epi8((char)flip);
-    __m512i weight_i32x16 = _mm512_setzero_si512(), sum_i32x16[4];
+enum { GROUP = 64, HALF = 32 };
+
+/* --- planes --------------------------------------------------------------------------------- */
+
+/* Elements of 64 bytes of four rows: within a lane, vectors have the bytes 0, 2, 4, 6 and 8, 10,
+ * 12, 14 and 1, 3, 5, 7 and 9, 11, 13, 15. Of three rows, the last byte is of no matter. */
+QL_INLINE void elements_of(const int rows, const int flips, __m512i row_u8x64[4],
+                           __m512i flip_u8x64, __m512i element_u8x64[4]) {
+    const __m512i low_byte_u16x32 = _mm512_set1_epi16(0xFF);
+    enum { SELECT = 0xCA };
 #pragma GCC unroll 4
-    for (int p = 0; p < pixels; p++)
-        sum_i32x16[p] = _mm512_setzero_si512();
-    for (int64_t tap = 0; tap < taps; tap++) {
-        const __m256i w_i16x16 = whole ? _mm256_loadu_si256((const __m256i *)(w[tap] + c))
-                                       : _mm256_maskz_loadu_epi16(mask, w[tap] + c);
-        const __m512i w_i32x16 = _mm512_cvtepi16_epi32(w_i16x16);
-        const uint8_t *codes = x[tap] + first_pixel * x_step + c;
-        weight_i32x16 = _mm512_add_epi32(weight_i32x16, w_i32x16);
-#pragma GCC unroll 4
-        for (int p = 0; p < pixels; p++) {
-            __m128i x_u8x16 = whole ? _mm_loadu_si128((const __m128i *)(codes + p * x_step))
-                                    : _mm_maskz_loadu_epi8(mask, codes + p * x_step);
-            const __m512i x_i32x16 = _mm512_cvtepu8_epi32(_mm_xor_si128(x_u8x16, flip_u8x16));
-            sum_i32x16[p] = _mm512_add_epi32(sum_i32x16[p], _mm512_madd_epi16(x_i32x16, w_i32x16));
-        }
+    for (int row = 0; flips && row < rows; row++)
+        row_u8x64[row] = _mm512_xor_si512(row_u8x64[row], flip_u8x64);
+    const __m512i even_u16x32 = _mm512_ternarylogic_epi32(
+        low_byte_u16x32, row_u8x64[0], _mm512_slli_epi16(row_u8x64[1], 8), SELECT);
+    const __m512i odd_u16x32 = _mm512_ternarylogic_epi32(
+        low_byte_u16x32, _mm512_srli_epi16(row_u8x64[0], 8), row_u8x64[1], SELECT);
+    __m512i next_even_u16x32 = row_u8x64[2];
+    __m512i next_odd_u16x32 = _mm512_srli_epi16(row_u8x64[2], 8);
+    if (rows == 4) {
+        next_even_u16x32 = _mm512_ternarylogic_epi32(low_byte_u16x32, next_even_u16x32,
+                                                     _mm512_slli_epi16(row_u8x64[3], 8), SELECT);
+        next_odd_u16x32 =
+            _mm512_ternarylogic_epi32(low_byte_u16x32, next_odd_u16x32, row_u8x64[3], SELECT);
     }
-    weight_i32x16 = _mm512_mullo_epi32(weight_i32x16, _mm512_set1_epi32(zero_point));
-#pragma GCC unroll 4
-    for (int p = 0; p < pixels; p++)
-        _mm512_mask_storeu_epi32(sums + (first_pixel + p) * count + c, mask,
-                                 _mm512_sub_epi32(sum_i32x16[p], weight_i32x16));
+    element_u8x64[0] = _mm512_unpacklo_epi16(even_u16x32, next_even_u16x32);
+    element_u8x64[1] = _mm512_unpackhi_epi16(even_u16x32, next_even_u16x32);
+    element_u8x64[2] = _mm512_unpacklo_epi16(odd_u16x32, next_odd_u16x32);
+    element_u8x64[3] = _mm512_unpackhi_epi16(odd_u16x32, next_odd_u16x32);
 }
 
-void ql_avx512vnni_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t taps,
-                             const uint8_t *const *x, int64_t x_step, uint8_t flip,
-                             int32_t zero_point, const int16_t *const *w) {
-    for (int64_t c = 0; c < count; c += 16) {
-        int64_t p = 0;
-        for (; p + 4 <= pixels && c + 16 <= count; p += 4)
-            sum_taps(4, 1, sums, count, taps, c, x, p, x_step, flip, zero_point, w);
-        for (; p < pixels; p++)
-            sum_taps(1, 0, sums, count, taps, c, x, p, x_step, flip, zero_point, w);
+/* A group of each column. */
+QL_INLINE void interleave_groups(const int rows, const int flips, const uint8_t *const from[4],
+                                 int64_t columns, int64_t step, __m512i flip_u8x64, char *to,
+                                 int64_t to_step) {
+    for (int64_t column = 0, at = 0; column < columns; column++, at += step, to += to_step) {
+        __m512i row_u8x64[4], element_u8x64[4];
+#pragma GCC unroll 4
+        for (int row = 0; row < rows; row++)
+            row_u8x64[row] = _mm512_loadu_si512(from[row] + at);
+        elements_of(rows, flips, row_u8x64, flip_u8x64, element_u8x64);
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++)
+            _mm512_storeu_si512(to + 64 * v, element_u8x64[v]);
     }
+}
+
+/* Half a group of each column, two columns at a time; a last one with itself. */
+QL_INLINE void interleave_halves(const int rows, const int flips, const uint8_t *const from[4],
+                                 int64_t columns, int64_t step, __m512i flip_u8x64, char *to,
+                                 int64_t to_step) {
+    for (int64_t column = 0; column < columns; column += 2) {
+        const int64_t at = column * step, next = column + 1 < columns;
+        __m512i row_u8x64[4], element_u8x64[4];
+#pragma GCC unroll 4
+        for (int row = 0; row < rows; row++)
+            row_u8x64[row] = _mm512_inserti64x4(
+                _mm512_castsi256_si512(_mm256_loadu_si256((const __m256i *)(from[row] + at))),
+                _mm256_loadu_si256((const __m256i *)(from[row] + at + next * step)), 1);
+        elements_of(rows, flips, row_u8x64, flip_u8x64, element_u8x64);
+        char *second = to + (column + next) * to_step, *first = to + column * to_step;
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) {
+            _mm256_storeu_si256((__m256i *)(second + 32 * v),
+                                _mm512_extracti64x4_epi64(element_u8x64[v], 1));
+            _mm256_storeu_si256((__m256i *)(first + 32 * v),
+                                _mm512_castsi512_si256(element_u8x64[v]));
+        }
+    }
+}
+
+/* A strip of each column, in its own order. */
+QL_INLINE void interleave_strips(const int whole, const uint8_t *const from[4], int64_t columns,
+                                 int64_t step, __mmask16 mask, __m512i flip_u8x64, char *to,
+                                 int64_t to_step) {
+    for (int64_t column = 0, at = 0; column < columns; column++, at += step, to += to_step) {
+        __m128i row_u8x16[4];
+#pragma GCC unroll 4
+        for (int row = 0; row < 4; row++)
+            row_u8x16[row] = whole ? _mm_loadu_si128((const __m128i *)(from[row] + at))
+                                   : _mm_maskz_loadu_epi8(mask, from[row] + at);
+        const __m512i strip_u8x64 =
+            interleave_lanes(row_u8x16[0], row_u8x16[1], row_u8x16[2], row_u8x16[3]);
+        _mm512_mask_storeu_epi32(to, mask, _mm512_xor_si512(strip_u8x64, flip_u8x64));
+    }
+}
+
+QL_INLINE void interleave_columns(const int rows, const int flips, const uint8_t *const *from,
+                                  int64_t columns, int64_t channels, int64_t step, uint8_t flip,
+                                  char *to) {
+    const __m512i flip_u8x64 = _mm512_set1_epi8((char)flip);
+    for (int64_t c = 0, width; c < channels; c += width) {
+        const uint8_t *const at[4] = {from[0] + c, from[1] + c, from[2] + c, from[3] + c};
+        width = channels - c >= GROUP ? GROUP : channels - c >= HALF ? HALF : QL_STRIP;
+        const __mmask16 mask = first(channels - c);
+        if (width == GROUP)
+            interleave_groups(rows, flips, at, columns, step, flip_u8x64, to + 4 * c, 4 * channels);
+        else if (width == HALF)
+            interleave_halves(rows, flips, at, columns, step, flip_u8x64, to + 4 * c, 4 * channels);
+        else if (mask == 0xFFFF)
+            interleave_strips(1, at, columns, step, mask, flip_u8x64, to + 4 * c, 4 * channels);
+        else
+            interleave_strips(0, at, columns, step, mask, flip_u8x64, to + 4 * c, 4 * channels);
+    }
+}
+
+void ql_avx512vnni_interleave(const uint8_t *const *rows, int64_t columns, int64_t channels,
+                              int64_t step, uint8_t flip, void *to) {
+    const uint8_t *from[4] = {rows[0], rows[0], rows[0], rows[0]};
+    for (int row = 1; row < 4; row++)
+        if (rows[row] != NULL)
+            from[row] = rows[row];
+    if (rows[3] == NULL && flip)
+        interleave_columns(3, 1, from, columns, channels, step, flip, to);
+    else if (rows[3] == NULL)
+        interleave_columns(3, 0, from, columns, channels, step, flip, to);
+    else if (flip)
+        interleave_columns(4, 1, from, columns, channels, step, flip, to);
+    else
+        interleave_columns(4, 0, from, columns, channels, step, flip, to);
+}
+
+/* --- sums ----------------------------------------------------------------------------------- */
+
+/* sum_i32x16[pixel][vector], of `vectors` vectors of channels for `pixels` pixels from x on. */
+QL_INLINE void sum_pixels(const int vectors, const int pixels, const ql_line *line, const char *x,
+                          const char *w, const int32_t *start, __m512i *sum_i32x16) {
+    const int64_t pixel_step = line->pixel_step, tap_step = line->tap_step;
+    const int64_t plane_step = line->plane_step, planes = line->planes, taps = line->taps;
+#pragma GCC unroll 8
+    for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; v++)
+            sum_i32x16[p * vectors + v] = _mm512_loadu_si512(start + 16 * v);
+    for (int64_t repeat = 0; repeat < line->repeats; repeat++) {
+        const char *plane = x;
+        for (int64_t i = 0; i < planes; i++, plane += plane_step) {
+            const char *tap = plane;
+            for (int64_t j = 0; j < taps; j++, tap += tap_step, w += 64 * vectors) {
+#pragma GCC unroll 4
+                for (int v = 0; v < vectors; v++) {
+                    const __m512i w_i8x64 = _mm512_loadu_si512(w + 64 * v);
+#pragma GCC unroll 8
+                    for (int p = 0; p < pixels; p++)
+                        sum_i32x16[p * vectors + v] = _mm512_dpbusd_epi32(
+                            sum_i32x16[p * vectors + v],
+                            _mm512_loadu_si512(tap + p * pixel_step + 64 * v), w_i8x64);
+                    QL_LOADS_IN_ORDER;
+                }
+            }
+        }
+    }
+}
+
+/* --- outputs -------------------------------------------------------------------------------- */
+
+/* The four lanes of a vector, 16 bytes each. */
+QL_INLINE void store_lanes(__m512i v, int32_t *first, int32_t *second, int32_t *third,
+                           int32_t *fourth) {
+    _mm_storeu_si128((__m128i *)first, _mm512_castsi512_si128(v));
+    _mm_storeu_si128((__m128i *)second, _mm512_extracti32x4_epi32(v, 1));
+    _mm_storeu_si128((__m128i *)third, _mm512_extracti32x4_epi32(v, 2));
+    _mm_storeu_si128((__m128i *)fourth, _mm512_extracti32x4_epi32(v, 3));
+}
+
+/* A pixel's sums in the order of channels. */
+QL_INLINE void store_sums(const int vectors, int32_t *sums, __mmask16 mask,
+                          const __m512i sum_i32x16[4]) {
+    if (vectors == 1) {
+        _mm512_mask_storeu_epi32(sums, mask, sum_i32x16[0]);
+        return;
+    }
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors / 2; v++) {
+        const __m512i even_i32x16 = sum_i32x16[v], odd_i32x16 = sum_i32x16[v + vectors / 2];
+        const __m512i low_i32x16 = _mm512_unpacklo_epi32(even_i32x16, odd_i32x16);
+        const __m512i high_i32x16 = _mm512_unpackhi_epi32(even_i32x16, odd_i32x16);
+        int32_t *to = sums + 8 * v;
+        if (vectors == 4) { /* lanes are strips */
+            store_lanes(low_i32x16, to, to + 16, to + 32, to + 48);
+            store_lanes(high_i32x16, to + 4, to + 20, to + 36, to + 52);
+        } else { /* two strips, then their second halves */
+            store_lanes(low_i32x16, to, to + 16, to + 8, to + 24);
+            store_lanes(high_i32x16, to + 4, to + 20, to + 12, to + 28);
+        }
+    }
+}
+
+QL_INLINE void sum_stretch(const int vectors, const ql_line *line, int64_t c, int32_t *sums,
+                           int64_t sums_stride) {
+    enum { PIXELS = 4 };
+    const int64_t depth = line->repeats * line->planes * line->taps;
+    __m512i sum_i32x16[PIXELS][vectors];
+    for (int64_t p = 0; p < line->pixels; p += PIXELS) {
+        sum_pixels(vectors, PIXELS, line, line->x + 4 * c + p * line->pixel_step,
+                   line->w + 4 * c * depth, line->start + c, &sum_i32x16[0][0]);
+#pragma GCC unroll 4
+        for (int i = 0; i < PIXELS; i++)
+            if (p + i < line->pixels)
+                store_sums(vectors, sums + (p + i) * sums_stride + c, first(line->channels - c),
+                           sum_i32x16[i]);
+    }
+}
+
+void ql_avx512vnni_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride) {
+    int64_t c = 0;
+    for (; c + GROUP <= line->channels; c += GROUP)
+        sum_stretch(4, line, c, sums, sums_stride);
+    for (; c + HALF <= line->channels; c += HALF)
+        sum_stretch(2, line, c, sums, sums_stride);
+    for (; c < line->channels; c += QL_STRIP)
+        sum_stretch(1, line, c, sums, sums_stride);
+}
+
+/* What is the same for all codes. */
+typedef struct {
+    __m512i zero_i16x32, lower_u8x64, upper_u8x64, flip_u8x64;
+} stage;
+
+/* The codes of four vectors of sums, lane by lane. */
+QL_INLINE __m512i codes_of(const int plain, const stage *s, __m512i sums_i32x16[4],
+                           const __m512 multiplier_f32x16[4]) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++)
+        sums_i32x16[v] = _mm512_cvtps_epi32(
+            _mm512_mul_ps(_mm512_cvtepi32_ps(sums_i32x16[v]), multiplier_f32x16[v]));
+    __m512i first_i16x32 = _mm512_packs_epi32(sums_i32x16[0], sums_i32x16[1]);
+    __m512i second_i16x32 = _mm512_packs_epi32(sums_i32x16[2], sums_i32x16[3]);
+    first_i16x32 = _mm512_adds_epi16(first_i16x32, s->zero_i16x32);
+    second_i16x32 = _mm512_adds_epi16(second_i16x32, s->zero_i16x32);
+    __m512i codes_u8x64 = _mm512_packus_epi16(first_i16x32, second_i16x32);
+    if (!plain) {
+        codes_u8x64 = _mm512_max_epu8(codes_u8x64, s->lower_u8x64);
+        codes_u8x64 = _mm512_min_epu8(codes_u8x64, s->upper_u8x64);
+        codes_u8x64 = _mm512_xor_si512(codes_u8x64, s->flip_u8x64);
+    }
+    return codes_u8x64;
+}
+
+/* Four pixels of a group. */
+QL_INLINE void store_group(const int plain, const stage *s, const float *multiplier, int64_t pixels,
+                           uint8_t *y, int64_t y_stride, __m512i sum_i32x16[4][4]) {
+    const __m512i in_order =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+    const __m512 multiplier_f32x16[4] = {
+        _mm512_loadu_ps(multiplier), _mm512_loadu_ps(multiplier + 16),
+        _mm512_loadu_ps(multiplier + 32), _mm512_loadu_ps(multiplier + 48)};
+#pragma GCC unroll 4
+    for (int p = 0; p < 4; p++)
+        if (p < pixels)
+            _mm512_storeu_si512(
+                y + p * y_stride,
+                _mm512_shuffle_epi8(codes_of(plain, s, sum_i32x16[p], multiplier_f32x16),
+                                    in_order));
+}
+
+/* Eight pixels of half a group. */
+QL_INLINE void store_half(const int plain, const stage *s, const float *multiplier, int64_t pixels,
+                          uint8_t *y, int64_t y_stride, const __m512i sum_i32x16[8][2]) {
+    const __m512i by_pixel = _mm512_setr_epi64(0, 4, 2, 6, 1, 5, 3, 7);
+    const __m512i in_order =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15));
+    const __m512 even_f32x16 = _mm512_loadu_ps(multiplier);
+    const __m512 odd_f32x16 = _mm512_loadu_ps(multiplier + 16);
+    const __m512 multiplier_f32x16[4] = {even_f32x16, odd_f32x16, even_f32x16, odd_f32x16};
+#pragma GCC unroll 4
+    for (int p = 0; p < 8; p += 2) {
+        __m512i two_i32x16[4] = {sum_i32x16[p][0], sum_i32x16[p][1], sum_i32x16[p + 1][0],
+                                 sum_i32x16[p + 1][1]};
+        const __m512i codes_u8x64 = _mm512_shuffle_epi8(
+            _mm512_permutexvar_epi64(by_pixel, codes_of(plain, s, two_i32x16, multiplier_f32x16)),
+            in_order);
+        if (p < pixels)
+            _mm256_storeu_si256((__m256i *)(y + p * y_stride), _mm512_castsi512_si256(codes_u8x64));
+        if (p + 1 < pixels)
+            _mm256_storeu_si256((__m256i *)(y + (p + 1) * y_stride),
+                                _mm512_extracti64x4_epi64(codes_u8x64, 1));
+    }
+}
+
+/* Eight pixels of a strip. */
+QL_INLINE void store_strip(const int plain, const stage *s, const float *multiplier, __mmask16 mask,
+                           int64_t pixels, uint8_t *y, int64_t y_stride,
+                           const __m512i sum_i32x16[8][1]) {
+    const __m512i by_pixel =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512 same_f32x16 = _mm512_loadu_ps(multiplier);
+    const __m512 multiplier_f32x16[4] = {same_f32x16, same_f32x16, same_f32x16, same_f32x16};
+#pragma GCC unroll 2
+    for (int first = 0; first < 8; first += 4) {
+        __m512i four_i32x16[4] = {sum_i32x16[first][0], sum_i32x16[first + 1][0],
+                                  sum_i32x16[first + 2][0], sum_i32x16[first + 3][0]};
+        const __m512i codes_u8x64 =
+            _mm512_permutexvar_epi32(by_pixel, codes_of(plain, s, four_i32x16, multiplier_f32x16));
+        const __m128i codes_u8x16[4] = {
+            _mm512_castsi512_si128(codes_u8x64), _mm512_extracti32x4_epi32(codes_u8x64, 1),
+            _mm512_extracti32x4_epi32(codes_u8x64, 2), _mm512_extracti32x4_epi32(codes_u8x64, 3)};
+#pragma GCC unroll 4
+        for (int p = 0; p < 4; p++)
+            if (first + p < pixels)
+                _mm_mask_storeu_epi8(y + (first + p) * y_stride, mask, codes_u8x16[p]);
+    }
+}
+
+QL_INLINE void convolve_line(const int plain, const ql_line *line, const ql_codes *codes,
+                             uint8_t *y, int64_t y_stride) {
+    const int64_t depth = line->repeats * line->planes * line->taps, step = line->pixel_step;
+    const stage s = {.zero_i16x32 = _mm512_set1_epi16((int16_t)codes->zero_point),
+                     .lower_u8x64 = _mm512_set1_epi8((char)codes->lower),
+                     .upper_u8x64 = _mm512_set1_epi8((char)codes->upper),
+                     .flip_u8x64 = _mm512_set1_epi8((char)codes->flip)};
+    for (int64_t c = 0, width; c < line->channels; c += width) {
+        const int64_t left = line->channels - c;
+        const char *x = line->x + 4 * c, *w = line->w + 4 * c * depth;
+        const int32_t *start = line->start + c;
+        const float *multiplier = codes->multiplier + c;
+        if (left >= GROUP) {
+            width = GROUP;
+            for (int64_t p = 0; p < line->pixels; p += 4) {
+                __m512i sum_i32x16[4][4];
+                sum_pixels(4, 4, line, x + p * step, w, start, &sum_i32x16[0][0]);
+                store_group(plain, &s, multiplier, line->pixels - p, y + p * y_stride + c, y_stride,
+                            sum_i32x16);
+            }
+        } else if (left >= HALF) {
+            width = HALF;
+            for (int64_t p = 0; p < line->pixels; p += 8) {
+                __m512i sum_i32x16[8][2];
+                sum_pixels(2, 8, line, x + p * step, w, start, &sum_i32x16[0][0]);
+                store_half(plain, &s, multiplier, line->pixels - p, y + p * y_stride + c, y_stride,
+                           sum_i32x16);
+            }
+        } else {
+            width = QL_STRIP;
+            for (int64_t p = 0; p < line->pixels; p += 8) {
+                __m512i sum_i32x16[8][1];
+                sum_pixels(1, 8, line, x + p * step, w, start, &sum_i32x16[0][0]);
+                store_strip(plain, &s, multiplier, first(left), line->pixels - p,
+                            y + p * y_stride + c, y_stride, sum_i32x16);
+            }
+        }
+    }
+}
+
+void ql_avx512vnni_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
+                                   int64_t y_stride) {
+    if (codes->lower == 0 && codes->upper == 255 && codes->flip == 0)
+        convolve_line(1, line, codes, y, y_stride);
+    else
+        convolve_line(0, line, codes, y, y_stride);
 }
 
 QL_TARGET_END

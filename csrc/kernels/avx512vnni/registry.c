@@ -39,7 +39,12 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->rescale = ql_avx512vnni_rescale;
     kernels->copy = ql_avx512vnni_copy;
     kernels->copy_runs = ql_avx512vnni_copy_runs;
+
+    kernels->depthwise_rows = 4;
+    kernels->depthwise_lanes = 4;
+    kernels->interleave = ql_avx512vnni_interleave;
     kernels->depthwise = ql_avx512vnni_depthwise;
+    kernels->depthwise_codes = ql_avx512vnni_depthwise_codes;
 
     kernels->add = ql_avx512vnni_add;
     kernels->multiply = ql_avx512vnni_multiply;

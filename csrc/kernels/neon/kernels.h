@@ -17,6 +17,8 @@ ql_pack_columns ql_neon_pack_columns_1, ql_neon_pack_columns_4, ql_neon_pack_col
 ql_requantize_tile ql_neon_requantize;
 ql_rescale_tile ql_neon_rescale;
 ql_transpose_bytes ql_neon_transpose_bytes;
+ql_interleave ql_neon_interleave;
 ql_depthwise ql_neon_depthwise;
+ql_depthwise_codes ql_neon_depthwise_codes;
 
 #endif

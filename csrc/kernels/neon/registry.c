@@ -30,7 +30,10 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->requantize = ql_neon_requantize;
     kernels->rescale = ql_neon_rescale;
     kernels->transpose_bytes = ql_neon_transpose_bytes;
+
+    kernels->interleave = ql_neon_interleave;
     kernels->depthwise = ql_neon_depthwise;
+    kernels->depthwise_codes = ql_neon_depthwise_codes;
 }
 
 #endif

@@ -22,6 +22,12 @@ void ql_fill_neondot(ql_kernels *kernels) {
     kernels->sum_row = ql_neondot_sum_row;
     kernels->pack_groups = ql_neon_pack_4;
     kernels->pack_columns = ql_neon_pack_columns_4;
+
+    kernels->depthwise_rows = 4;
+    kernels->depthwise_signed = 1;
+    kernels->interleave = ql_neondot_interleave;
+    kernels->depthwise = ql_neondot_depthwise;
+    kernels->depthwise_codes = ql_neondot_depthwise_codes;
 }
 
 #endif

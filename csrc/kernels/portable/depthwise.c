@@ -1,16 +1,40 @@
-/* Depthwise convolution of neighbouring output pixels in plain C: see csrc/depthwise.c. */
+/* Depthwise convolution in plain C, of planes of two lines as int16: see csrc/depthwise.c. */
 #include "kernels.h"
 
-void ql_portable_depthwise(int32_t *sums, int64_t count, int64_t pixels, int64_t taps,
-                           const uint8_t *const *x, int64_t x_step, uint8_t flip,
-                           int32_t zero_point, const int16_t *const *w) {
-    memset(sums, 0, (size_t)(pixels * count) * sizeof *sums);
-    for (int64_t pixel = 0; pixel < pixels; pixel++, sums += count)
-        for (int64_t tap = 0; tap < taps; tap++) {
-            const uint8_t *restrict codes = x[tap] + pixel * x_step;
-            const int16_t *restrict weights = w[tap];
-            int32_t *restrict sum = sums;
-            for (int64_t c = 0; c < count; c++)
-                sum[c] += ((int32_t)(codes[c] ^ flip) - zero_point) * weights[c];
+void ql_portable_interleave(const uint8_t *const *rows, int64_t columns, int64_t channels,
+                            int64_t step, uint8_t flip, void *to) {
+    uint32_t *restrict elements = to;
+    for (int64_t column = 0; column < columns; column++, elements += channels) {
+        const uint8_t *first = rows[0] + column * step,
+                      *second = rows[rows[1] != NULL] + column * step;
+        for (int64_t i = 0; i < channels; i++)
+            elements[i] =
+                (uint32_t)(uint8_t)(first[i] ^ flip) | (uint32_t)(uint8_t)(second[i] ^ flip) << 16;
+    }
+}
+
+/* Adds the products of a strip, those of the two lines side by side: a loop that vectorizes. */
+static void add_products(const int16_t *restrict x, const int16_t *restrict w,
+                         int32_t *restrict sums) {
+    for (int i = 0; i < 2 * QL_STRIP; i++)
+        sums[i] += x[i] * w[i];
+}
+
+void ql_portable_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride) {
+    const int64_t planes = line->repeats * line->planes;
+    for (int64_t c = 0; c < line->channels; c += QL_STRIP)
+        for (int64_t p = 0; p < line->pixels; p++) {
+            const int16_t *w = (const int16_t *)(line->w + 4 * c * planes * line->taps);
+            int32_t products[2 * QL_STRIP] = {0};
+            for (int64_t plane = 0; plane < planes; plane++) {
+                const char *x = line->x + 4 * c + p * line->pixel_step +
+                                plane % line->planes * line->plane_step;
+                for (int64_t tap = 0; tap < line->taps; tap++, w += 2 * QL_STRIP)
+                    add_products((const int16_t *)(x + tap * line->tap_step), w, products);
+            }
+            for (int i = 0; i < QL_STRIP && c + i < line->channels; i++)
+                sums[p * sums_stride + c + i] =
+                    (int32_t)((uint32_t)line->start[c + i] + (uint32_t)products[2 * i] +
+                              (uint32_t)products[2 * i + 1]);
         }
 }

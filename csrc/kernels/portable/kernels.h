@@ -33,6 +33,7 @@ ql_rescale_tile ql_portable_rescale;
 ql_copy_tile ql_portable_copy;
 ql_copy_runs ql_portable_copy_runs;
 ql_transpose_bytes ql_portable_transpose_bytes;
+ql_interleave ql_portable_interleave;
 ql_depthwise ql_portable_depthwise;
 ql_blend_run ql_portable_add, ql_portable_multiply;
 ql_look_up_run ql_portable_look_up;

@@ -46,6 +46,9 @@ void ql_fill_portable(ql_kernels *kernels) {
         .copy = ql_portable_copy,
         .copy_runs = ql_portable_copy_runs,
         .transpose_bytes = ql_portable_transpose_bytes,
+        .depthwise_rows = 2,
+        .depthwise_lanes = 1,
+        .interleave = ql_portable_interleave,
         .depthwise = ql_portable_depthwise,
 
         .add = ql_portable_add,
