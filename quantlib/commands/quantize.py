@@ -123,6 +123,7 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
     add_switch(repairs, "--equalize", "balance weights between convolutions, for --per-tensor")
     add(repairs, "--smooth", type=float, metavar="SHARE",
         help="move outliers into matrices, by 0 to 1")  # fmt: skip
+    add_switch(repairs, "--smooth-shift", "with --smooth: centre channels, too")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -429,6 +429,7 @@ KL = {"method": "kl", "variant": "mindspore_lite"}
             "full_quant_param.per_channel=false": {"per_channel": False, "equalize": True},
             "skip_quant_node=conv2d_1,add_8": {"exclude": ("conv2d_1", "add_8")},
             "smooth_alpha=0.25": {"smooth": 0.25},
+            "enable_smooth_shift=true": {"smooth_shift": True},
             "smooth_alpha=0": {"smooth": None}, "smooth_alpha=1": {"smooth": None},
             "smooth_alpha=-1": {"smooth": None}, "smooth_alpha=7": {"smooth": None},
             "target_device=KIRIN": {"target_device": "KIRIN", "activation_type": "uint8",

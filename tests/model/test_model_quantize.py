@@ -485,6 +485,36 @@ def test_smoothing(kind: str, rng: np.random.Generator) -> None:
         assert errors[1] < 0.6 * errors[0], mode
 
 
+@pytest.mark.parametrize("kind", ["norm", "factors", "other reader", "nonlinear"])
+def test_smoothing_with_a_shift(kind: str, rng: np.random.Generator) -> None:
+    """Channels far from 0, to either side, are centred; what products make of that, their biases
+    give back: that of a Gemm, and an Add behind a MatMul that has none."""
+    from quantlib.model.quantization.smooth import smooth
+
+    model = ql.model.load(products_with_outliers(rng, kind))
+    aside = 6 * np.where(rng.random(32) < 0.5, 1, -1)
+    samples = [[(rng.standard_normal((20, 32)) + aside).astype(np.float32)] for _ in range(5)]
+    config = QuantConfig(method="minmax", smooth=0.5, smooth_shift=True)
+    graph = prepare(model.graph)
+    before = dict(graph.constants)
+    assert smooth(graph, config, samples, None, lambda *_: None) == 1
+    assert all(graph.constants[name] is array for name, array in before.items())
+    folded = kind in ("norm", "factors")
+    assert len(graph.nodes) == len(model.graph.nodes) + 1 + 2 * (not folded)
+    smoothed = graph.nodes[[node.op_type for node in graph.nodes].index("MatMul")].inputs[0]
+    values = np.concatenate([ql.model.Model(graph).run(feed, [smoothed])[0] for feed in samples])
+    np.testing.assert_allclose(values.min(axis=0), -values.max(axis=0), rtol=1e-3, atol=1e-3)
+    wanted = model.run(samples[0])
+    for mine, exact in zip(ql.model.Model(graph).run(samples[0]), wanted, strict=True):
+        np.testing.assert_allclose(mine, exact, rtol=1e-3, atol=1e-4 * np.abs(exact).max())
+    for mode in ("static", "dynamic"):
+        errors = []
+        for shift in (False, True):
+            quantized = ql.model.quantize(model, samples, config, mode=mode, smooth_shift=shift)
+            errors.append(np.sqrt(np.mean((quantized.run(samples[0])[0] - wanted[0]) ** 2)))
+        assert errors[1] < (1 if kind == "nonlinear" else 0.6) * errors[0], mode
+
+
 # --- dynamic ------------------------------------------------------------------------------------
 
 
@@ -640,6 +670,7 @@ def test_models_can_be_pickled(samples: Any) -> None:
         ({"mode": "dynamic", "bias_correction": True}, ValueError, "bias_correction is for"),
         ({"smooth": 2}, ValueError, "smooth is 2"),
         ({"smooth": "much"}, TypeError, "smooth must be a number"),
+        ({"smooth_shift": True}, ValueError, "smooth_shift is for smooth"),
         ({"mode": "weight_only", "smooth": 0.5}, ValueError, "smooth is for mode"),
         ({"percentile": 0}, ValueError, "percentile is 0"),
         ({"exclude": "node"}, TypeError, "exclude must be a sequence"),

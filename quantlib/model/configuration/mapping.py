@@ -53,6 +53,7 @@ def _weight_quant(given: Configuration) -> dict[str, Any]:
 def _full_quant(given: Configuration) -> dict[str, Any]:
     full, common, target = given.full, given.common, TARGETS[given.full.target_device]
     _require_codes(given)
+    smooths = 0 < full.smooth_alpha < 1
     fields = {
         "mode": "static",
         **_METHODS[full.activation_quant_method],
@@ -61,7 +62,8 @@ def _full_quant(given: Configuration) -> dict[str, Any]:
         "per_channel": full.per_channel,
         "bias_correction": full.bias_correction,
         "equalize": target.equalize and not full.per_channel,
-        "smooth": full.smooth_alpha if 0 < full.smooth_alpha < 1 else None,
+        "smooth": full.smooth_alpha if smooths else None,
+        "smooth_shift": smooths and full.enable_smooth_shift,
         "target_device": full.target_device,
     }
     if target.thresholds:

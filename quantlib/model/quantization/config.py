@@ -109,6 +109,8 @@ class QuantConfig:
         For static and dynamic quantization of matrix products: move the outliers of what they read
         into their weights (SmoothQuant). From 0 to 1, how much; 0.5 suits most. Needs calibration
         data.
+    smooth_shift : bool
+        With `smooth`: first centre each channel's range on 0, which products' biases make up for.
 
     Raises
     ------
@@ -156,6 +158,7 @@ class QuantConfig:
     weight_correction: bool | None = None
     equalize: bool = False
     smooth: float | None = None
+    smooth_shift: bool = False
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, MODES)
@@ -213,6 +216,8 @@ class QuantConfig:
             raise ValueError(f"per_row is for mode 'dynamic', not {self.mode!r}")
         if self.bias_correction and self.mode != "static":
             raise ValueError(f"bias_correction is for mode 'static', not {self.mode!r}")
+        if self.smooth_shift and self.smooth is None:
+            raise ValueError("smooth_shift is for smooth, which is None")
         if self.smooth is not None:
             as_between(self.smooth, "smooth", 0.0, 1.0)
             if self.mode == "weight_only":
