@@ -17,6 +17,7 @@ pytest.importorskip("onnx", reason="models need onnx")
 import quantlib as ql
 from quantlib.model import configuration
 from quantlib.model.configuration.reader import parse
+from quantlib.model.configuration.table import documentation
 
 FOLDER = Path(__file__).parent / "configurations"
 
@@ -239,6 +240,11 @@ def test_what_needs_an_encoding(quant_type: str, bits: int) -> None:
             parse(text)
     elif quant_type == "WEIGHT_QUANT" or 1 <= bits <= 8:
         assert not parse(text).common.enable_encode
+
+
+def test_the_documentation_has_the_table() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
+    assert documentation() in text
 
 
 # --- lines ----------------------------------------------------------------------------------------

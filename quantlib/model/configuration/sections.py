@@ -61,6 +61,8 @@ class Key:
     kind: Kind
     default: Any
     meaning: str
+    becomes: str
+    """What it is of a `QuantConfig`, for the documentation."""
 
     def error(self, value: Any, condition: str = "") -> ConfigurationError:
         """That a value is none of this key, in the words of all such errors."""
@@ -84,9 +86,10 @@ class Key:
             raise self.error(value) from None
 
 
-def _key(kind: Kind, default: Any, meaning: str) -> Any:
+def _key(kind: Kind, default: Any, meaning: str, becomes: str = "") -> Any:
     """A field of a section."""
-    return field(default=default, metadata={"kind": kind, "meaning": meaning})
+    told = {"kind": kind, "meaning": meaning, "becomes": becomes}
+    return field(default=default, metadata=told)
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,7 @@ class Section:
 
     @classmethod
     def _key_of(cls, entry: Field[Any]) -> Key:
-        told = entry.metadata
-        return Key(cls.section, entry.name, told["kind"], entry.default, told["meaning"])
+        return Key(cls.section, entry.name, default=entry.default, **entry.metadata)
 
 
 @dataclass(frozen=True)
@@ -116,99 +118,158 @@ class CommonQuant(Section):
 
     section = "common_quant_param"
     quant_type: str | None = _key(
-        Choice(("WEIGHT_QUANT", "FULL_QUANT", "DYNAMIC_QUANT")), None,
+        Choice(("WEIGHT_QUANT", "FULL_QUANT", "DYNAMIC_QUANT")),
+        None,
         "weights only; weights and activations, with calibration data; or products that quantize "
         "their operand while they run. Mandatory",
-    )  # fmt: skip
+        becomes="`mode`",
+    )
     bit_num: int = _key(
-        Integer(0, 16), 8,
+        Integer(0, 16),
+        8,
         "bits of a code: 0 to 16 for WEIGHT_QUANT, where 0 is mixed bits, 1 to 8 for FULL_QUANT, "
         "8 for DYNAMIC_QUANT",
-    )  # fmt: skip
+        becomes="`weight_bits`, `activation_bits`",
+    )
     min_quant_weight_size: int = _key(
-        Integer(0, LARGEST), 0, "WEIGHT_QUANT: only weights of more elements than this"
+        Integer(0, LARGEST),
+        0,
+        "WEIGHT_QUANT: only weights of more elements than this",
+        becomes="`min_weight_size`",
     )
     min_quant_weight_channel: int = _key(
-        Integer(0, LARGEST), 16,
+        Integer(0, LARGEST),
+        16,
         "WEIGHT_QUANT: only convolutions of more output channels than this",
-    )  # fmt: skip
-    skip_quant_node: tuple[str, ...] = _key(Names(), (), "nodes to leave in floats, by exact name")
-    debug_info_save_path: str = _key(Text(), "", "a folder for reports; empty for none")
+        becomes="`min_weight_channel`",
+    )
+    skip_quant_node: tuple[str, ...] = _key(
+        Names(), (), "nodes to leave in floats, by exact name", becomes="`exclude`"
+    )
+    debug_info_save_path: str = _key(
+        Text(), "", "a folder for reports; empty for none", becomes="`write_report`"
+    )
     enable_encode: bool = _key(
-        Flag(), True,
+        Flag(),
+        True,
         "WEIGHT_QUANT: store weights in the smallest of the encodings; 8 and 16 bits may go "
         "without",
-    )  # fmt: skip
-    workspace: str = _key(Text(), "", "a folder for models beyond 2 GiB")
+        becomes="`enable_encode`",
+    )
+    workspace: str = _key(
+        Text(), "", "a folder for models beyond 2 GiB; not needed here, no effect"
+    )
 
 
 @dataclass(frozen=True)
 class MixedBitWeightQuant(Section):
-    """WEIGHT_QUANT with ``bit_num=0``."""
+    """Mixed bits: WEIGHT_QUANT with ``bit_num=0``."""
 
     section = "mixed_bit_weight_quant_param"
     init_scale: float = _key(
-        Real((0, 1)), 0.02, "the relative error of each layer's weights; 0.02 costs 6 to 7 bits"
+        Real((0, 1)),
+        0.02,
+        "the relative error of each layer's weights; 0.02 costs 6 to 7 bits",
+        becomes="`init_scale`",
     )
     auto_tune: bool = _key(
-        Flag(), False,
+        Flag(),
+        False,
         "search the largest init_scale whose outputs keep a cosine of 0.995 to the float model's",
-    )  # fmt: skip
-    use_cv_data: bool = _key(Flag(), False, "auto_tune: built-in images instead of given samples")
-    max_iterations: int = _key(Integer(40, LARGEST), 40, "auto_tune: the most steps of the search")
+        becomes="`auto_tune`",
+    )
+    use_cv_data: bool = _key(
+        Flag(), False, "built-in images for auto_tune; there are none here, no effect"
+    )
+    max_iterations: int = _key(
+        Integer(40, LARGEST),
+        40,
+        "auto_tune: the most steps of the search",
+        becomes="`max_iterations`",
+    )
 
 
 @dataclass(frozen=True)
 class WeightQuant(Section):
-    """WEIGHT_QUANT."""
+    """Weights only: WEIGHT_QUANT."""
 
     section = "weight_quant_param"
     dequant_strategy: str | None = _key(
-        Choice(("ON_THE_FLY",)), None, "decode weights at each use; otherwise when the model loads"
+        Choice(("ON_THE_FLY",)),
+        None,
+        "decode weights at each use; otherwise when the model loads",
+        becomes="`dequant_strategy`",
     )
     quant_strategy: str = _key(
-        Choice(("MAX_MIN", "GPTQ")), "MAX_MIN", "how codes of weights are chosen"
+        Choice(("MAX_MIN", "GPTQ")),
+        "MAX_MIN",
+        "how codes of weights are chosen; GPTQ is not available, and says so",
     )
-    per_channel: bool = _key(Flag(), True, "a scale for each output channel")
+    per_channel: bool = _key(
+        Flag(), True, "a scale for each output channel", becomes="`per_channel`"
+    )
     bias_correction: bool = _key(
-        Flag(), True, "give decoded weights the mean and standard deviation that they had"
+        Flag(),
+        True,
+        "give decoded weights the mean and standard deviation that they had",
+        becomes="`weight_correction`",
     )
     update_mindir: bool = _key(Flag(), True, "of the original converter's own format; no effect")
     max_segments: int = _key(
-        Integer(1, LARGEST), 1, "parts of an entropy-coded weight that can be decoded at a time"
+        Integer(1, LARGEST),
+        1,
+        "parts of an entropy-coded weight that can be decoded at a time",
+        becomes="`max_segments`",
     )
 
 
 @dataclass(frozen=True)
 class FullQuant(Section):
-    """FULL_QUANT."""
+    """Weights and activations: FULL_QUANT."""
 
     section = "full_quant_param"
     activation_quant_method: str = _key(
         Choice(("MAX_MIN", "KL", "REMOVAL_OUTLIER"), {"RemovalOutlier": "REMOVAL_OUTLIER"}),
-        "MAX_MIN", "how the ranges of activations are chosen",
-    )  # fmt: skip
+        "MAX_MIN",
+        "how the ranges of activations are chosen",
+        becomes="`method`, `variant`",
+    )
     bias_correction: bool = _key(
-        Flag(), True, "take the mean error of each channel off the bias, layer by layer"
+        Flag(),
+        True,
+        "take the mean error of each channel off the bias, layer by layer",
+        becomes="`bias_correction`",
     )
     per_channel: bool = _key(
-        Flag(), True,
+        Flag(),
+        True,
         "a scale for each output channel; otherwise one for a tensor of weights, asymmetric, after "
         "neighbouring layers are equalized",
-    )  # fmt: skip
-    target_device: str = _key(
-        Choice(("CPU", "KIRIN", "NVGPU", "DSP", "ASCEND")), "CPU",
-        "the profile: which operators, in which types",
-    )  # fmt: skip
-    smooth_alpha: float = _key(
-        Real(), 0.5, "SmoothQuant's exponent, above 0 and below 1; any other number is none"
+        becomes="`per_channel`, `equalize`",
     )
-    enable_smooth_shift: bool = _key(Flag(), False, "SmoothQuant also centres channels")
+    target_device: str = _key(
+        Choice(("CPU", "KIRIN", "NVGPU", "DSP", "ASCEND")),
+        "CPU",
+        "the profile: which operators, in which types",
+        becomes="`target_device`",
+    )
+    smooth_alpha: float = _key(
+        Real(),
+        0.5,
+        "SmoothQuant's exponent, above 0 and below 1; any other number is none",
+        becomes="`smooth`",
+    )
+    enable_smooth_shift: bool = _key(
+        Flag(), False, "SmoothQuant also centres channels", becomes="`smooth_shift`"
+    )
 
 
 @dataclass(frozen=True)
 class DataPreprocess(Section):
-    """Calibration data. `quantlib.model` needs the first three for FULL_QUANT."""
+    """Calibration data.
+
+    FULL_QUANT needs the first three keys, unless samples come from elsewhere.
+    """
 
     section = "data_preprocess_param"
     calibrate_path: Mapping[str, str] | None = _key(
@@ -236,14 +297,16 @@ class DataPreprocess(Section):
 
 @dataclass(frozen=True)
 class DynamicQuant(Section):
-    """DYNAMIC_QUANT."""
+    """Products that quantize what they read: DYNAMIC_QUANT."""
 
     section = "dynamic_quant_param"
     quant_strategy: str = _key(
-        Choice(("ALWC", "ACWL")), "ALWC",
+        Choice(("ALWC", "ACWL")),
+        "ALWC",
         "a range for the whole activation and one for each channel of weights, or a range for "
         "each row (token) of the activation and one for all weights",
-    )  # fmt: skip
+        becomes="`per_row`, `per_channel`",
+    )
 
 
 @dataclass(frozen=True)
@@ -252,7 +315,10 @@ class TransformQuant(Section):
 
     section = "transform_quant_param"
     export_precision_mode: str = _key(
-        Choice(("QUANT", "FLOAT32")), "QUANT", "codes, or the floats that they stand for"
+        Choice(("QUANT", "FLOAT32")),
+        "QUANT",
+        "codes, or the floats that they stand for",
+        becomes="`export_precision_mode`",
     )
 
 
