@@ -43,26 +43,33 @@ static int set_parameters(float lo, float hi, float *scale, int32_t *zero_point)
     return QL_OK;
 }
 
-static void widen(const ranges *r, int64_t row, float *lo, float *hi) {
-    r->kernels->min_max[QL_FLOAT32](r->a + row * r->stride, r->columns, lo, hi, 0);
+static void widen(const ranges *r, int64_t row, int64_t count, float *lo, float *hi) {
+    r->kernels->min_max[QL_FLOAT32](r->a + row * r->stride, count, lo, hi, 0);
+}
+
+static void range_of_each_row(ranges *r, int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; row++) {
+        float lo = 0, hi = 0;
+        widen(r, row, r->columns, &lo, &hi);
+        ql_report(&r->status, set_parameters(lo, hi, r->scale + row, r->zero_point + row));
+    }
 }
 
 static void range_chunk(void *context, long chunk) {
     ranges *r = context;
     const int64_t first = chunk * r->chunk_rows;
     const int64_t last = ql_min(r->rows, first + r->chunk_rows);
-    float lo = 0, hi = 0;
-    for (int64_t row = first; row < last; row++) {
-        widen(r, row, &lo, &hi);
-        if (!r->per_row)
-            continue;
-        ql_report(&r->status, set_parameters(lo, hi, r->scale + row, r->zero_point + row));
-        lo = hi = 0;
+    if (r->per_row) {
+        range_of_each_row(r, first, last);
+        return;
     }
-    if (!r->per_row) {
-        r->ends[chunk][0] = lo;
-        r->ends[chunk][1] = hi;
-    }
+    float *lo = &r->ends[chunk][0], *hi = &r->ends[chunk][1];
+    *lo = *hi = 0;
+    if (r->stride == r->columns)
+        widen(r, first, (last - first) * r->columns, lo, hi);
+    else
+        for (int64_t row = first; row < last; row++)
+            widen(r, row, r->columns, lo, hi);
 }
 
 int ql_dynamic_range(const float *a, int64_t rows, int64_t columns, int64_t stride, int per_row,
@@ -120,6 +127,11 @@ static void quantize_rows(const ql_rows *rows, const ql_kernels *kernels, int64_
                           int64_t count, char *panel, int64_t stride, char *scratch) {
     (void)scratch;
     const reals *from = rows->source;
+    if (from->step == 0 && from->stride == from->k && stride == from->k * kernels->element_size) {
+        quantize_row(kernels, from->a + first * from->k, count * from->k, *from->scale,
+                     *from->zero_point, panel);
+        return;
+    }
     for (int64_t i = 0; i < count; i++) {
         const int64_t row = first + i, at = row * from->step;
         quantize_row(kernels, from->a + row * from->stride, from->k, from->scale[at],

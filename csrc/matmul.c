@@ -5,6 +5,10 @@ static void load_rows(const ql_rows *rows, const ql_kernels *kernels, int64_t fi
                       char *panel, int64_t stride, char *scratch) {
     (void)scratch;
     const int64_t k = *(const int64_t *)rows->source;
+    if (rows->stride == k && stride == k * kernels->element_size) {
+        kernels->load(panel, rows->bytes + first * k, count * k, rows->flip);
+        return;
+    }
     for (int64_t i = 0; i < count; i++)
         kernels->load(panel + i * stride, rows->bytes + (first + i) * rows->stride, k, rows->flip);
 }

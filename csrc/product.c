@@ -23,7 +23,7 @@ enum {
     BLOCK_BYTES = 512 * 1024, /* but no more than this, so that they stay in the second cache */
     PANEL_BYTES = 512 * 1024, /* of b that are packed just in time */
     PANEL_COLUMNS = 64,       /* at least: a cache line of its rows */
-    ROW_PADDING = 64,         /* after a loaded row, so that rows do not share cache sets */
+    SHARING_SETS = 512,       /* rows that are multiples of this apart share too few cache sets */
     GROUPS_PER_PIECE = 8192,  /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
     MOST_PRODUCTS = 65793,    /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
 };
@@ -459,6 +459,12 @@ static int64_t rows_of_block(const product *p) {
     return best * part;
 }
 
+/* Bytes from one loaded row to the next: without a gap where that shares no cache sets. */
+static int64_t stride_of_loaded_rows(const product *p) {
+    const int64_t stride = (size_of_row(p) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
+    return stride % SHARING_SETS == 0 ? stride + QL_ALIGNMENT : stride;
+}
+
 int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *rows,
                const ql_output *output, void *y, int64_t y_stride) {
     if (rows->count == 0 || b->n == 0)
@@ -471,9 +477,7 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
                            .output = output,
                            .to = {.y = y, .y_stride = y_stride, .image = rows->image}}};
     product *p = &c.whole;
-    p->panel_stride = rows->overlap;
-    if (!rows->overlap)
-        p->panel_stride = ((size_of_row(p) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT) + ROW_PADDING;
+    p->panel_stride = rows->overlap ? rows->overlap : stride_of_loaded_rows(p);
     p->block_rows = rows_of_block(p);
     if (operand != NULL)
         p->block_rows = rows->count; /* for packing once more would cost more */
