@@ -61,6 +61,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-bytes", type=int, metavar="BYTES",
         help="weight-only: choose the bits of each layer for a file of this size",
     )  # fmt: skip
+    parser.add_argument(
+        "--report", type=Path, metavar="FOLDER",
+        help="write there where errors come from (debug_info_save_path in --config)",
+    )  # fmt: skip
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     _add_fields(parser)
 
@@ -128,6 +132,7 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from quantlib import model as models
+    from quantlib.model.samples import random_feed
 
     given = None
     if options.config is not None or options.settings:
@@ -147,6 +152,10 @@ def run(options: argparse.Namespace) -> None:
     quantized.save(options.output, form=options.form)
     if quantized.partial is not None:
         print(quantized.partial)
+    folder = options.report or (given.common.debug_info_save_path if given else None)
+    if folder:
+        feeds = samples or [random_feed(source.inputs)]
+        print(models.write_report(folder, source, quantized, feeds, progress=progress))
     before, after = (path.stat().st_size for path in (options.model, options.output))
     print(f"{options.output}: {after:,} bytes, {before / after:.2f}x smaller")
 

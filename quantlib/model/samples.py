@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from quantlib.model.graph import Array, ModelError, Value
 
-__all__ = ["Samples"]
+__all__ = ["Samples", "random_feed"]
 
 ENDINGS = (".npy", ".npz", ".pb")
 
@@ -97,6 +97,23 @@ class Samples:
             step = self._step()
             for start in range(0, len(self) * step, step):
                 yield {name: a[start : start + step] for name, a in self._arrays.items()}
+
+
+def random_feed(inputs: list[Value]) -> dict[str, Any]:
+    """A sample where there are none: normal floats or small integers, the same in every run.
+
+    >>> random_feed([Value("x", np.dtype(np.float32), ("n", 2))])["x"].shape
+    (1, 2)
+    """
+    rng, feed = np.random.default_rng(0), {}
+    for value in inputs:
+        if value.shape is None or value.dtype is None:
+            raise ModelError(f"input {value.name!r} has no declared shape: give samples")
+        shape = [extent if isinstance(extent, int) else 1 for extent in value.shape]
+        real = value.dtype.kind == "f"
+        array = rng.standard_normal(shape) if real else rng.integers(0, 2, shape)
+        feed[value.name] = array.astype(value.dtype)
+    return feed
 
 
 def _is_sample(path: Path) -> bool:

@@ -168,6 +168,25 @@ def test_configuration_files_and_flags(
     assert ql.model.load(target).to_onnx() == wanted.to_onnx()
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["samples", "none"])
+@pytest.mark.parametrize("flag", [True, False], ids=["flag", "file"])
+def test_reports_of_what_was_quantized(
+    given: bool, flag: bool, samples: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A round for each sample, or one of random numbers if there are none."""
+    target, folder = str(tmp_path / "q.onnx"), tmp_path / "reports"
+    data = ["--calibration", samples, "--batch", "10"] if given else []
+    where = ["--report", str(folder)] if flag else ["--set", f"debug_info_save_path={folder}"]
+    kind = "FULL_QUANT" if given else "DYNAMIC_QUANT"
+    text = said(
+        capsys, "quantize", PLAIN, "-o", target, "--set", f"quant_type={kind}", *data, *where
+    )
+    assert "node_linear" in text
+    names = {path.name for path in folder.iterdir()}
+    assert {f"round_{i}.csv" for i in range(3 if given else 1)} <= names
+    assert "round_3.csv" not in names
+
+
 @pytest.mark.parametrize("command", ["quantize", "run", "compare", "inspect"])
 def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_info:
