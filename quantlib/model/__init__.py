@@ -15,10 +15,12 @@ from quantlib.model.comparison import Comparison, compare
 from quantlib.model.configuration import Configuration, ConfigurationError, read_config
 from quantlib.model.graph import ModelError
 from quantlib.model.model import Model, load
+from quantlib.model.preprocessing import CalibrationData
 from quantlib.model.quantization import Partial, QuantConfig, Sensitivity, quantize, sensitivity
 from quantlib.model.reports import Report, ReportDiff, diff_reports, read_report, write_report
 
 __all__ = [
+    "CalibrationData",
     "Comparison",
     "Configuration",
     "ConfigurationError",
