@@ -185,8 +185,11 @@ def _samples(
     options: argparse.Namespace, given: Configuration | None, source: Model
 ) -> Iterable[Any] | None:
     """The calibration data that was named, on the command line or else in the file."""
+    from quantlib.model import CalibrationData
     from quantlib.model.samples import Samples
 
     if options.calibration is not None:
         return Samples(options.calibration, source.inputs, options.batch)
+    if given is not None and given.data.calibrate_path is not None:
+        return CalibrationData(source, given.data)
     return None

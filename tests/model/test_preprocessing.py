@@ -313,42 +313,47 @@ class TestQuantize:
     TEXT = """<ir_version: 8, opset_import: ["" : 17]>
     g (float[n, 3, 4, 4] x) => (float[n, 2, 4, 4] y) <float[2, 3, 1, 1] w = {1, 2, 3, -1, 0, 1}>
     { y = Conv (x, w) }"""
+    CONFIG = """[common_quant_param]
+    quant_type=FULL_QUANT
+    [data_preprocess_param]
+    calibrate_path=x:FOLDER
+    calibrate_size=3
+    input_type=IMAGE
+    image_to_format=RGB
+    normalize_mean=[127.5, 127.5, 127.5]
+    normalize_std=[127.5, 127.5, 127.5]
+    resize_width=6
+    resize_height=5
+    resize_method=CUBIC
+    center_crop_width=4
+    center_crop_height=4
+    """
 
     def test_same_as_feeds(self, tmp_path: Path) -> None:
+        import onnx
         import onnx.parser
 
+        from quantlib.cli import main
+
         proto = onnx.parser.parse_model(self.TEXT)
+        onnx.save(proto, tmp_path / "net.onnx")
         rng = np.random.default_rng(0)
         for index in range(4):
-            write(tmp_path / f"{index}.png", rng.integers(0, 256, (9, 7, 3), np.uint8))
-        (tmp_path / "full.cfg").write_text(
-            f"""[common_quant_param]
-            quant_type=FULL_QUANT
-            [data_preprocess_param]
-            calibrate_path=x:{tmp_path / "images"}
-            calibrate_size=3
-            input_type=IMAGE
-            image_to_format=RGB
-            normalize_mean=[127.5, 127.5, 127.5]
-            normalize_std=[127.5, 127.5, 127.5]
-            resize_width=6
-            resize_height=5
-            resize_method=CUBIC
-            center_crop_width=4
-            center_crop_height=4
-            """
-        )
-        (tmp_path / "images").mkdir()
-        for path in sorted(tmp_path.glob("*.png")):
-            path.rename(tmp_path / "images" / path.name)
+            write(tmp_path / "images" / f"{index}.png", rng.integers(0, 256, (9, 7, 3), np.uint8))
+        (tmp_path / "full.cfg").write_text(self.CONFIG.replace("FOLDER", str(tmp_path / "images")))
         model = ql.model.load(proto)
-        data = CalibrationData(model, read_config(tmp_path / "full.cfg").data)
+        given = read_config(tmp_path / "full.cfg")
+        data = CalibrationData(model, given.data)
         feeds = [*data]
         assert len(feeds) == 3
         assert max(np.abs(feed["x"]).max() for feed in feeds) < 1.5
-        quantized = ql.model.quantize(model, data, method="minmax", bias_correction=True)
-        twin = ql.model.quantize(model, feeds, method="minmax", bias_correction=True)
-        assert np.array_equal(quantized.run(feeds[0])[0], twin.run(feeds[0])[0])
+        quantized = ql.model.quantize(model, data, given.quant_config())
+        twin = ql.model.quantize(model, feeds, given.quant_config())
+        arguments = ["quantize", str(tmp_path / "net.onnx"), "-o", str(tmp_path / "out.onnx")]
+        assert main([*arguments, "--config", str(tmp_path / "full.cfg"), "--quiet"]) == 0
+        by_command = ql.model.load(tmp_path / "out.onnx")
+        for other in (twin, by_command):
+            assert np.array_equal(quantized.run(feeds[0])[0], other.run(feeds[0])[0])
 
 
 class TestErrors:

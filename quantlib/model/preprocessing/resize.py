@@ -44,7 +44,7 @@ def resize(image: Array, height: int, width: int, method: str) -> Array:
     >>> resize(ramp, 1, 4, "NEAREST")[0, :, 0].tolist()
     [0.0, 0.0, 10.0, 10.0]
     >>> resize(ramp, 1, 4, "CUBIC")[0, :, 0].tolist()
-    [-1.0546875, 1.5234375, 8.4765625, 11.0546875]
+    [-1.0546875, 2.265625, 7.734375, 11.0546875]
     """
     wide = _along(image, 1, width, METHODS[method])
     return _along(wide, 0, height, METHODS[method])
