@@ -3,8 +3,8 @@
 A command is one entry in `COMMANDS`. Its module is imported when it runs, so that
 ``quantlib --help`` stays fast and needs no extra.
 
-Exit codes: 0 for success, 2 for wrong arguments and for errors that a user can mend, which are told
-in one line on standard error.
+Exit codes: 0 for success, 1 if ``inspect --lint`` finds errors, 2 for wrong arguments and for
+errors that a user can mend, which are told in one line on standard error.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit code, 0 or 2; that of the process it started, if a command starts one.
+        The exit code, 0, 1 or 2; that of the process it started, if a command starts one.
 
     Raises
     ------

@@ -17,6 +17,10 @@ Show a model's inputs and outputs, its operators, and the size of its constants 
     quantlib inspect net.onnx
     quantlib inspect net.onnx --nodes      every node: name, operator, type and shape
     quantlib inspect net.onnx --plan       what quantlib makes of it, and what runs where
+    quantlib inspect net.int8.onnx --lint  what could go wrong, here or in other run times
+
+With --lint, the exit code is 1 if there is an error: something makes results wrong. Warnings are of
+what is slow or risky elsewhere.
 """
 
 
@@ -25,17 +29,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="an .onnx file")
     parser.add_argument("--nodes", action="store_true", help="list the nodes")
     parser.add_argument("--plan", action="store_true", help="list the steps that run")
+    parser.add_argument("--lint", action="store_true", help="look for what could go wrong")
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int:
     from quantlib import model as models
 
     model = models.load(options.model)
+    if options.lint:
+        found = models.lint(model)
+        print(found)
+        return int(bool(found.errors))
     _print_summary(model, options.model)
     if options.nodes:
         _print_nodes(model)
     if options.plan:
         _print_plan(model)
+    return 0
 
 
 def _print_summary(model: Model, path: Path) -> None:

@@ -14,6 +14,7 @@ except ImportError:
 from quantlib.model.comparison import Comparison, compare
 from quantlib.model.configuration import Configuration, ConfigurationError, read_config
 from quantlib.model.graph import ModelError
+from quantlib.model.lint import Lint, lint
 from quantlib.model.model import Model, load
 from quantlib.model.preprocessing import CalibrationData
 from quantlib.model.quantization import Partial, QuantConfig, Sensitivity, quantize, sensitivity
@@ -24,6 +25,7 @@ __all__ = [
     "Comparison",
     "Configuration",
     "ConfigurationError",
+    "Lint",
     "Model",
     "ModelError",
     "Partial",
@@ -33,6 +35,7 @@ __all__ = [
     "Sensitivity",
     "compare",
     "diff_reports",
+    "lint",
     "load",
     "quantize",
     "read_config",
