@@ -5,12 +5,14 @@
 They classify scikit-learn's digits, 1797 images of 8 x 8 pixels, of which the last 500 are held
 out: a plain convolutional network, one with residual sums, and one with depthwise convolutions.
 A fourth, a transformer encoder, keeps random weights. PyTorch trains and exports them, which takes
-about two minutes; everything that is random is seeded.
+about two minutes; everything that is random is seeded. The plain one is also quantized by PyTorch,
+with weights per channel and per tensor.
 Needs torch, onnx, onnxscript and scikit-learn.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
 import warnings
 from pathlib import Path
@@ -20,6 +22,7 @@ import onnx
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
+from torch.ao import quantization
 
 HELD_OUT = 500
 EPOCHS = 40
@@ -148,6 +151,29 @@ def train(network: nn.Module, x: Tensor, y: Tensor) -> None:
     network.eval()
 
 
+def export_quantized(network: nn.Module, x: Tensor, engine: str, path: Path) -> None:
+    """Let PyTorch quantize a plain network, and write it with QuantizeLinear and the like."""
+    torch.backends.quantized.engine = engine
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # both are deprecated, and what there is to export with
+        blocks = [
+            name for name, part in network.named_children() if len(list(part.children())) == 3
+        ]
+        fused = quantization.fuse_modules(
+            copy.deepcopy(network), [[f"{name}.{i}" for i in range(3)] for name in blocks]
+        )
+        wrapped = quantization.QuantWrapper(fused).eval()
+        wrapped.qconfig = quantization.get_default_qconfig(engine)
+        quantization.prepare(wrapped, inplace=True)
+        wrapped(x)
+        quantization.convert(wrapped, inplace=True)
+        torch.onnx.export(
+            wrapped, (x[:2],), path, input_names=["image"], output_names=["scores"],
+            dynamic_axes={"image": {0: "n"}, "scores": {0: "n"}}, opset_version=13, dynamo=False,
+        )  # fmt: skip
+    forget_origins(path)
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     x, y = images()
@@ -162,6 +188,9 @@ def main(folder: Path) -> None:
         path = folder / f"{name}.onnx"
         export(network, x[:2], ["image", "scores"], ["n"], path)
         print(f"{name}: {right:.1%} right, {path.stat().st_size} bytes")
+        if name == "plain":
+            for engine, kind in (("x86", "channel"), ("qnnpack", "tensor")):
+                export_quantized(network, x[:400], engine, folder / f"torch_per_{kind}.onnx")
     torch.manual_seed(7)
     ids = torch.randint(0, 50, (2, 9))
     export(Encoder(), ids, ["ids", "scores"], ["n", "t"], folder / "encoder.onnx")

@@ -1,4 +1,4 @@
-"""Models that others quantized: ONNX Runtime's quantizer in both forms, to the code."""
+"""Models that others quantized, to the code: ONNX Runtime's quantizer's, and PyTorch's."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ import quantlib as ql  # noqa: E402
 ort.set_default_logger_severity(4)
 U8, S8 = quantization.QuantType.QUInt8, quantization.QuantType.QInt8
 X_SHAPE = (3, 12, 12)
+NETWORKS = Path(__file__).parent / "networks"
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +165,28 @@ def test_dynamic(network: Path, weights: Any, per_channel: bool) -> None:
     x = np.random.default_rng(3).standard_normal((3, *X_SHAPE)).astype(np.float32)
     (wanted,) = onnxruntime_says(model, {"x": x}, optimized=False)
     np.testing.assert_allclose(ql.model.load(model).run([x])[0], wanted, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["channel", "tensor"])
+def test_what_pytorch_exports(kind: str) -> None:
+    """Its Q/DQ pairs have casts of codes to their own type between them, and, per tensor,
+    parameters that are arrays of one element. All of it runs on integers; ONNX Runtime gets a code
+    in a thousand that is next to it, where it computes between the pairs in floats."""
+    datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn has the images")
+    data = datasets.load_digits()
+    images = (data.images[-500:] / 16).astype(np.float32)[:, None]
+    model = onnx.load(NETWORKS / f"torch_per_{kind}.onnx")
+    assert sum(node.op_type == "Cast" for node in model.graph.node) >= 5
+    loaded = ql.model.load(model)
+    (scores,) = loaded.run([images])
+    for optimized in (False, True):
+        (wanted,) = onnxruntime_says(model, {"image": images}, optimized=optimized)
+        assert np.mean(scores != wanted) <= 0.005
+        np.testing.assert_allclose(scores, wanted, atol=1.01 * np.diff(np.unique(scores)).min())
+    assert np.mean(scores.argmax(1) == data.target[-500:]) >= 0.97
+    kinds = [node.kind for node in loaded.plan().graph.nodes]
+    assert (kinds.count("quantlib.QLinearConv"), kinds.count("quantlib.QLinearMatMul")) == (3, 2)
+    assert not {"Cast", "Conv", "quantlib.Conv", "Gemm", "Relu"} & set(kinds)
 
 
 def test_residual_sums_broadcast(rng: np.random.Generator) -> None:

@@ -127,6 +127,7 @@ def fuse_qdq(graph: Graph, *, portable: bool = False) -> None:
     With `portable`, only to operators that others have too: without tables, and with activations
     only where the codes' range is all that they keep.
     """
+    _take_scalars(graph)
     fusion = _Fusion(graph, portable)
     for node in list(graph.nodes):
         pattern = _PATTERNS.get(node.kind)
@@ -134,6 +135,22 @@ def fuse_qdq(graph: Graph, *, portable: bool = False) -> None:
             pattern(fusion, node)
     if not portable:
         _fuse_tables(fusion)
+
+
+def _take_scalars(graph: Graph) -> None:
+    """Parameters of a tensor, which some write as arrays of one element, are scalars."""
+    for node in graph.nodes:
+        if node.kind not in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        scale = graph.constant(node.input(1))
+        if scale is None or scale.size != 1 or scale.ndim != 1:
+            continue
+        for index in (1, 2):
+            array = graph.constant(node.input(index))
+            if array is not None and array.ndim == 1:
+                name = f"{node.inputs[index]}_scalar"
+                graph.constants[name] = array.reshape(())
+                node.inputs[index] = name
 
 
 # --- products -----------------------------------------------------------------------------------

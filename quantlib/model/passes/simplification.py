@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantlib.model.graph import Graph, Node
+from quantlib.model.reader import dtype_of
 
 __all__ = ["simplify"]
 
@@ -14,7 +15,7 @@ def simplify(graph: Graph) -> None:
         if node.kind == "Sum" and len(node.inputs) == 2:
             node.op_type = "Add"
             node.version = max(node.version, 7)
-    idle = [node for node in graph.nodes if _does_nothing(node) and node.outputs[0] not in outputs]
+    idle = [n for n in graph.nodes if _does_nothing(n, graph) and n.outputs[0] not in outputs]
     for node in idle:
         source, name = node.inputs[0], node.outputs[0]
         if not any(name in reader.captured for reader in graph.nodes):
@@ -22,11 +23,13 @@ def simplify(graph: Graph) -> None:
             graph.remove([node])
 
 
-def _does_nothing(node: Node) -> bool:
+def _does_nothing(node: Node, graph: Graph) -> bool:
     if node.domain or len([name for name in node.outputs if name]) != 1:
         return False
     if node.op_type == "Sum":
         return len(node.inputs) == 1
     if node.op_type == "Dropout":  # in inference; since opset 12 an input may say otherwise
         return not node.input(2)
+    if node.op_type == "Cast":
+        return dtype_of(node.attributes["to"]) == graph.dtype(node.inputs[0]) is not None
     return node.op_type == "Identity"
