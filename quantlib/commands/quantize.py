@@ -49,6 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="samples: an .npz with an array for each input, an .npy for a single input, or a "
         "folder of .npz, .npy or .pb files",
     )  # fmt: skip
+    parser.add_argument("--layout", choices=("NCHW", "NHWC"),
+                        help="of the model's inputs, for images of --config")  # fmt: skip
     parser.add_argument("--batch", type=int, default=1, help="samples in a run (default: 1)")
     parser.add_argument("--form", choices=("qdq", "qoperator"), default="qdq",
                         help="how static quantization is written (default: qdq)")  # fmt: skip
@@ -191,5 +193,5 @@ def _samples(
     if options.calibration is not None:
         return Samples(options.calibration, source.inputs, options.batch)
     if given is not None and given.data.calibrate_path is not None:
-        return CalibrationData(source, given.data)
+        return CalibrationData(source, given.data, layout=options.layout)
     return None

@@ -266,7 +266,7 @@ class FullQuant(Section):
 
 @dataclass(frozen=True)
 class DataPreprocess(Section):
-    """Calibration data.
+    """Calibration data: the keywords of `CalibrationData`.
 
     FULL_QUANT needs the first three keys, unless samples come from elsewhere.
     """
