@@ -17,6 +17,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from bench import peers
+from bench.conv import first, last
 from bench.peers import Input
 from bench.selection import Selection
 from quantlib import ops, reference
@@ -63,6 +64,10 @@ def _halves(x: Any) -> Any:
     return (x[:, :, ::2, ::2] + x[:, :, 1::2, ::2] + x[:, :, ::2, 1::2] + x[:, :, 1::2, 1::2]) / 4
 
 
+def _halves_last(x: Any) -> Any:
+    return (x[:, ::2, ::2] + x[:, 1::2, ::2] + x[:, ::2, 1::2] + x[:, 1::2, 1::2]) / 4
+
+
 def _softmax(x: Any) -> Any:
     powers = np.exp(x - x.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
@@ -72,11 +77,17 @@ def _doubled(x: Any) -> Any:
     return x.repeat(2, axis=2).repeat(2, axis=3)
 
 
+def _doubled_last(x: Any) -> Any:
+    return x.repeat(2, axis=1).repeat(2, axis=2)
+
+
 IMAGE, FEW = (1, 64, 56, 56), (1, 2048, 7, 7)
+IMAGE_LAST, FEW_LAST = (1, 56, 56, 64), (1, 7, 7, 2048)
 POOL = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
 HALVE = {"kernel_shape": [2, 2], "strides": [2, 2]}
 DOUBLE = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-PROBABILITY = np.float32(1 / 255)
+LAST = {"layout": "NHWC"}
+PROBABILITY, HUNDREDTH = np.float32(1 / 255), np.float32(0.01)
 LAYERS = (
     *(
         Layer("qlinear_add", (shape, shape), np.add, "QLinearAdd", prepared="QLinearAdd")
@@ -88,8 +99,18 @@ LAYERS = (
     ),
     Layer("qlinear_sigmoid", (IMAGE,), lambda x: 1 / (1 + np.exp(-x)), "QLinearSigmoid"),
     Layer("qlinear_leaky_relu", (IMAGE,), lambda x: np.maximum(x, 0.01 * x), "QLinearLeakyRelu"),
-    Layer("qlinear_softmax", ((1, 1000),), _softmax, "QLinearSoftmax", y_scale=PROBABILITY),
-    Layer("qlinear_softmax", ((1536, 128),), _softmax, "QLinearSoftmax", y_scale=PROBABILITY),
+    *(
+        Layer(
+            "qlinear_softmax",
+            (shape,),
+            _softmax,
+            "QLinearSoftmax",
+            y_scale=PROBABILITY,
+            attributes={"axis": -1, "opset": 13},
+            prepared="QLinearSoftmax",
+        )
+        for shape in ((1, 1000), (1536, 128))
+    ),
     Layer(
         "max_pool",
         ((1, 64, 112, 112),),
@@ -99,28 +120,68 @@ LAYERS = (
         domain="",
         quantized=False,
         detail=" kernel=3 stride=2",
+        prepared="MaxPool",
     ),
     Layer(
-        "qlinear_average_pool", (IMAGE,), _halves, "QLinearAveragePool", HALVE, detail=" kernel=2"
-    ),
-    Layer(
-        "qlinear_global_average_pool",
-        (FEW,),
-        lambda x: x.mean(axis=(2, 3), keepdims=True),
-        "QLinearGlobalAveragePool",
-        y_scale=np.float32(0.01),
-        attributes={"channels_last": 0},
-    ),
-    Layer(
-        "resize",
-        ((1, 64, 40, 40),),
-        _doubled,
-        "Resize",
-        {"scales": np.float32([1, 1, 2, 2]), "mode": "nearest", **DOUBLE},
-        domain="",
-        attributes={"mode": "nearest", **DOUBLE},
+        "max_pool",
+        ((1, 112, 112, 64),),
+        lambda x: last(_largest(first(x), size=3, stride=2, pad=1)),
+        "NhwcMaxPool",
+        {**POOL, **LAST},
         quantized=False,
-        detail=" doubled",
+        attributes=POOL,
+        detail=" kernel=3 stride=2 NHWC",
+        prepared="MaxPool",
+    ),
+    *(
+        Layer(
+            "qlinear_average_pool",
+            (shape,),
+            real,
+            "QLinearAveragePool",
+            {**HALVE, **layout},
+            attributes={**HALVE, "channels_last": int(bool(layout))},
+            detail=f" kernel=2{name}",
+            prepared="QLinearAveragePool",
+        )
+        for shape, real, layout, name in (
+            (IMAGE, _halves, {}, ""),
+            (IMAGE_LAST, _halves_last, LAST, " NHWC"),
+        )
+    ),
+    *(
+        Layer(
+            "qlinear_global_average_pool",
+            (shape,),
+            partial(np.mean, axis=axes, keepdims=True),
+            "QLinearGlobalAveragePool",
+            layout,
+            y_scale=HUNDREDTH,
+            attributes={"channels_last": int(bool(layout))},
+            detail=name,
+            prepared="QLinearGlobalAveragePool",
+        )
+        for shape, axes, layout, name in (
+            (FEW, (2, 3), {}, ""),
+            (FEW_LAST, (1, 2), LAST, " NHWC"),
+        )
+    ),
+    *(
+        Layer(
+            "resize",
+            (shape,),
+            real,
+            "Resize",
+            {"scales": np.float32(scales), "mode": "nearest", **DOUBLE},
+            domain="",
+            attributes={"mode": "nearest", **DOUBLE},
+            quantized=False,
+            detail=f" doubled{name}",
+        )
+        for shape, real, scales, name in (
+            ((1, 64, 40, 40), _doubled, [1, 1, 2, 2], ""),
+            ((1, 40, 40, 64), _doubled_last, [1, 2, 2, 1], " NHWC"),
+        )
     ),
 )
 
@@ -209,8 +270,6 @@ def _candidates(layer: Layer, codes: list[Any], expected: Any, threads: int) -> 
     if layer.node == "Resize":
         inputs += [Input(np.float32([])), Input(layer.keywords["scales"])]
     attributes = layer.keywords if layer.attributes is None else layer.attributes
-    if layer.node == "QLinearSoftmax":
-        attributes = {"axis": -1, "opset": 13}
     yield Candidate(
         f"ONNX Runtime {layer.node}",
         lambda: peers.onnx_call(

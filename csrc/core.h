@@ -214,6 +214,11 @@ typedef struct {
 typedef void ql_average_run(const int32_t *sums, int64_t taps, int64_t tap_stride,
                             const ql_average *average, uint8_t *y, int64_t count);
 
+/* Writes `rows` rows of `count` bytes, each of them twice, to `lines` lines each; rows and lines
+ * follow one another without gaps. */
+typedef void ql_double_rows(const uint8_t *x, int64_t rows, int64_t count, int64_t lines,
+                            uint8_t *y);
+
 /* y = a function of each of `count` elements of x, or of them as a row; y may be x. */
 typedef void ql_activation_run(const float *x, float *y, int64_t count);
 /* A row less its mean, by its standard deviation; bias may be NULL, and y may be x. */
@@ -275,6 +280,7 @@ typedef struct ql_kernels {
     ql_sum_run *sum;
     ql_total *total;
     ql_average_run *average;
+    ql_double_rows *double_rows;
 
     ql_activation_run *activation[QL_ACTIVATIONS], *real_softmax;
     ql_layer_norm_row *layer_norm;

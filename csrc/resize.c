@@ -11,34 +11,48 @@ enum { CHUNK = 32 * 1024 }; /* elements of the result that are worth a chunk of 
 #define ROUND 12582912.0f /* 1.5 * 2**23: added and subtracted, it rounds half to even */
 
 typedef struct {
+    const ql_kernels *kernels;
     const ql_resize_shape *shape;
     const uint8_t *x;
     uint8_t *y;
-    int is_signed, doubled;
+    int is_signed;
+    int64_t times[3]; /* that each place of an axis is repeated, if that is how it is resized */
     int64_t lines, chunk_lines;
     ql_status status;
 } job;
 
 /* --- the nearest ---------------------------------------------------------------------------- */
 
-/* Whether each place of a line takes the pixel at half its distance, as where a line is doubled. */
-static int is_doubled(const ql_resize_shape *s) {
-    for (int64_t w = 0; w < s->out[2]; w++)
-        if (s->first[2][w] != w / 2)
+/* How often each place of an axis is repeated, once or twice; 0 where it is not so simple. */
+static int64_t times_of(const ql_resize_shape *s, int axis) {
+    const int64_t times = s->out[axis] == 2 * s->in[axis] ? 2 : 1;
+    for (int64_t place = 0; place < s->out[axis]; place++)
+        if (s->first[axis][place] != place / times)
             return 0;
-    return s->out[2] == 2 * s->in[2];
+    return s->out[axis] == times * s->in[axis] ? times : 0;
 }
 
-static void double_line(const uint8_t *restrict from, uint8_t *restrict to, int64_t count) {
-    for (int64_t w = 0; w < count; w++)
-        to[2 * w] = to[2 * w + 1] = from[w];
+/* Images of one channel that are twice as wide, whose lines are repeated evenly too: most often
+ * twice, to double an image. */
+static int is_doubled(const job *j) {
+    return j->shape->inner == 1 && j->times[2] == 2 && j->times[1] != 0 && j->times[0] == 1;
+}
+
+static void doubled_chunk(void *context, long chunk) {
+    const job *j = context;
+    const ql_resize_shape *s = j->shape;
+    const int64_t times = j->times[1], length = s->in[2];
+    const int64_t first = chunk * j->chunk_lines;
+    const int64_t rows = ql_min(j->chunk_lines, s->outer * s->in[0] * s->in[1] - first);
+    j->kernels->double_rows(j->x + first * length, rows, length, times,
+                            j->y + first * times * 2 * length);
 }
 
 static void copy_line(const job *j, const uint8_t *from, uint8_t *to) {
     const ql_resize_shape *s = j->shape;
     const int64_t *places = s->first[2], inner = s->inner;
-    if (inner == 1 && j->doubled)
-        double_line(from, to, s->in[2]);
+    if (inner == 1 && j->times[2] == 2)
+        j->kernels->double_rows(from, 1, s->in[2], 1, to);
     else if (inner == 1)
         for (int64_t w = 0; w < s->out[2]; w++)
             to[w] = from[places[w]];
@@ -139,10 +153,11 @@ static void linear_chunk(void *context, long chunk) {
 
 /* --- both ----------------------------------------------------------------------------------- */
 
+/* In lines of the result, or, where it is doubled, of the input. */
 static int run_lines(job *j, ql_chunk *run) {
     const ql_resize_shape *s = j->shape;
-    const int64_t length = s->out[2] * s->inner;
-    j->lines = s->outer * s->out[0] * s->out[1];
+    const int64_t length = s->out[2] * s->inner, *lines = run == doubled_chunk ? s->in : s->out;
+    j->lines = s->outer * lines[0] * lines[1];
     if (j->lines == 0 || length == 0)
         return QL_OK;
     j->chunk_lines = CHUNK / (length + s->in[2] * s->inner) + 1;
@@ -151,8 +166,10 @@ static int run_lines(job *j, ql_chunk *run) {
 }
 
 int ql_resize_nearest(const void *x, const ql_resize_shape *shape, void *y) {
-    job j = {.shape = shape, .x = x, .y = y, .doubled = is_doubled(shape)};
-    return run_lines(&j, nearest_chunk);
+    job j = {.kernels = ql_current_kernels(), .shape = shape, .x = x, .y = y};
+    for (int axis = 0; axis < 3; axis++)
+        j.times[axis] = times_of(shape, axis);
+    return run_lines(&j, is_doubled(&j) ? doubled_chunk : nearest_chunk);
 }
 
 int ql_resize_linear(const void *x, int is_signed, const ql_resize_shape *shape, void *y) {

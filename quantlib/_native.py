@@ -16,9 +16,9 @@ from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import ConvShape
 from quantlib._arguments.elementwise import Blend
 from quantlib._arguments.output import Output
-from quantlib._arguments.pool import PoolShape
-from quantlib._arguments.quantized import Source, Target
+from quantlib._arguments.pool import Averaging, PoolShape
 from quantlib._arguments.resize import ResizeShape
+from quantlib._arguments.softmax import Softmax
 from quantlib._arguments.summary import Summary
 from quantlib._environment import refuse
 
@@ -592,60 +592,54 @@ def look_up(x: Array, table: Array, y: Array, rows: int) -> None:
     _check(lib.ql_look_up(_pointer(x), _pointer(table), pointer, rows, columns, stride))
 
 
-def pool_extents(shape: PoolShape) -> Any:
-    """A ``ql_pool_shape``: axes of extent 1 stand before the spatial axes up to three."""
-    lead = 3 - len(shape.kernel)
-    ones, zeros = (1,) * lead, (0,) * lead
-    last = shape.layout == "NHWC"
-    return ffi.new(
-        "ql_pool_shape *",
-        {
-            "batch": shape.batch if last else shape.batch * shape.channels,
-            "inner": shape.channels if last else 1,
-            "in": ones + shape.spatial,
-            "kernel": ones + shape.kernel,
-            "stride": ones + shape.strides,
-            "dilation": ones + shape.dilations,
-            "pad": zeros + shape.pads_begin,
-            "pad_end": zeros + shape.pads_end,
-            "out": ones + shape.out_spatial,
-        },
-    )
+class Pooling:
+    """A pooling of images of one shape and type, in C's terms."""
 
-
-def max_pool(x: Array, shape: PoolShape, y: Array) -> None:
-    """Fill `y` with the largest codes of windows of `x`, both contiguous."""
-    _check(lib.ql_max_pool(_pointer(x), _is_signed(x), pool_extents(shape), _pointer(y)))
-
-
-def average_pool(
-    x: Array, source: Source, shape: PoolShape, count_pad: bool, target: Target, y: Array
-) -> None:
-    """Fill `y` with averages of windows of `x`, the contiguous data of `source`."""
-    _check(
-        lib.ql_average_pool(
-            _pointer(x),
-            _is_signed(x),
-            source.zero_point,
-            float(source.scale),
-            pool_extents(shape),
-            count_pad,
-            _pointer(y),
-            _is_signed(y),
-            target.zero_point,
-            float(target.scale),
+    def __init__(self, shape: PoolShape, x_type: np.dtype[Any], by: Averaging | None) -> None:
+        lead = 3 - len(shape.kernel)  # axes of extent 1 stand before the spatial axes
+        ones, zeros = (1,) * lead, (0,) * lead
+        last = shape.layout == "NHWC"
+        self._shape = ffi.new(
+            "ql_pool_shape *",
+            {
+                "batch": shape.batch if last else shape.batch * shape.channels,
+                "inner": shape.channels if last else 1,
+                "in": ones + shape.spatial,
+                "kernel": ones + shape.kernel,
+                "stride": ones + shape.strides,
+                "dilation": ones + shape.dilations,
+                "pad": zeros + shape.pads_begin,
+                "pad_end": zeros + shape.pads_end,
+                "out": ones + shape.out_spatial,
+            },
         )
-    )
+        self._x_signed = x_type.kind == "i"
+        self._by = by
+        if by is not None:
+            self._x = by.x_zero_point, float(by.x_scale)
+            y_signed = by.target.dtype.kind == "i"
+            self._y = y_signed, by.target.zero_point, float(by.target.scale)
+
+    def run(self, x: Array, y: Array) -> None:
+        """Fill `y` from `x`, both contiguous: with the largest codes, or with averages."""
+        images, result, signed = _pointer(x), _pointer(y), self._x_signed
+        if self._by is None:
+            _check(lib.ql_max_pool(images, signed, self._shape, result))
+            return
+        count_pad = self._by.include_pad
+        _check(
+            lib.ql_average_pool(images, signed, *self._x, self._shape, count_pad, result, *self._y)
+        )
 
 
-def softmax(x: Array, exponentials: Array, target: Target, y: Array) -> None:
+def softmax(x: Array, by: Softmax, y: Array) -> None:
     """Fill `y` with the softmax of the last axis of `x`, both contiguous."""
-    length = x.shape[-1]
+    length, target = x.shape[-1], by.target
     _check(
         lib.ql_softmax(
             _pointer(x),
             _is_signed(x),
-            _int32(exponentials),
+            _int32(by.exponentials),
             _pointer(y),
             x.size // length if length else 0,
             length,
@@ -657,27 +651,34 @@ def softmax(x: Array, exponentials: Array, target: Target, y: Array) -> None:
     )
 
 
-def resize(x: Array, shape: ResizeShape, y: Array) -> None:
-    """Fill `y` with the nearest or the interpolated codes of `x`, both contiguous."""
-    places = [ready(place, np.int64) for place in (*shape.first, *shape.second)]
-    weights = [ready(weight, np.float32) for weight in shape.weight]
-    pointers = [ffi.from_buffer(_INT64S, place) for place in places]
-    extents = ffi.new(
-        "ql_resize_shape *",
-        {
-            "outer": shape.outer,
-            "inner": shape.inner,
-            "in": shape.extents,
-            "out": shape.out_extents,
-            "first": pointers[:3],
-            "second": pointers[3:],
-            "weight": [ffi.from_buffer(_FLOATS, weight) for weight in weights],
-        },
-    )
-    if shape.mode == "nearest":
-        _check(lib.ql_resize_nearest(_pointer(x), extents, _pointer(y)))
-    else:
-        _check(lib.ql_resize_linear(_pointer(x), _is_signed(x), extents, _pointer(y)))
+class Resizing:
+    """A resizing of arrays of one shape and type, in C's terms."""
+
+    def __init__(self, shape: ResizeShape, dtype: np.dtype[Any]) -> None:
+        places = [ready(place, np.int64) for place in (*shape.first, *shape.second)]
+        pointers = [ffi.from_buffer(_INT64S, place) for place in places]
+        weights = [ffi.from_buffer(_FLOATS, ready(weight, np.float32)) for weight in shape.weight]
+        self._kept = pointers, weights
+        self._shape = ffi.new(
+            "ql_resize_shape *",
+            {
+                "outer": shape.outer,
+                "inner": shape.inner,
+                "in": shape.extents,
+                "out": shape.out_extents,
+                "first": pointers[:3],
+                "second": pointers[3:],
+                "weight": weights,
+            },
+        )
+        self._is_nearest, self._is_signed = shape.mode == "nearest", dtype.kind == "i"
+
+    def run(self, x: Array, y: Array) -> None:
+        """Fill `y` with the nearest or the interpolated codes of `x`, both contiguous."""
+        if self._is_nearest:
+            _check(lib.ql_resize_nearest(_pointer(x), self._shape, _pointer(y)))
+        else:
+            _check(lib.ql_resize_linear(_pointer(x), self._is_signed, self._shape, _pointer(y)))
 
 
 # --- entropy coding -----------------------------------------------------------------------------

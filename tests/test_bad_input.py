@@ -197,7 +197,11 @@ CALLS: dict[str, Arguments] = {
     "max_pool": {"x": IMAGE, **POOL},
     "qlinear_average_pool": {"x": IMAGE, **X_TO_Y, **POOL, "count_include_pad": 1},
     "qlinear_global_average_pool": {"x": IMAGE, **X_TO_Y, "layout": "NHWC"},
+    "MaxPool": {**POOL, "x": IMAGE},
+    "QLinearAveragePool": {**X_TO_Y, **POOL, "count_include_pad": 1, "x": IMAGE},
+    "QLinearGlobalAveragePool": {**X_TO_Y, "layout": "NHWC", "x": IMAGE},
     "qlinear_softmax": {"x": WIDE, **X_TO_Y, "axis": 0},
+    "QLinearSoftmax": {**X_TO_Y, "axis": 0, "x": WIDE},
     "resize": {
         "x": IMAGE,
         "scales": np.float32([1, 1.5]),
@@ -235,6 +239,10 @@ CALLS: dict[str, Arguments] = {
 }
 CALL_ARGUMENTS = {
     "QLinearLookup": ("x",),
+    "MaxPool": ("x",),
+    "QLinearAveragePool": ("x",),
+    "QLinearGlobalAveragePool": ("x",),
+    "QLinearSoftmax": ("x",),
     "QLinearAdd": ("a", "b"),
     "QLinearMul": ("a", "b"),
     "MatMulInteger": ("a", "a_zero_point"),
@@ -473,17 +481,18 @@ wrong(CONVOLUTIONS, "layout", [None, 1, b"NCHW", np.array(["a", "b"])], TypeErro
 LOOKUPS = "qlinear_lookup qlinear_relu qlinear_leaky_relu qlinear_clip qlinear_sigmoid qlinear_tanh"
 LOOKUPS += " qlinear_gelu QLinearLookup"
 PAIRS = "qlinear_add qlinear_mul QLinearAdd QLinearMul"
-AVERAGES = "qlinear_average_pool qlinear_global_average_pool"
-SOFTMAX = "qlinear_softmax"
-POOLS = f"max_pool {AVERAGES}"
+AVERAGES = "qlinear_average_pool qlinear_global_average_pool QLinearAveragePool"
+AVERAGES += " QLinearGlobalAveragePool"
+SOFTMAX = "qlinear_softmax QLinearSoftmax"
+POOLS = f"max_pool MaxPool {AVERAGES}"
 for names, operand in (
     (PAIRS, "a"),
     (PAIRS, "b"),
     (f"{LOOKUPS} {AVERAGES} {SOFTMAX}", "x"),
-    ("max_pool pad resize", "x"),
+    ("max_pool MaxPool pad resize", "x"),
 ):
     wrong(names, operand, NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)
-    if names == "max_pool pad resize":
+    if names == "max_pool MaxPool pad resize":
         names = "pad"
     else:
         wrong(names, f"{operand}_scale", [*BAD_SCALES, 1e-60, np.ones(2), np.zeros(0)], ValueError)
@@ -519,7 +528,7 @@ wrong("qlinear_concat", "axis", NOT_INTEGERS, TypeError)
 wrong(POOLS, "x", [np.zeros(s, np.uint8) for s in ((), (4,), (2, 4))], ValueError)
 wrong(POOLS, "layout", ["NHCW", "", "nchw"], ValueError)
 wrong(POOLS, "layout", [None, 1, b"NCHW", np.array(["a", "b"])], TypeError)
-WINDOWS = "max_pool qlinear_average_pool"
+WINDOWS = "max_pool qlinear_average_pool MaxPool QLinearAveragePool"
 wrong(WINDOWS, "x", [np.zeros((1, 1, 1, 1, 1, 1), np.uint8)], ValueError)
 wrong(WINDOWS, "kernel_shape", [None, *NOT_EXTENTS], TypeError)
 wrong(WINDOWS, "kernel_shape", [[], [1], [0, 1], [1, 1, 1], [9, 9], [2**31, 1]], ValueError)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import quantlib as ql
 from quantlib import reference
-from quantlib.testing import exact, extreme_codes, memory_layouts
+from quantlib.testing import assert_bit_exact, exact, extreme_codes, memory_layouts
 
 BOTH = pytest.mark.parametrize("layer", [ql, reference], ids=["fast", "reference"])
 BYTES = pytest.mark.parametrize("dtype", [np.int8, np.uint8])
@@ -197,6 +197,54 @@ def test_layouts_and_out(isa: str, agree: Any, rng: np.random.Generator) -> None
     agree.overlapping("max_pool", x, kernel_shape=(2, 2))
     agree.overlapping("qlinear_average_pool", x, *SCALES, kernel_shape=(2, 2))
     agree.overlapping("qlinear_global_average_pool", x, *SCALES)
+
+
+# ---- prepared -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_prepared(isa: str, agree: Any, rng: np.random.Generator, layout: str) -> None:
+    """One pooling for images of many shapes and both types, more of them than it remembers."""
+    scales = dict(zip(("x_scale", "x_zero_point", "y_scale", "y_zero_point"), SCALES, strict=True))
+    windows = {"kernel_shape": [3, 2], "strides": [2, 1], "pads": [1, 0, 1, 1], "layout": layout}
+    pools = [
+        agree.prepared("MaxPool", **windows),
+        agree.prepared("QLinearAveragePool", **scales, **windows, count_include_pad=True),
+        agree.prepared("QLinearGlobalAveragePool", **scales, layout=layout),
+    ]
+    extents = [(2, 5, 7, 6), (1, 17, 4, 9), (0, 3, 3, 3), (2, 5, 7, 6)]
+    extents += [(1, 2, 3, 3 + more) for more in range(70)]
+    for pool, shape in itertools.product(pools, extents):
+        pool(draw(rng, shape, np.uint8))
+    pool = ql.MaxPool(kernel_shape=[1, 1], strides=[1, 1], layout=layout)
+    x = draw(rng, (2, 3, 4, 5), np.int8)
+    expected = x.copy()
+    assert pool(x, out=x) is x
+    assert_bit_exact(x, expected)
+
+
+@BOTH
+def test_prepared_checks_its_parameters(layer: Any) -> None:
+    for changed, message in (
+        ({"kernel_shape": None}, "kernel_shape"),
+        ({"kernel_shape": []}, "kernel_shape"),
+        ({"kernel_shape": [2, 0]}, "kernel_shape"),
+        ({"kernel_shape": [1, 1, 1, 1]}, "spatial axes"),
+        ({"strides": [1]}, "strides"),
+        ({"pads": [1, 1, 1]}, "pads"),
+        ({"layout": "NHCW"}, "layout"),
+        ({"ceil_mode": 2}, "ceil_mode"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            layer.MaxPool(**{"kernel_shape": [2, 2], **changed})
+        with pytest.raises((TypeError, ValueError), match=message):
+            layer.QLinearAveragePool(
+                x_scale=1.0, y_scale=1.0, **{"kernel_shape": [2, 2], **changed}
+            )
+    with pytest.raises(ValueError, match="x_scale"):
+        layer.QLinearGlobalAveragePool(x_scale=-1.0, y_scale=1.0)
+    with pytest.raises(ValueError, match="x has shape"):
+        layer.MaxPool(kernel_shape=[2, 2])(np.zeros((1, 2), np.int8))
 
 
 # ---- windows one by one -------------------------------------------------------------------------

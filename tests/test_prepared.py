@@ -111,6 +111,23 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] =
         {**PAIR, "a_zero_point": 7, "y_zero_point": np.uint8(9), "activation": "relu"},
         (5, 70),
     ),
+    "largest of windows": (
+        "MaxPool", (), {"kernel_shape": (3, 2), "strides": np.array([2, 1]), "ceil_mode": True},
+        (2, 4, 8, 7),
+    ),
+    "averages of windows": (
+        "QLinearAveragePool",
+        (),
+        {**CONV, "y_scale": 0.2, "kernel_shape": [3], "pads": [1, 1], "count_include_pad": True},
+        (2, 4, 8),
+    ),
+    "averages of images": (
+        "QLinearGlobalAveragePool",
+        (),
+        {**CONV, "y_scale": 0.2, "y_zero_point": np.int8(3), "layout": "NHWC"},
+        (2, 4, 3, 21),
+    ),
+    "softmax": ("QLinearSoftmax", (), {**CONV, "y_scale": 1 / 256, "axis": np.int64(0)}, (9, 4)),
     "product": ("QLinearMul", (), {**PAIR, "b_zero_point": [3]}, (5, 70)),
     "conv without output channels": (
         "QLinearConv", (np.zeros((0, 6, 3), np.int8), 0.1), CONV, (2, 6, 5),

@@ -77,3 +77,20 @@ def test_layouts_and_out(isa: str, agree: Any, rng: np.random.Generator) -> None
     for axis in (0, 1):
         agree.written("qlinear_softmax", x, 0.02, 0, PART, 0, axis=axis)
         agree.overlapping("qlinear_softmax", x, 0.02, 0, PART, 0, axis=axis)
+
+
+def test_prepared(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    for axis in (0, -1):
+        softmax = agree.prepared(
+            "QLinearSoftmax", x_scale=0.02, x_zero_point=7, y_scale=PART, axis=axis
+        )
+        for shape in ((1000,), (3, 70), (0, 4), (2, 3, 5)):
+            for dtype in (np.int8, np.uint8):
+                softmax(rng.integers(0, 127, shape).astype(dtype))
+    for layer in (ql, reference):
+        with pytest.raises(ValueError, match="axis"):
+            layer.QLinearSoftmax(x_scale=1.0, y_scale=1.0, axis=1)(np.zeros(3, np.int8))
+        with pytest.raises(TypeError, match="axis"):
+            layer.QLinearSoftmax(x_scale=1.0, y_scale=1.0, axis="last")
+        with pytest.raises(ValueError, match="y_scale"):
+            layer.QLinearSoftmax(x_scale=1.0, y_scale=0.0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments.arrays import Array, as_bytes, as_switch, one_of
+from quantlib._arguments.arrays import as_sequence, as_switch, one_of
 from quantlib._arguments.conv import (
     LARGEST_EXTENT,
     LARGEST_RESULT,
@@ -17,7 +17,13 @@ from quantlib._arguments.conv import (
     as_extents,
     as_pads,
 )
-from quantlib._arguments.quantized import Source, Target, as_source, as_target, ratio
+from quantlib._arguments.quantized import (
+    Target,
+    as_target,
+    as_tensor_scale,
+    as_tensor_zero_point,
+    ratio,
+)
 
 MOST_AXES = 3
 LARGEST_WINDOW = (2**31 - 1) // 255  # elements whose sum certainly fits int32
@@ -46,20 +52,30 @@ class PoolShape:
         return (self.batch, self.channels, *self.out_spatial)
 
 
-def split_layout(x: Array, layout: Any) -> tuple[str, int, int, tuple[int, ...]]:
+@dataclass(frozen=True, slots=True)
+class Averaging:
+    """What a step of the images is worth, what results are, and whether padding counts."""
+
+    x_scale: np.float32
+    x_zero_point: int
+    target: Target
+    include_pad: bool
+
+
+def split_layout(x_shape: tuple[int, ...], layout: Any) -> tuple[str, int, int, tuple[int, ...]]:
     """The layout, batch, channels and spatial extents of images."""
     layout = one_of(layout, "layout", *LAYOUTS)
-    if x.ndim < 3:
-        raise ValueError(f"x has shape {x.shape}; images are (N, C, D1, ...), 3 dimensions or more")
+    if len(x_shape) < 3:
+        raise ValueError(f"x has shape {x_shape}; images are (N, C, D1, ...), 3 dimensions or more")
     if layout == "NCHW":
-        return layout, x.shape[0], x.shape[1], x.shape[2:]
-    return layout, x.shape[0], x.shape[-1], x.shape[1:-1]
+        return layout, x_shape[0], x_shape[1], x_shape[2:]
+    return layout, x_shape[0], x_shape[-1], x_shape[1:-1]
 
 
 def pool_shape(
-    x: Array,
-    kernel_shape: Any,
+    x_shape: tuple[int, ...],
     *,
+    kernel_shape: Any,
     auto_pad: Any,
     ceil_mode: Any,
     dilations: Any,
@@ -68,7 +84,7 @@ def pool_shape(
     layout: Any,
 ) -> PoolShape:
     """The extents of a pooling by the rules of ONNX's MaxPool and AveragePool."""
-    layout, batch, channels, spatial = split_layout(x, layout)
+    layout, batch, channels, spatial = split_layout(x_shape, layout)
     rank = len(spatial)
     if rank > MOST_AXES:
         raise ValueError(f"x has {rank} spatial axes; pooling has 1, 2 or {MOST_AXES}")
@@ -103,42 +119,54 @@ def pool_shape(
     )
 
 
-def max_pool_arguments(x: Any, kernel_shape: Any, **attributes: Any) -> tuple[Array, PoolShape]:
-    """The checked arguments of ``max_pool``."""
-    data = as_bytes(x, "x")
-    return data, pool_shape(data, kernel_shape, **attributes)
-
-
-def average_pool_arguments(
-    x: tuple[Any, ...], y: tuple[Any, ...], kernel_shape: Any, count_include_pad: Any, **rest: Any
-) -> tuple[Source, Target, PoolShape, bool]:
-    """The checked arguments of ``qlinear_average_pool``."""
-    source, target = _operands(x, y)
-    shape = pool_shape(source.data, kernel_shape, **rest)
+def average_pool_shape(x_shape: tuple[int, ...], **attributes: Any) -> PoolShape:
+    """The same, of windows whose sums fit int32."""
+    shape = pool_shape(x_shape, **attributes)
     _check_window(math.prod(map(min, shape.kernel, shape.spatial)), "kernel_shape")
-    return source, target, shape, as_switch(count_include_pad, "count_include_pad")
+    return shape
 
 
-def global_average_pool_arguments(
-    x: tuple[Any, ...], y: tuple[Any, ...], layout: Any
-) -> tuple[Source, Target, PoolShape]:
-    """The checked arguments of ``qlinear_global_average_pool``: one window over everything, which
-    is the same for one spatial axis as for many."""
-    source, target = _operands(x, y)
-    layout, batch, channels, spatial = split_layout(source.data, layout)
+def global_average_pool_shape(x_shape: tuple[int, ...], layout: Any) -> PoolShape:
+    """One window over everything, which is the same for one spatial axis as for many. With channels
+    last it is the first of two, so that the pixels below one another are summed."""
+    layout, batch, channels, spatial = split_layout(x_shape, layout)
     size = math.prod(spatial)
     _check_window(size, "x")
-    one, none = (1,), (0,)
-    shape = PoolShape(layout, batch, channels, (size,), (size,), one, one, none, none, one)
-    return source, target, shape
+    extents = (size, 1) if layout == "NHWC" else (size,)
+    ones, zeros = (1,) * len(extents), (0,) * len(extents)
+    return PoolShape(layout, batch, channels, extents, extents, ones, ones, zeros, zeros, ones)
 
 
-def _operands(x: tuple[Any, ...], y: tuple[Any, ...]) -> tuple[Source, Target]:
-    source = as_source("x", *x)
-    y_scale, y_zero_point = y
-    target = as_target(y_scale, y_zero_point, source.data.dtype)
-    ratio(source.scale, target.scale, "x_scale / y_scale")
-    return source, target
+def averaging(
+    x_type: np.dtype[Any],
+    x_scale: Any,
+    x_zero_point: Any,
+    y_scale: Any,
+    y_zero_point: Any,
+    count_include_pad: Any = False,
+) -> Averaging:
+    """The checked parameters of averages of images of this type."""
+    scale = as_tensor_scale(x_scale, "x_scale")
+    zero_point = as_tensor_zero_point(x_zero_point, "x_zero_point", x_type, "x")
+    target = as_target(y_scale, y_zero_point, x_type)
+    ratio(scale, target.scale, "x_scale / y_scale")
+    return Averaging(scale, zero_point, target, as_switch(count_include_pad, "count_include_pad"))
+
+
+def smallest_images(kernel_shape: Any, dilations: Any, layout: Any) -> tuple[int, ...]:
+    """The shape of no images, just large enough for a window, to check the other arguments with."""
+    layout = one_of(layout, "layout", *LAYOUTS)
+    kernel = as_sequence(kernel_shape, "kernel_shape")
+    kernel = as_extents(kernel, "kernel_shape", max(1, len(kernel)))
+    steps = kernel if dilations is None else as_sequence(dilations, "dilations")
+    if len(steps) != len(kernel):
+        raise ValueError(
+            f"kernel_shape has {len(kernel)} entries and dilations {len(steps)}; "
+            "both have one for each spatial axis"
+        )
+    dilation = as_extents(dilations, "dilations", len(kernel))
+    reach = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation, strict=True))
+    return (0, *reach, 0) if layout == "NHWC" else (0, 0, *reach)
 
 
 def _check_window(size: int, name: str) -> None:
@@ -148,9 +176,9 @@ def _check_window(size: int, name: str) -> None:
         )
 
 
-def average_factor(source: Source, target: Target, count: Any) -> npt.NDArray[np.float32]:
+def average_factor(by: Averaging, count: Any) -> npt.NDArray[np.float32]:
     """``f32(x_scale / f32(y_scale * count))``: what a sum of `count` codes less their zero points
     is worth in steps of the result. 1 stands for a count of 0."""
     with np.errstate(over="ignore", under="ignore"):
-        divisor = target.scale * np.maximum(count, 1).astype(np.float32)
-        return np.asarray(source.scale / divisor)
+        divisor = by.target.scale * np.maximum(count, 1).astype(np.float32)
+        return np.asarray(by.x_scale / divisor)

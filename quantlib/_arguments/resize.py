@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib._arguments.affine import as_axis
-from quantlib._arguments.arrays import Array, as_bytes, as_integers, as_sequence, one_of
+from quantlib._arguments.arrays import as_integers, as_sequence, one_of
 from quantlib._arguments.conv import LARGEST_EXTENT, LARGEST_RESULT
 from quantlib.params import as_array
 
@@ -46,23 +46,23 @@ class ResizeShape:
     weight: tuple[Reals, ...]
 
 
-def resize_arguments(
-    x: Any,
+def resize_shape(
+    x_shape: tuple[int, ...],
+    *,
     scales: Any,
     sizes: Any,
     axes: Any,
     mode: Any,
     coordinate_transformation_mode: Any,
     nearest_mode: Any,
-) -> tuple[Array, ResizeShape]:
-    """The checked arguments of ``resize``."""
-    data = as_bytes(x, "x")
+) -> ResizeShape:
+    """The checked arguments of ``resize``, for an array of this shape."""
     mode = one_of(mode, "mode", *MODES)
     coordinates = one_of(
         coordinate_transformation_mode, "coordinate_transformation_mode", *COORDINATES
     )
     nearest = one_of(nearest_mode, "nearest_mode", *NEAREST)
-    factors, shape = _result(data.shape, scales, sizes, axes)
+    factors, shape = _result(x_shape, scales, sizes, axes)
     resized = [axis for axis, factor in enumerate(factors) if factor != 1]
     begin, end = (resized[0], resized[-1] + 1) if resized else (0, 0)
     if end - begin > MOST_AXES:
@@ -73,19 +73,19 @@ def resize_arguments(
     lead = MOST_AXES - (end - begin)
     places = [_kept(1)] * lead
     for axis in range(begin, end):
-        extent, out, factor = data.shape[axis], shape[axis], factors[axis]
+        extent, out, factor = x_shape[axis], shape[axis], factors[axis]
         if factor == 1:
             places.append(_kept(extent))
         else:
             make = _places if out <= LARGEST_REMEMBERED else _places.__wrapped__
             places.append(make(extent, out, factor, mode, coordinates, nearest))
     first, second, weight = zip(*places, strict=True)
-    return data, ResizeShape(
+    return ResizeShape(
         mode,
         shape,
         math.prod(shape[:begin]),
         math.prod(shape[end:]),
-        (1,) * lead + data.shape[begin:end],
+        (1,) * lead + x_shape[begin:end],
         (1,) * lead + shape[begin:end],
         first,
         second,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -9,25 +10,44 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib._arguments.affine import as_axis
-from quantlib._arguments.quantized import Source, Target, as_source, as_target
+from quantlib._arguments.arrays import Array
+from quantlib._arguments.quantized import (
+    Target,
+    as_target,
+    as_tensor_scale,
+    as_tensor_zero_point,
+)
 
 ONE = 2**23  # the exponential of 0; float32 holds every smaller integer
 
 
-def softmax_arguments(
-    x: tuple[Any, ...], y_scale: Any, y_zero_point: Any, axis: Any
-) -> tuple[Source, Target, int]:
-    """The checked arguments of ``qlinear_softmax``; the axis counts from 0."""
-    source = as_source("x", *x)
-    target = as_target(y_scale, y_zero_point, source.data.dtype)
-    if source.data.ndim == 0:
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """``rint(2**23 * exp(-x_scale * d))`` for the distances d of two codes, and the result's."""
+
+    exponentials: npt.NDArray[np.int32]
+    target: Target
+
+
+def softmax_parameters(
+    x_type: np.dtype[Any], x_scale: Any, x_zero_point: Any, y_scale: Any, y_zero_point: Any
+) -> Softmax:
+    """The checked parameters of ``qlinear_softmax``, for codes of this type."""
+    scale = as_tensor_scale(x_scale, "x_scale")
+    as_tensor_zero_point(x_zero_point, "x_zero_point", x_type, "x")
+    return Softmax(_exponentials(scale), as_target(y_scale, y_zero_point, x_type))
+
+
+def softmax_axis(x: Array, axis: Any) -> int:
+    """The axis, counted from 0."""
+    if x.ndim == 0:
         raise ValueError("x is a scalar; a softmax needs 1 dimension or more")
-    return source, target, as_axis(axis, source.data.ndim)
+    return as_axis(axis, x.ndim)
 
 
 @lru_cache(maxsize=64)
-def exponentials(scale: np.float32) -> npt.NDArray[np.int32]:
-    """``rint(2**23 * exp(-scale * d))`` for the distances 0 to 255 between two codes."""
+def _exponentials(scale: np.float32) -> npt.NDArray[np.int32]:
+    """For the distances 0 to 255."""
     with np.errstate(under="ignore", over="ignore"):
         powers = ONE * np.exp(-float(scale) * np.arange(256))
     table: npt.NDArray[np.int32] = np.rint(powers).astype(np.int32)

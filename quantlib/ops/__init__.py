@@ -37,20 +37,31 @@ from quantlib.ops.matmul import (
     matmul_integer,
     qlinear_matmul,
 )
-from quantlib.ops.pool import max_pool, qlinear_average_pool, qlinear_global_average_pool
+from quantlib.ops.pool import (
+    MaxPool,
+    QLinearAveragePool,
+    QLinearGlobalAveragePool,
+    max_pool,
+    qlinear_average_pool,
+    qlinear_global_average_pool,
+)
 from quantlib.ops.requantize import requantize
 from quantlib.ops.resize import resize
-from quantlib.ops.softmax import qlinear_softmax
+from quantlib.ops.softmax import QLinearSoftmax, qlinear_softmax
 from quantlib.ops.summary import summarize
 
 __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
+    "MaxPool",
     "QLinearAdd",
+    "QLinearAveragePool",
     "QLinearConv",
+    "QLinearGlobalAveragePool",
     "QLinearLookup",
     "QLinearMatMul",
     "QLinearMul",
+    "QLinearSoftmax",
     "clip",
     "conv_integer",
     "dequantize",

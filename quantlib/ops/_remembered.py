@@ -42,12 +42,13 @@ def key_of(*parameters: Any) -> Any:
 
 def _value(parameter: Any) -> Any:
     kind = type(parameter)
-    if parameter is None or kind is int or kind is str:
+    if parameter is None or kind in (int, str, bool):
         return kind, parameter
     if kind is float:
         return kind, parameter or str(parameter)  # zeros of different sign are equal
-    if kind is tuple:
-        return key_of(*parameter)
+    if kind is tuple or kind is list:
+        entries = key_of(*parameter)
+        return None if entries is None else (kind, entries)
     if kind is np.ndarray:
         if parameter.size > MOST_ENTRIES or parameter.dtype.hasobject:
             return None

@@ -38,20 +38,31 @@ from quantlib.reference.matmul import (
     matmul_integer,
     qlinear_matmul,
 )
-from quantlib.reference.pool import max_pool, qlinear_average_pool, qlinear_global_average_pool
+from quantlib.reference.pool import (
+    MaxPool,
+    QLinearAveragePool,
+    QLinearGlobalAveragePool,
+    max_pool,
+    qlinear_average_pool,
+    qlinear_global_average_pool,
+)
 from quantlib.reference.requantize import requantize
 from quantlib.reference.resize import resize
-from quantlib.reference.softmax import qlinear_softmax
+from quantlib.reference.softmax import QLinearSoftmax, qlinear_softmax
 from quantlib.reference.summary import summarize
 
 __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
+    "MaxPool",
     "QLinearAdd",
+    "QLinearAveragePool",
     "QLinearConv",
+    "QLinearGlobalAveragePool",
     "QLinearLookup",
     "QLinearMatMul",
     "QLinearMul",
+    "QLinearSoftmax",
     "clip",
     "conv_integer",
     "dequantize",

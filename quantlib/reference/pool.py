@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments.arrays import Array, deliver
+from quantlib._arguments.arrays import Array, as_bytes, byte_type, deliver, one_of
+from quantlib._arguments.conv import LAYOUTS
 from quantlib._arguments.pool import (
+    Averaging,
     PoolShape,
     average_factor,
-    average_pool_arguments,
-    global_average_pool_arguments,
-    max_pool_arguments,
+    average_pool_shape,
+    averaging,
+    global_average_pool_shape,
+    pool_shape,
+    smallest_images,
 )
-from quantlib._arguments.quantized import Source, Target
+from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
 from quantlib.reference.elementwise import saturate
 
 
@@ -82,9 +87,10 @@ def max_pool(
     array([[ 5,  7],
            [13, 15]], dtype=uint8)
     """
-    data, shape = max_pool_arguments(
-        x,
-        kernel_shape,
+    data = as_bytes(x, "x")
+    shape = pool_shape(
+        data.shape,
+        kernel_shape=kernel_shape,
         auto_pad=auto_pad,
         ceil_mode=ceil_mode,
         dilations=dilations,
@@ -171,11 +177,11 @@ def qlinear_average_pool(
     >>> reference.qlinear_average_pool(x, 0.5, 10, 0.25, np.uint8(5), kernel_shape=[2], strides=[2])
     array([[[15, 65]]], dtype=uint8)
     """
-    source, target, shape, include = average_pool_arguments(
-        (x, x_scale, x_zero_point),
-        (y_scale, y_zero_point),
-        kernel_shape,
-        count_include_pad,
+    data = as_bytes(x, "x")
+    by = averaging(data.dtype, x_scale, x_zero_point, y_scale, y_zero_point, count_include_pad)
+    shape = average_pool_shape(
+        data.shape,
+        kernel_shape=kernel_shape,
         auto_pad=auto_pad,
         ceil_mode=ceil_mode,
         dilations=dilations,
@@ -183,15 +189,15 @@ def qlinear_average_pool(
         strides=strides,
         layout=layout,
     )
-    images = _channels_first(_steps(source), shape)
+    images = _channels_first(_steps(data, by), shape)
     sums = np.zeros((shape.batch, shape.channels, *shape.out_spatial), np.int64)
     count = np.zeros(shape.out_spatial, np.int64)
     for steps, inside in _taps(images, shape):
         sums += np.where(inside, steps, 0)
         count += inside
-    if include:
+    if by.include_pad:
         count = _padded_count(shape)
-    return deliver(_in_layout(_averages(sums, count, source, target), shape), out)
+    return deliver(_in_layout(_averages(sums, count, by), shape), out)
 
 
 def qlinear_global_average_pool(
@@ -244,24 +250,206 @@ def qlinear_global_average_pool(
     >>> reference.qlinear_global_average_pool(x, 0.5, 10, 0.25, np.uint8(0))
     array([[[[30]]]], dtype=uint8)
     """
-    source, target, shape = global_average_pool_arguments(
-        (x, x_scale, x_zero_point), (y_scale, y_zero_point), layout
-    )
-    rank = source.data.ndim
+    data = as_bytes(x, "x")
+    by = averaging(data.dtype, x_scale, x_zero_point, y_scale, y_zero_point)
+    shape = global_average_pool_shape(data.shape, layout)
+    rank = data.ndim
     spatial = tuple(range(2, rank)) if shape.layout == "NCHW" else tuple(range(1, rank - 1))
-    sums = np.sum(_steps(source), axis=spatial, keepdims=True)
-    return deliver(_averages(sums, np.asarray(shape.spatial[0]), source, target), out)
+    sums = np.sum(_steps(data, by), axis=spatial, keepdims=True)
+    return deliver(_averages(sums, np.asarray(shape.spatial[0]), by), out)
 
 
-def _steps(source: Source) -> npt.NDArray[np.int64]:
-    return source.data.astype(np.int64) - source.zero_point
+class MaxPool(Prepared):
+    """`max_pool` with everything but `x` fixed.
+
+    Parameters
+    ----------
+    kernel_shape, auto_pad, ceil_mode, dilations, pads, strides, layout
+        As in `max_pool`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `max_pool`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``x`` and ``out``, and returns what `max_pool` defines, with its
+    errors. It may be made from several threads. What was derived from the shape of ``x`` is
+    remembered.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> pool = reference.MaxPool(kernel_shape=[2], strides=[2])
+    >>> pool(np.uint8([[[1, 5, 3, 2]]]))
+    array([[[5, 3]]], dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel_shape: Sequence[int],
+        auto_pad: str = "NOTSET",
+        ceil_mode: bool = False,
+        dilations: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        layout: str = "NCHW",
+    ) -> None:
+        self._given = own_geometry(
+            kernel_shape=kernel_shape,
+            auto_pad=auto_pad,
+            ceil_mode=ceil_mode,
+            dilations=dilations,
+            pads=pads,
+            strides=strides,
+            layout=layout,
+        )
+        pool_shape(smallest_images(kernel_shape, dilations, layout), **self._given)
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return max_pool(x, out=out, **self._given)
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._given
 
 
-def _averages(
-    sums: npt.NDArray[np.int64], count: npt.NDArray[np.int64], source: Source, target: Target
-) -> Array:
+class QLinearAveragePool(Prepared):
+    """`qlinear_average_pool` with everything but `x` fixed.
+
+    Parameters
+    ----------
+    x_scale, x_zero_point, y_scale, y_zero_point
+        As in `qlinear_average_pool`; the zero point of ``x`` in the type that it will have.
+    kernel_shape, auto_pad, ceil_mode, count_include_pad, dilations, pads, strides, layout
+        As in `qlinear_average_pool`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `qlinear_average_pool`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``x`` and ``out``, and returns what `qlinear_average_pool` defines, with its
+    errors. It may be made from several threads. What was derived from the shape of ``x`` is
+    remembered.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> pool = reference.QLinearAveragePool(
+    ...     x_scale=0.5, x_zero_point=10, y_scale=0.25, kernel_shape=[2], strides=[2]
+    ... )
+    >>> pool(np.uint8([[[10, 20, 30, 50]]]))
+    array([[[10, 60]]], dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        *,
+        x_scale: npt.ArrayLike,
+        x_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike,
+        y_zero_point: npt.ArrayLike | None = None,
+        kernel_shape: Sequence[int],
+        auto_pad: str = "NOTSET",
+        ceil_mode: bool = False,
+        count_include_pad: bool = False,
+        dilations: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        layout: str = "NCHW",
+    ) -> None:
+        self._parameters = own_arguments(
+            x_scale=x_scale, x_zero_point=x_zero_point, y_scale=y_scale, y_zero_point=y_zero_point
+        )
+        self._parameters |= own_geometry(count_include_pad=count_include_pad)
+        self._geometry = own_geometry(
+            kernel_shape=kernel_shape,
+            auto_pad=auto_pad,
+            ceil_mode=ceil_mode,
+            dilations=dilations,
+            pads=pads,
+            strides=strides,
+            layout=layout,
+        )
+        averaging(byte_type(x_zero_point, "x_zero_point"), **self._parameters)
+        average_pool_shape(smallest_images(kernel_shape, dilations, layout), **self._geometry)
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return qlinear_average_pool(x, out=out, **self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**self._parameters, **self._geometry}
+
+
+class QLinearGlobalAveragePool(Prepared):
+    """`qlinear_global_average_pool` with everything but `x` fixed.
+
+    Parameters
+    ----------
+    x_scale, x_zero_point, y_scale, y_zero_point, layout
+        As in `qlinear_global_average_pool`; the zero point of ``x`` in the type that it will have.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `qlinear_global_average_pool`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``x`` and ``out``, and returns what `qlinear_global_average_pool` defines, with its
+    errors. It may be made from several threads. What was derived from the shape of ``x`` is
+    remembered.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> pool = reference.QLinearGlobalAveragePool(x_scale=0.5, x_zero_point=10, y_scale=0.25)
+    >>> pool(np.uint8([[[[10, 20], [30, 40]]]]))
+    array([[[[30]]]], dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        *,
+        x_scale: npt.ArrayLike,
+        x_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike,
+        y_zero_point: npt.ArrayLike | None = None,
+        layout: str = "NCHW",
+    ) -> None:
+        self._parameters = own_arguments(
+            x_scale=x_scale, x_zero_point=x_zero_point, y_scale=y_scale, y_zero_point=y_zero_point
+        )
+        self._layout = one_of(layout, "layout", *LAYOUTS)
+        averaging(byte_type(x_zero_point, "x_zero_point"), **self._parameters)
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return qlinear_global_average_pool(x, out=out, **self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**self._parameters, "layout": self._layout}
+
+
+def _steps(x: Array, by: Averaging) -> npt.NDArray[np.int64]:
+    return x.astype(np.int64) - by.x_zero_point
+
+
+def _averages(sums: npt.NDArray[np.int64], count: npt.NDArray[np.int64], by: Averaging) -> Array:
     with np.errstate(under="ignore"):
-        return saturate(sums.astype(np.float32) * average_factor(source, target, count), target)
+        return saturate(sums.astype(np.float32) * average_factor(by, count), by.target)
 
 
 def _taps(images: Array, shape: PoolShape) -> Iterator[tuple[Array, npt.NDArray[np.bool_]]]:

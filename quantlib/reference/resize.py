@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments.arrays import Array, deliver
-from quantlib._arguments.resize import resize_arguments
+from quantlib._arguments.arrays import Array, as_bytes, deliver
+from quantlib._arguments.resize import resize_shape
 
 
 def resize(
@@ -79,8 +79,15 @@ def resize(
     >>> reference.resize(x, sizes=(1, 6), mode="linear")
     array([[10, 12, 18, 22, 28, 30]], dtype=uint8)
     """
-    data, shape = resize_arguments(
-        x, scales, sizes, axes, mode, coordinate_transformation_mode, nearest_mode
+    data = as_bytes(x, "x")
+    shape = resize_shape(
+        data.shape,
+        scales=scales,
+        sizes=sizes,
+        axes=axes,
+        mode=mode,
+        coordinate_transformation_mode=coordinate_transformation_mode,
+        nearest_mode=nearest_mode,
     )
     values = data.reshape(shape.outer, *shape.extents, shape.inner)
     if shape.mode == "nearest":

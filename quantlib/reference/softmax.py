@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments.arrays import Array, deliver
-from quantlib._arguments.softmax import exponentials, softmax_arguments
+from quantlib._arguments.arrays import Array, as_bytes, byte_type, deliver
+from quantlib._arguments.prepared import Prepared, own_arguments
+from quantlib._arguments.softmax import softmax_axis, softmax_parameters
+from quantlib.params import as_index
 from quantlib.reference.elementwise import saturate
 
 
@@ -67,14 +71,65 @@ def qlinear_softmax(
     >>> reference.qlinear_softmax(np.int8([10, 10, 3]), 0.5, 0, 1 / 256, np.uint8(0))
     array([126, 126,   4], dtype=uint8)
     """
-    source, target, index = softmax_arguments(
-        (x, x_scale, x_zero_point), y_scale, y_zero_point, axis
-    )
-    codes = source.data.astype(np.int64)
+    data = as_bytes(x, "x")
+    by = softmax_parameters(data.dtype, x_scale, x_zero_point, y_scale, y_zero_point)
+    index = softmax_axis(data, axis)
+    codes = data.astype(np.int64)
     largest = codes.max(axis=index, keepdims=True, initial=-128)
-    powers = exponentials(source.scale)[largest - codes]
+    powers = by.exponentials[largest - codes]
     sums = powers.sum(axis=index, keepdims=True, dtype=np.int64)
     with np.errstate(over="ignore", under="ignore"):
-        factor = np.float32(1) / (np.maximum(sums, 1).astype(np.float32) * target.scale)
+        factor = np.float32(1) / (np.maximum(sums, 1).astype(np.float32) * by.target.scale)
         steps = powers.astype(np.float32) * factor
-    return deliver(saturate(steps, target), out)
+    return deliver(saturate(steps, by.target), out)
+
+
+class QLinearSoftmax(Prepared):
+    """`qlinear_softmax` with everything but `x` fixed.
+
+    Parameters
+    ----------
+    x_scale, x_zero_point, y_scale, y_zero_point, axis
+        As in `qlinear_softmax`; the zero point of ``x`` in the type that it will have.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `qlinear_softmax`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``x`` and ``out``, and returns what `qlinear_softmax` defines, with its errors. It
+    may be made from several threads.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> softmax = reference.QLinearSoftmax(x_scale=0.5, y_scale=1 / 256, y_zero_point=np.uint8(0))
+    >>> softmax(np.int8([10, 10, 3]))
+    array([126, 126,   4], dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        *,
+        x_scale: npt.ArrayLike,
+        x_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike,
+        y_zero_point: npt.ArrayLike | None = None,
+        axis: int = -1,
+    ) -> None:
+        self._given = own_arguments(
+            x_scale=x_scale, x_zero_point=x_zero_point, y_scale=y_scale, y_zero_point=y_zero_point
+        )
+        self._axis = as_index(axis, "axis")
+        softmax_parameters(byte_type(x_zero_point, "x_zero_point"), **self._given)
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return qlinear_softmax(x, out=out, **self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        return {**self._given, "axis": self._axis}

@@ -30,6 +30,7 @@ ql_max_run ql_avx2_max_uint8, ql_avx2_max_int8;
 ql_sum_run ql_avx2_sum;
 ql_total ql_avx2_total;
 ql_average_run ql_avx2_average;
+ql_double_rows ql_avx2_double_rows;
 QL_DECLARE_REAL(avx2);
 
 #endif

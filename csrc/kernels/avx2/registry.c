@@ -50,6 +50,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->sum = ql_avx2_sum;
     kernels->total = ql_avx2_total;
     kernels->average = ql_avx2_average;
+    kernels->double_rows = ql_avx2_double_rows;
     QL_REGISTER_REAL(kernels, avx2);
 }
 

@@ -39,6 +39,7 @@ ql_max_run ql_avx512vnni_max_uint8, ql_avx512vnni_max_int8;
 ql_sum_run ql_avx512vnni_sum;
 ql_total ql_avx512vnni_total;
 ql_average_run ql_avx512vnni_average;
+ql_double_rows ql_avx512vnni_double_rows;
 QL_DECLARE_REAL(avx512vnni);
 
 #endif

@@ -26,28 +26,37 @@ QL_TARGET_BEGIN_AVX512VNNI
 DEFINE_MAX(uint8, _mm512_max_epu8)
 DEFINE_MAX(int8, _mm512_max_epi8)
 
+/* A whole cache line at a time: where taps are far apart, few of them stay in the first cache. */
 void ql_avx512vnni_sum(const uint8_t *x, int64_t taps, int64_t tap_stride, uint8_t flip,
                        int32_t *sums, int64_t count) {
     enum { LONGEST = 256 };
-    const __m256i flip_u8x32 = _mm256_set1_epi8((char)flip);
-    for (int64_t i = 0; i < count; i += 32) {
-        const __mmask32 mask = count - i >= 32 ? 0xFFFFFFFF : 0xFFFFFFFF >> (32 - (count - i));
-        __m512i low_i32x16 = _mm512_setzero_si512(), high_i32x16 = _mm512_setzero_si512();
+    const __m512i flip_u8x64 = _mm512_set1_epi8((char)flip), none = _mm512_setzero_si512();
+    for (int64_t i = 0; i < count; i += 64) {
+        const __mmask64 mask = first_bytes(count - i);
+        __m512i sum_i32x16[4] = {none, none, none, none};
         for (int64_t begin = 0; begin < taps; begin += LONGEST) {
             const uint8_t *from = x + begin * tap_stride + i;
-            __m512i sum_u16x32 = _mm512_setzero_si512();
+            __m512i sum_u16x32[2] = {none, none};
             for (int64_t t = 0; t < ql_min(LONGEST, taps - begin); t++) {
-                const __m256i bytes_u8x32 = _mm256_maskz_loadu_epi8(mask, from + t * tap_stride);
-                sum_u16x32 = _mm512_add_epi16(
-                    sum_u16x32, _mm512_cvtepu8_epi16(_mm256_xor_si256(bytes_u8x32, flip_u8x32)));
+                const __m512i bytes_u8x64 = _mm512_xor_si512(
+                    _mm512_maskz_loadu_epi8(mask, from + t * tap_stride), flip_u8x64);
+                sum_u16x32[0] = _mm512_add_epi16(
+                    sum_u16x32[0], _mm512_cvtepu8_epi16(_mm512_castsi512_si256(bytes_u8x64)));
+                sum_u16x32[1] = _mm512_add_epi16(
+                    sum_u16x32[1], _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(bytes_u8x64, 1)));
             }
-            low_i32x16 = _mm512_add_epi32(
-                low_i32x16, _mm512_cvtepu16_epi32(_mm512_castsi512_si256(sum_u16x32)));
-            high_i32x16 = _mm512_add_epi32(
-                high_i32x16, _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(sum_u16x32, 1)));
+            for (int half = 0; half < 2; half++) {
+                const __m256i low_u16x16 = _mm512_castsi512_si256(sum_u16x32[half]);
+                const __m256i high_u16x16 = _mm512_extracti64x4_epi64(sum_u16x32[half], 1);
+                sum_i32x16[2 * half] =
+                    _mm512_add_epi32(sum_i32x16[2 * half], _mm512_cvtepu16_epi32(low_u16x16));
+                sum_i32x16[2 * half + 1] =
+                    _mm512_add_epi32(sum_i32x16[2 * half + 1], _mm512_cvtepu16_epi32(high_u16x16));
+            }
         }
-        _mm512_mask_storeu_epi32(sums + i, (__mmask16)mask, low_i32x16);
-        _mm512_mask_storeu_epi32(sums + i + 16, (__mmask16)(mask >> 16), high_i32x16);
+        for (int part = 0; part < 4; part++)
+            _mm512_mask_storeu_epi32(sums + i + 16 * part, (__mmask16)(mask >> (16 * part)),
+                                     sum_i32x16[part]);
     }
 }
 

@@ -54,6 +54,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->sum = ql_avx512vnni_sum;
     kernels->total = ql_avx512vnni_total;
     kernels->average = ql_avx512vnni_average;
+    kernels->double_rows = ql_avx512vnni_double_rows;
     QL_REGISTER_REAL(kernels, avx512vnni);
 }
 

@@ -41,6 +41,7 @@ ql_max_run ql_portable_max_uint8, ql_portable_max_int8;
 ql_sum_run ql_portable_sum;
 ql_total ql_portable_total;
 ql_average_run ql_portable_average;
+ql_double_rows ql_portable_double_rows;
 QL_DECLARE_REAL(portable);
 
 #endif

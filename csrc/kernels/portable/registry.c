@@ -58,6 +58,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .sum = ql_portable_sum,
         .total = ql_portable_total,
         .average = ql_portable_average,
+        .double_rows = ql_portable_double_rows,
     };
     QL_REGISTER_REAL(kernels, portable);
 }
