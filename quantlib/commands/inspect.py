@@ -17,6 +17,7 @@ Show a model's inputs and outputs, its operators, and the size of its constants 
     quantlib inspect net.onnx
     quantlib inspect net.onnx --nodes      every node: name, operator, type and shape
     quantlib inspect net.onnx --plan       what quantlib makes of it, and what runs where
+    quantlib inspect net.onnx --weights    how each weight is stored, and in how many bits
     quantlib inspect net.int8.onnx --lint  what could go wrong, here or in other run times
 
 With --lint, the exit code is 1 if there is an error: something makes results wrong. Warnings are of
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, help="an .onnx file")
     parser.add_argument("--nodes", action="store_true", help="list the nodes")
     parser.add_argument("--plan", action="store_true", help="list the steps that run")
+    parser.add_argument("--weights", action="store_true", help="list how weights are stored")
     parser.add_argument("--lint", action="store_true", help="look for what could go wrong")
 
 
@@ -45,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
         _print_nodes(model)
     if options.plan:
         _print_plan(model)
+    if options.weights:
+        print(models.stored_weights(model))
     return 0
 
 

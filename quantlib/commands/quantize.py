@@ -52,8 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", choices=("NCHW", "NHWC"),
                         help="of the model's inputs, for images of --config")  # fmt: skip
     parser.add_argument("--batch", type=int, default=1, help="samples in a run (default: 1)")
-    parser.add_argument("--form", choices=("qdq", "qoperator"), default="qdq",
-                        help="how static quantization is written (default: qdq)")  # fmt: skip
+    parser.add_argument("--form", choices=("qdq", "qoperator", "float32"), default="qdq",
+                        help="how it is written: with Q/DQ pairs (qdq, the default), integer "
+                        "operators, or weights as floats")  # fmt: skip
     parser.add_argument(
         "--max-loss", type=float, metavar="LOSS",
         help="leave the worst layers in floats until the relative error of the outputs on the "

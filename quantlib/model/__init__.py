@@ -19,6 +19,7 @@ from quantlib.model.model import Model, load
 from quantlib.model.preprocessing import CalibrationData
 from quantlib.model.quantization import Partial, QuantConfig, Sensitivity, quantize, sensitivity
 from quantlib.model.reports import Report, ReportDiff, diff_reports, read_report, write_report
+from quantlib.model.storage import StoredWeights, stored_weights
 
 __all__ = [
     "CalibrationData",
@@ -33,6 +34,7 @@ __all__ = [
     "Report",
     "ReportDiff",
     "Sensitivity",
+    "StoredWeights",
     "compare",
     "diff_reports",
     "lint",
@@ -41,5 +43,6 @@ __all__ = [
     "read_config",
     "read_report",
     "sensitivity",
+    "stored_weights",
     "write_report",
 ]

@@ -1,16 +1,16 @@
-"""Other forms of a quantized model: QOperator."""
+"""Other forms of a quantized model: QOperator, and weights as floats."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from quantlib.model.encoded import DOMAIN, is_decoder
 from quantlib.model.graph import INTERNAL, Graph, Namer, Node
-from quantlib.model.passes import fuse_qdq, remove_dead_code
+from quantlib.model.passes import fold_constants, fuse_qdq, remove_dead_code
 from quantlib.model.passes.qoperator import CONTRIB
 
-__all__ = ["FORMS", "to_qoperator"]
+__all__ = ["FORMS", "to_float", "to_qoperator"]
 
-FORMS = ("qdq", "qoperator")
 # Where an operator has its zero points, behind scales.
 _ZERO_POINTS = {"QLinearConv": (2, 5, 7), "QLinearMatMul": (2, 5, 7)}
 
@@ -31,6 +31,18 @@ def to_qoperator(graph: Graph) -> Graph:
     remove_dead_code(result)
     if any(node.domain == CONTRIB for node in result.nodes):
         result.opsets[CONTRIB] = 1
+    return result
+
+
+def to_float(graph: Graph) -> Graph:
+    """A copy of a graph with the floats that stored weights decode to."""
+    result = graph.copy()
+    for node in result.nodes:
+        if is_decoder(node):
+            node.attributes.pop("on_the_fly", None)
+    fold_constants(result)
+    remove_dead_code(result)
+    result.opsets.pop(DOMAIN, None)
     return result
 
 
@@ -61,3 +73,10 @@ def _given(names: list[str], graph: Graph, namer: Namer) -> list[str]:
     zero = namer("zero_point")
     graph.constants[zero] = np.zeros((), graph.dtype(names[-3]) or np.uint8)
     return [*names[:-1], zero]
+
+
+def _as_it_is(graph: Graph) -> Graph:
+    return graph
+
+
+FORMS = {"qdq": _as_it_is, "qoperator": to_qoperator, "float32": to_float}

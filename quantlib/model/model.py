@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantlib.model.executor import Plan
-from quantlib.model.export import FORMS, to_qoperator
+from quantlib.model.export import FORMS
 from quantlib.model.graph import Graph, ModelError, Value
 from quantlib.model.reader import graph_of, load_graph
 from quantlib.model.writer import model_of, save_graph
@@ -125,21 +125,22 @@ class Model:
         ----------
         path : path
             Where to. What is there is replaced at once, when all is written.
-        form : {"qdq", "qoperator"}
+        form : {"qdq", "qoperator", "float32"}
             "qdq" writes the model as it is: quantized ones with QuantizeLinear and
             DequantizeLinear, which all run times know. "qoperator" writes integer operators in
-            their place, some of them ONNX Runtime's own.
+            their place, some of them ONNX Runtime's own. "float32" writes the floats that stored
+            weights decode to, for run times that cannot decode them.
 
         Raises
         ------
         ValueError
-            If `form` is none of the two.
+            If `form` is none of them.
         OSError
             If the file cannot be written.
         """
         if form not in FORMS:
             raise ValueError(f"form is {form!r}; it may be {' or '.join(map(repr, FORMS))}")
-        save_graph(self.graph if form == "qdq" else to_qoperator(self.graph), path)
+        save_graph(FORMS[form](self.graph), path)
 
     def to_onnx(self) -> Any:
         """The model as an ``onnx.ModelProto``."""

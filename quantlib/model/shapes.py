@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx
 import onnx.shape_inference
 
+from quantlib.model.encoded import is_decoder, value_of_decoder
 from quantlib.model.graph import Graph, ModelError, Value
 
 __all__ = ["infer_values"]
@@ -24,7 +27,7 @@ def infer_values(graph: Graph) -> dict[str, Value]:
     """
     from quantlib.model.writer import model_of
 
-    proto = model_of(graph, keep_constants=False)
+    proto = model_of(_with_declared_weights(graph), keep_constants=False)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
@@ -34,6 +37,17 @@ def infer_values(graph: Graph) -> dict[str, Value]:
             return _lenient(graph, proto)
         raise ModelError(f"shapes or types contradict each other: {_reason(error)}") from None
     return _values(graph, inferred)
+
+
+def _with_declared_weights(graph: Graph) -> Graph:
+    """`graph` with decoded weights as inputs: the rules do not know what makes them."""
+    decoders = [node for node in graph.nodes if is_decoder(node)]
+    if not decoders:
+        return graph
+    declared = replace(graph, nodes=list(graph.nodes))
+    declared.remove(decoders)
+    declared.inputs = [*graph.inputs, *map(value_of_decoder, decoders)]
+    return declared
 
 
 def _lenient(graph: Graph, proto: onnx.ModelProto) -> dict[str, Value]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from quantlib.model.operators import (
     conv,
     elementwise,
+    encoded,
     matmul,
     movement,
     normalization,
@@ -25,6 +26,7 @@ __all__ = ["Kernel", "Known", "find_builder", "kernel_of"]
 _FAMILIES = (
     conv,
     elementwise,
+    encoded,
     matmul,
     movement,
     normalization,

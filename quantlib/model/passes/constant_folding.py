@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from quantlib.model.encoded import is_decoder
 from quantlib.model.graph import Array, Graph, ModelError, Node
 from quantlib.model.operators import kernel_of
 
@@ -38,6 +39,8 @@ def _fold(node: Node, graph: Graph, keep_dequantized: bool) -> bool:
     if node.op_type == "Shape" and not node.domain:
         return _fold_shape(node, graph)
     if not all(name in graph.constants for name in node.reads) or not _is_safe(node, graph):
+        return False
+    if is_decoder(node) and node.attributes.get("on_the_fly"):
         return False
     if keep_dequantized and node.op_type in ("DequantizeLinear", "QuantizeLinear"):
         return False

@@ -28,6 +28,8 @@ from quantlib.model.quantization.ranges import Feeds, observe
 from quantlib.model.quantization.selection import PRODUCTS, Selection, data_inputs, select
 from quantlib.model.quantization.smooth import smooth
 from quantlib.model.quantization.static import activation_params, layer_weights, write_qdq
+from quantlib.model.quantization.tune import tune
+from quantlib.model.quantization.weight_bits import Coder, find_weights, write_weight_bits
 from quantlib.model.quantization.weights import WeightCache
 from quantlib.model.shapes import infer_values
 from quantlib.model.upgrade import upgrade
@@ -224,8 +226,6 @@ class Quantizer:
         *,
         several: bool = False,
     ) -> None:
-        if config.weight_bits is not None and config.mode == "weight_only":
-            raise NotImplementedError("weight_bits is not supported yet")
         opset = OPSET_OF_FEW_BITS if several and config.mode == "weight_only" else _opset(config)
         self.graph = prepare(source.graph, opset)
         config.check_names(self.graph.nodes)
@@ -235,6 +235,7 @@ class Quantizer:
             equalize(self.graph)
         self._calibration, self._executor, self._progress = calibration, executor, progress
         self._codes = WeightCache()
+        self._coder = Coder(self.graph)
         self._observers: dict[str, Observer] = {}
         self._several = several
         if config.smooth is not None:
@@ -248,7 +249,11 @@ class Quantizer:
         if config.mode == "static":
             chosen = select(self.graph, config).nodes
             return [node for node in chosen if node.op_type in PRODUCTS]
-        return [node for node in self.graph.nodes if takes_codes(node, self.graph, config)]
+        chosen = [node for node in self.graph.nodes if takes_codes(node, self.graph, config)]
+        if config.mode == "weight_only":
+            uses = {number for one in find_weights(self.graph, config) for number, _ in one.uses}
+            chosen += [self.graph.nodes[number] for number in sorted(uses)]
+        return chosen
 
     def quantize(self, config: QuantConfig) -> Model:
         """The model quantized in one way."""
@@ -256,12 +261,23 @@ class Quantizer:
             raise ModelError("nothing is quantized: no product with constant weights is left")
         if config.mode == "static":
             result = self._static(config)
+        elif config.mode == "dynamic":
+            result = write_dynamic(self.graph, config, self._codes)
         else:
-            write = write_dynamic if config.mode == "dynamic" else write_weight_only
-            result = write(self.graph, config, self._codes)
+            result = write_weight_bits(self.graph, config, self._coder, self._tuned(config))
+            result = write_weight_only(result, config, self._codes)
         remove_dead_code(result)
         result.values = infer_values(result)
         return Model(result)
+
+    def _tuned(self, config: QuantConfig) -> float | None:
+        """The step of mixed bits that is searched for, None if none is."""
+        if not config.auto_tune or config.weight_bits != 0:
+            return None
+        given = self._calibration() if callable(self._calibration) else self._calibration
+        feed = None if given is None else next(iter(given), None)
+        with reporting(self._progress, "tuning") as report:
+            return tune(self.graph, config, self._coder, feed, report)
 
     def _static(self, config: QuantConfig) -> Graph:
         selection = select(self.graph, config)
@@ -302,7 +318,9 @@ class Quantizer:
 
 def _opset(config: QuantConfig) -> int:
     configs = [config, *(replace(config, overrides={}, **o) for o in config.overrides.values())]
-    few = any(c.weight.bits != 8 or c.block_size is not None for c in configs)
+    few = any(
+        c.weight.bits != 8 or c.block_size is not None or c.weight_bits in (4, 16) for c in configs
+    )
     return OPSET_OF_FEW_BITS if few and config.mode == "weight_only" else LEAST_OPSET
 
 
@@ -324,7 +342,7 @@ def prepare(graph: Graph, opset: int = LEAST_OPSET) -> Graph:
 
 _QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
-     "MatMulInteger", "ConvInteger"}
+     "MatMulInteger", "ConvInteger", "DecodeWeights"}
 )  # fmt: skip
 
 

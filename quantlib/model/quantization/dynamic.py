@@ -29,8 +29,10 @@ def takes_codes(node: Node, graph: Graph, config: QuantConfig) -> bool:
         return False
     if config.mode == "dynamic":
         return node.op_type != "Conv" and has_constant_weights(node, graph)
-    weights = graph.constant(node.input(1))
-    return weights is not None and _is_plain(node, weights)
+    weights, own = graph.constant(node.input(1)), config.for_node(node)
+    if weights is None or own.weight_bits is not None or not _is_plain(node, weights):
+        return False
+    return own.takes(node.op_type, weights.shape)
 
 
 def write_dynamic(graph: Graph, config: QuantConfig, codes: Codes = quantize_weights) -> Graph:
