@@ -224,8 +224,8 @@ typedef void ql_activation_run(const float *x, float *y, int64_t count);
 /* A row less its mean, by its standard deviation; bias may be NULL, and y may be x. */
 typedef void ql_layer_norm_row(const float *x, const float *scale, const float *bias, float *y,
                                int64_t count, float epsilon);
-/* y = x * (offset + factor * sum of the squares of a window)**-power; `squares` is room for `count`
- * and a window more. */
+/* y = x * (offset + factor * sum of the squares of a window)**-power; `squares` has room for
+ * `count` and a window more, and is 0 where no element is. */
 typedef void ql_local_norm_row(const float *x, float *y, int64_t count, int64_t window,
                                float factor, float offset, float power, float *squares);
 

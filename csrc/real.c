@@ -74,11 +74,13 @@ int ql_layer_norm(const float *x, const float *scale, const float *bias, float *
 static void local_norm_chunk(void *context, long chunk) {
     job *j = context;
     const int64_t first = chunk * j->chunk_rows;
-    float *squares = ql_borrow((j->length + j->window) * sizeof *squares);
+    const size_t size = (j->length + j->window) * sizeof(float);
+    float *squares = ql_borrow(size);
     if (squares == NULL) {
         ql_report(&j->status, QL_NO_MEMORY);
         return;
     }
+    memset(squares, 0, size);
     for (int64_t row = first; row < ql_min(j->rows, first + j->chunk_rows); row++)
         j->kernels->local_norm(j->x + row * j->length, j->y + row * j->length, j->length, j->window,
                                j->factor, j->offset, j->power, squares);

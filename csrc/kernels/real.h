@@ -120,7 +120,8 @@ QL_INLINE float ql_sum_by_halves(float *sums) {
         int64_t i = 0;                                                                             \
         for (; i + QL_PIECE <= count; i += QL_PIECE)                                               \
             name##_stretch(x + i, y + i, QL_PIECE);                                                \
-        name##_stretch(x + i, y + i, (int)(count - i));                                            \
+        if (i < count)                                                                             \
+            name##_stretch(x + i, y + i, (int)(count - i));                                        \
     }
 
 /* Accumulates `term` of i over `count` elements into sums[QL_LANE_SUMS]. */
@@ -160,7 +161,8 @@ QL_INLINE float ql_sum_by_halves(float *sums) {
             most[0] = most[lane] > most[0] ? most[lane] : most[0];                                 \
         for (i = 0; i + QL_PIECE <= count; i += QL_PIECE)                                          \
             name##_stretch(x + i, y + i, QL_PIECE, most[0], sums);                                 \
-        name##_stretch(x + i, y + i, (int)(count - i), most[0], sums);                             \
+        if (i < count)                                                                             \
+            name##_stretch(x + i, y + i, (int)(count - i), most[0], sums);                         \
         const float factor = 1.0f / ql_sum_by_halves(sums);                                        \
         for (i = 0; i + QL_PIECE <= count; i += QL_PIECE) {                                        \
             memcpy(part, y + i, sizeof part);                                                      \
@@ -197,12 +199,13 @@ QL_INLINE float ql_sum_by_halves(float *sums) {
         for (; i + QL_PIECE <= count; i += QL_PIECE)                                               \
             name##_stretch(x + i, scale + i, bias != NULL ? bias + i : NULL, y + i, QL_PIECE,      \
                            mean, factor);                                                          \
-        name##_stretch(x + i, scale + i, bias != NULL ? bias + i : NULL, y + i, (int)(count - i),  \
-                       mean, factor);                                                              \
+        if (i < count)                                                                             \
+            name##_stretch(x + i, scale + i, bias != NULL ? bias + i : NULL, y + i,                \
+                           (int)(count - i), mean, factor);                                        \
     }
 
 /* y = x * (offset + factor * sum of the squares of a window)**-power; `squares` begins with the
- * window's part before the first element, and has a stretch more than the window needs. */
+ * window's part before the first element, which is 0 like that behind the last. */
 #define QL_DEFINE_LOCAL_NORM(name)                                                                 \
     QL_INLINE void name##_stretch(const float *x, const float *squares, float *y, int size,        \
                                   int64_t window, float factor, float offset, float power) {       \
@@ -218,15 +221,14 @@ QL_INLINE float ql_sum_by_halves(float *sums) {
     void name(const float *x, float *y, int64_t count, int64_t window, float factor, float offset, \
               float power, float *squares) {                                                       \
         const int64_t before = (window - 1) / 2;                                                   \
-        memset(squares, 0, before * sizeof *squares);                                              \
         for (int64_t i = 0; i < count; i++)                                                        \
             squares[before + i] = x[i] * x[i];                                                     \
-        memset(squares + before + count, 0, (window - 1 - before) * sizeof *squares);              \
         int64_t i = 0;                                                                             \
         for (; i + QL_PIECE <= count; i += QL_PIECE)                                               \
             name##_stretch(x + i, squares + i, y + i, QL_PIECE, window, factor, offset, power);    \
-        name##_stretch(x + i, squares + i, y + i, (int)(count - i), window, factor, offset,        \
-                       power);                                                                     \
+        if (i < count)                                                                             \
+            name##_stretch(x + i, squares + i, y + i, (int)(count - i), window, factor, offset,    \
+                           power);                                                                 \
     }
 
 #define QL_DEFINE_REAL(set)                                                                        \

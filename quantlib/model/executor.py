@@ -39,6 +39,7 @@ def optimize(graph: Graph) -> Graph:
         graph.values = {**graph.values, **infer_values(graph)}
     passes.fold_constants(graph, keep_dequantized=True)
     passes.fold_batch_norms(graph)
+    passes.quantize_early(graph)
     passes.fuse_qdq(graph)
     passes.fuse_dynamic(graph)
     passes.remove_dead_code(graph)

@@ -215,6 +215,34 @@ def test_residual_sums_broadcast(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(loaded.run([q])[0], wanted)
 
 
+def test_bytes_are_moved_where_they_can_be(rng: np.random.Generator) -> None:
+    """Quantization comes before what moves data, to the same codes."""
+    constants = {"s": np.float32(0.02), "z": np.uint8(120), "shape": np.int64([2, 4, -1])}
+    nodes = [
+        helper.make_node("Exp", ["x"], ["e"]),
+        helper.make_node("MaxPool", ["e"], ["m"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        helper.make_node("Sin", ["x"], ["i"]),
+        helper.make_node("Concat", ["m", "i"], ["c"], axis=1),
+        helper.make_node("Transpose", ["c"], ["t"], perm=[0, 2, 3, 1]),
+        helper.make_node("Reshape", ["t", "shape"], ["r"]),
+        helper.make_node("QuantizeLinear", ["r", "s", "z"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, [2, 3, 8, 8])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.UINT8, None)],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    loaded = ql.model.load(model)
+    kinds = [node.kind for node in loaded.plan().graph.nodes]
+    assert kinds == ["Exp", "QuantizeLinear", "MaxPool", "Sin", "QuantizeLinear", "Concat",
+                     "Transpose", "Reshape"]  # fmt: skip
+    x = rng.standard_normal((2, 3, 8, 8)).astype(np.float32)
+    (wanted,) = onnxruntime_says(model, {"x": x}, optimized=False)
+    np.testing.assert_array_equal(loaded.run([x])[0], wanted)
+    assert len(np.unique(wanted)) > 50
+
+
 @pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Relu", "Exp"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 def test_tables(kind: str, dtype: Any) -> None:
