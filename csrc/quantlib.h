@@ -84,6 +84,10 @@ typedef struct ql_summaries {
 int ql_summarize(const void *x, int real_type, int64_t rows, int64_t columns,
                  const ql_summaries *to);
 
+/* Copies the x with least < x <= low or high <= x < greatest, at most `room`; returns how many. */
+int64_t ql_tails(const void *x, int real_type, int64_t count, double least, double low, double high,
+                 double greatest, void *to, int64_t room);
+
 /* --- matrix products (pack.c, product.c, matmul.c, dynamic.c) ----------------------------- */
 
 /* A right operand, packed for the instruction set that was current, with its zero points. */

@@ -452,3 +452,48 @@ int ql_summarize(const void *x, int real_type, int64_t rows, int64_t columns,
     ql_return(w.places);
     return QL_OK;
 }
+
+/* --- tails ---------------------------------------------------------------------------------- */
+
+enum { STRETCH = 64 };
+
+#define DEFINE_TAILS(real)                                                                         \
+    typedef struct {                                                                               \
+        real least, low, high, greatest;                                                           \
+    } tails_of_##real;                                                                             \
+    static inline int is_tail_##real(real x, const tails_of_##real *tails) {                       \
+        return ((tails->least < x) & (x <= tails->low)) |                                          \
+               ((tails->high <= x) & (x < tails->greatest));                                       \
+    }                                                                                              \
+    /* Most stretches have none, which vectors see. */                                             \
+    static int has_##real(const real *x, const tails_of_##real *tails) {                           \
+        int any = 0;                                                                               \
+        for (int i = 0; i < STRETCH; i++)                                                          \
+            any |= is_tail_##real(x[i], tails);                                                    \
+        return any;                                                                                \
+    }                                                                                              \
+    static int64_t collect_##real(const real *x, int64_t count, tails_of_##real tails, real *to,   \
+                                  int64_t room) {                                                  \
+        int64_t found = 0;                                                                         \
+        for (int64_t start = 0; start < count; start += STRETCH) {                                 \
+            const int64_t end = ql_min(start + STRETCH, count);                                    \
+            if (end - start == STRETCH && !has_##real(x + start, &tails))                          \
+                continue;                                                                          \
+            for (int64_t i = start; i < end && found < room; i++) {                                \
+                to[found] = x[i];                                                                  \
+                found += is_tail_##real(x[i], &tails);                                             \
+            }                                                                                      \
+        }                                                                                          \
+        return found;                                                                              \
+    }
+
+DEFINE_TAILS(float)
+DEFINE_TAILS(double)
+
+int64_t ql_tails(const void *x, int real_type, int64_t count, double least, double low, double high,
+                 double greatest, void *to, int64_t room) {
+    if (real_type == QL_FLOAT64)
+        return collect_double(x, count, (tails_of_double){least, low, high, greatest}, to, room);
+    const tails_of_float tails = {(float)least, (float)low, (float)high, (float)greatest};
+    return collect_float(x, count, tails, to, room);
+}

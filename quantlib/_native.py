@@ -288,6 +288,23 @@ def summarize(rows: Array, to: Summary) -> None:
     _check(lib.ql_summarize(_pointer(rows), _TYPES[rows.dtype], *rows.shape, summaries))
 
 
+def tails(row: Array, least: float, low: float, high: float, greatest: float, room: int) -> Array:
+    """The x of a row with ``least < x <= low`` or ``high <= x < greatest``, `room` at most."""
+    found = np.empty(room, row.dtype)
+    count = lib.ql_tails(
+        _pointer(row),
+        _TYPES[row.dtype],
+        row.size,
+        least,
+        low,
+        high,
+        greatest,
+        _pointer(found),
+        room,
+    )
+    return found[:count]
+
+
 def requantize(
     acc: Array, y: Array, multiplier: Array, zero_point: int, limits: Any, groups: Granularity
 ) -> None:

@@ -40,6 +40,7 @@ class _Lib(Protocol):
     ql_min_max: Callable[..., int]
     ql_requantize: Callable[..., int]
     ql_summarize: Callable[..., int]
+    ql_tails: Callable[..., int]
     ql_matrix_pack: Callable[..., Any]
     ql_matrix_free: Callable[[Any], None]
     ql_matrix_size: Callable[[Any], int]

@@ -15,11 +15,13 @@ import numpy.typing as npt
 
 from quantlib._arguments.summary import BINS_PER_SIDE, SUM_DIGITS, UNIT
 from quantlib.calibration.statistics import Statistics, from_digits, in_units, to_digits
+from quantlib.ops.summary import tails
 
 __all__ = ["Batches"]
 
 Array = npt.NDArray[Any]
 
+SMALLEST_FLOAT_EXPONENT = -126  # of bins whose edges float32 has
 LOWER, UPPER = 0.0001, 0.9999  # MindSpore Lite's shares of the sorted values of a sample
 
 
@@ -138,44 +140,96 @@ def _order_statistics(rows: Array, statistics: Statistics, channel: int) -> tupl
     count = int(statistics.count[channel])
     if count == 0:
         return 0, 0
-    row = rows[channel]
-    lower = _lowest(row, statistics, channel, int(LOWER * count))
-    upper = _highest(row, statistics, channel, count - 1 - int(UPPER * count))
-    return in_units(lower), in_units(upper)
+    first, last = int(LOWER * count), int(UPPER * count)
+    lower, upper = (
+        _Rank(float(statistics.minimum[channel])),
+        _Rank(float(statistics.maximum[channel])),
+    )
+    if first or last < count - 1:
+        running = _running_counts(statistics, channel)
+        if first:
+            lower = _Rank.of(statistics, channel, running, first, from_below=True)
+        if last < count - 1:
+            upper = _Rank.of(statistics, channel, running, last, from_below=False)
+    if lower.value is None or upper.value is None:
+        _search(rows[channel], statistics, channel, lower, upper)
+    assert lower.value is not None
+    assert upper.value is not None
+    return in_units(lower.value), in_units(upper.value)
 
 
-def _lowest(row: Array, statistics: Statistics, channel: int, rank: int) -> float:
-    """The value number `rank` from below; the histogram says where to look for it."""
-    if rank == 0:
-        return float(statistics.minimum[channel])
-    counts = _in_order(statistics, channel)
-    place = int(np.searchsorted(np.cumsum(counts), rank, side="right"))
-    if place == BINS_PER_SIDE:
-        return 0.0
-    edge = _edge(place + 1, statistics, channel)
-    tail = row[row <= edge]
-    return float(np.partition(tail[tail >= statistics.minimum[channel]], rank)[rank])
+@dataclass(slots=True)
+class _Rank:
+    """A value of which the number in order is given: itself, or where to look for it.
+
+    Parameters
+    ----------
+    value : float or None
+        The answer, if the histogram knows it.
+    place : int
+        Its number, counted from the end, from 0.
+    within : int
+        How many values lie in its bin and between that and the end.
+    edge : float
+        The edge of the bin which is further from the end.
+    closed : bool
+        Whether a value on that edge belongs to the bin: if 0 is on that side.
+    """
+
+    value: float | None
+    place: int = 0
+    within: int = 0
+    edge: float = 0.0
+    closed: bool = False
+
+    @classmethod
+    def of(
+        cls, statistics: Statistics, channel: int, running: Array, number: int, from_below: bool
+    ) -> _Rank:
+        """Of value `number` from below, with the end below or above."""
+        bin_ = int(np.searchsorted(running, number, side="right"))
+        if bin_ == BINS_PER_SIDE:
+            return cls(0.0)
+        index = bin_ - BINS_PER_SIDE - int(bin_ > BINS_PER_SIDE)  # of the left edge
+        exponent = int(statistics.exponent[channel])
+        left, right = math.ldexp(index, exponent), math.ldexp(index + 1, exponent)
+        if statistics.exact[channel]:  # then a bin holds nothing but its edge nearer to 0
+            return cls(right if index < 0 else left)
+        if from_below:
+            return cls(None, number, int(running[bin_]), right, index < 0)
+        count = int(running[-1])
+        beyond = int(running[bin_ - 1]) if bin_ else 0
+        return cls(None, count - 1 - number, count - beyond, left, index >= 0)
 
 
-def _highest(row: Array, statistics: Statistics, channel: int, rank: int) -> float:
-    """The value number `rank` from above."""
-    if rank == 0:
-        return float(statistics.maximum[channel])
-    counts = _in_order(statistics, channel)
-    place = counts.size - 1 - int(np.searchsorted(np.cumsum(counts[::-1]), rank, side="right"))
-    if place == BINS_PER_SIDE:
-        return 0.0
-    tail = row[row >= _edge(place, statistics, channel)]
-    tail = tail[tail <= statistics.maximum[channel]]
-    return float(np.partition(tail, tail.size - 1 - rank)[tail.size - 1 - rank])
+def _search(row: Array, statistics: Statistics, channel: int, lower: _Rank, upper: _Rank) -> None:
+    """Find the values that the histogram does not tell, among those in their bins and beyond."""
+    if int(statistics.exponent[channel]) < SMALLEST_FLOAT_EXPONENT:
+        row = row.astype(np.float64)  # which has all edges
+    least, greatest = statistics.minimum[channel], statistics.maximum[channel]
+    low = -math.inf if lower.value is not None else _inwards(lower, row.dtype, -math.inf)
+    high = math.inf if upper.value is not None else _inwards(upper, row.dtype, math.inf)
+    found = tails(row, least, low, high, greatest, lower.within + upper.within)
+    if lower.value is None:
+        lower.value = _ranked(found[found <= low], lower, float(least))
+    if upper.value is None:
+        upper.value = -_ranked(-found[found >= high], upper, -float(greatest))
 
 
-def _in_order(statistics: Statistics, channel: int) -> Array:
-    """The counts with the zeros, as number `BINS_PER_SIDE`, between both sides."""
-    return np.insert(statistics.counts[channel], BINS_PER_SIDE, statistics.zeros[channel])
+def _inwards(rank: _Rank, dtype: Any, end: float) -> float:
+    """The last number of a type that belongs to the bin."""
+    edge = dtype.type(rank.edge)
+    return float(edge if rank.closed else np.nextafter(edge, dtype.type(end)))
 
 
-def _edge(place: int, statistics: Statistics, channel: int) -> float:
-    """The left end of what `_in_order` counts as number `place`."""
-    index = place - BINS_PER_SIDE - int(place > BINS_PER_SIDE)
-    return math.ldexp(index, int(statistics.exponent[channel]))
+def _ranked(found: Array, rank: _Rank, end: float) -> float:
+    """The value of a place among those found and those that equal the end, which are not."""
+    place = rank.place - (rank.within - found.size)
+    return end if place < 0 else float(np.partition(found, place)[place])
+
+
+def _running_counts(statistics: Statistics, channel: int) -> Array:
+    """Of the values up to each bin, with the zeros between both sides."""
+    counts, zeros = statistics.counts[channel], statistics.zeros[channel]
+    sides = counts[:BINS_PER_SIDE], [zeros], counts[BINS_PER_SIDE:]
+    return np.cumsum(np.concatenate(sides))

@@ -205,7 +205,11 @@ class TestBatchMethods:
         assert step_by_step.moving_average == together.moving_average
 
     @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-    @pytest.mark.parametrize("kind", ["gaussian", "relu", "integers", "negative", "mostly zeros"])
+    @pytest.mark.parametrize(
+        "kind",
+        ["gaussian", "relu", "relu6", "integers", "edges", "negative", "mostly zeros", "constant",
+         "one outlier", "tiny"],
+    )  # fmt: skip
     def test_removal_outlier(self, kind: str, dtype: type) -> None:
         """Against sorting, as MindSpore Lite does: ranks int(0.0001 n) and int(0.9999 n)."""
         rng = np.random.default_rng(0)
@@ -213,6 +217,11 @@ class TestBatchMethods:
             "gaussian": lambda n: rng.standard_normal(n),
             "relu": lambda n: np.maximum(rng.standard_normal(n), 0),
             "integers": lambda n: rng.integers(-50, 50, n),
+            "relu6": lambda n: np.clip(rng.normal(0, 6, n), 0, 6),
+            "edges": lambda n: np.append(rng.integers(-50, 50, n - 1) / 4, 0.1),
+            "constant": lambda n: np.full(n, 0.1),
+            "one outlier": lambda n: np.append(rng.standard_normal(n - 1), -1e9),
+            "tiny": lambda n: rng.standard_normal(n) * 1e-43,
             "negative": lambda n: -rng.exponential(size=n),
             "mostly zeros": lambda n: rng.standard_normal(n) * (rng.random(n) < 1e-4),
         }[kind]
