@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import tracemalloc
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -129,7 +130,33 @@ def test_range_grows_by_ten_to_the_thirty() -> None:
 
 
 def test_a_thousand_million_values() -> None:
-    """Counts of 10**9 and far more, by merging an observer with itself, are exact."""
+    """Streamed through one buffer, the last batch of another size, in the memory of one batch."""
+    eighths = np.arange(-1250, 1250, dtype=np.float32) / 8
+    buffer = np.tile(eighths, 4000)
+    observer = ql.Observer()
+    tracemalloc.start()
+    try:
+        for _ in range(99):
+            observer.update(buffer)
+        observer.update(buffer[:7_000_000])
+        observer.update(buffer[:3_000_000])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
+    assert len(pickle.dumps(observer)) < 80_000
+    assert (observer.count, observer.batches) == (10**9, 101)
+    assert (observer.minimum, observer.maximum) == (-1250 / 8, 1249 / 8)
+    assert observer.mean == -0.5 / 8
+    assert observer.variance == float(Fraction(2500**2 - 1, 12 * 64))
+    (histogram,) = observer.histograms
+    assert histogram.zeros == 400_000
+    assert {*histogram.counts[histogram.counts > 0].tolist()} == {400_000}
+    assert observer.params("mse") == observed(eighths).params("mse")
+
+
+def test_far_more_values() -> None:
+    """Counts of 2**30 and 2**60, by merging an observer with itself, are exact."""
     x = np.random.default_rng(0).standard_normal(1 << 20).astype(np.float32)
     one = observed(x)
     many = copy.deepcopy(one)
