@@ -85,6 +85,10 @@ def transpositions(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(call=transpositions())
 def test_any_attributes(isa: str, agree: Any, call: dict[str, Any]) -> None:
+    x, fixed = call["x"], {name: call[name] for name in call if name != "x"}
+    layer = agree.prepared("QLinearConvTranspose", **fixed)
+    layer(x)
+    layer(np.concatenate([x, x]))
     agree("qlinear_conv_transpose", **call)
 
 

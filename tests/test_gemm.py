@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,41 @@ def test_addends(isa: str, agree: Any, rng: np.random.Generator, left: Any, c_sh
     for y in ((None, None), (5.0, np.uint8(120)), (5.0, np.int8(3))):
         agree("qgemm", a, 0.02, 60, b, scale, zero, c, *y, alpha=1.3)
         agree("qgemm", a.T, 0.02, 60, b.T, 0.03, 2, c, *y, transA=True, transB=1)
+
+
+def test_prepared(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    """One right operand for many left ones of both types, with addends of every shape."""
+    b, scale = rng.integers(-128, 128, (70, 9), np.int8), rng.uniform(0.01, 0.03, 9)
+    for c_shape in (None, (), (9,), (5, 1), (5, 9)):
+        c = None if c_shape is None else rng.integers(-9000, 9000, c_shape, np.int32)
+        for y_scale, y_zero_point in ((None, None), (5.0, np.uint8(120))):
+            out = {"y_scale": y_scale, "y_zero_point": y_zero_point}
+            straight = agree.prepared("QGemm", b, scale, 3, c, a_scale=0.02, a_zero_point=60, **out)
+            turned = agree.prepared(
+                "QGemm", b.T, 0.03, 3, c, a_scale=0.02, alpha=1.3, transA=True, transB=1, **out
+            )
+            rows = (5, 5) if c is not None and c.ndim == 2 else (5, 0, 1, 33)
+            for count, dtype in itertools.product(rows, (np.int8, np.uint8)):
+                a = rng.integers(0, 128, (count, 70)).astype(dtype)
+                straight(a)
+                turned(a.T)
+
+
+@BOTH
+def test_prepared_checks_its_parameters(layer: Any) -> None:
+    b = np.zeros((4, 3), np.int8)
+    for changed, message in (
+        ({"b_scale": [1.0, 2.0]}, "b_scale"),
+        ({"c": [1, 2]}, "c has shape"),
+        ({"a_zero_point": 300}, "a_zero_point"),
+        ({"alpha": -1.0}, "alpha"),
+        ({"transB": 2}, "transB"),
+        ({"b": np.zeros(3, np.int8)}, "b has shape"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            layer.QGemm(**{"b": b, "b_scale": 1.0, "a_scale": 1.0, **changed})
+    with pytest.raises(ValueError, match=r"\(2, 3\)"):
+        layer.QGemm(b, 1.0, a_scale=1.0)(np.zeros((2, 3), np.int8))
 
 
 def test_nothing_wraps(isa: str, agree: Any) -> None:

@@ -38,6 +38,8 @@ def scales(n: int) -> Array:
 PRODUCT = {"a_scale": 0.1, "a_zero_point": 7, "y_scale": 30.0}
 CONV = {"x_scale": 0.1, "x_zero_point": 7}
 PAIR = {"a_scale": np.float32(0.5), "b_scale": [0.25], "y_scale": 0.5}
+ADDENDS = random_codes(35, np.int16).astype(np.int32)
+PACKED = {"QLinearConv": "w", "QLinearConvTranspose": "w", "QLinearLookup": "function"}
 OF_TWO = ("QLinearAdd", "QLinearMul")
 # An operation, what it is prepared with, the shape of an input.
 CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = {
@@ -127,6 +129,43 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] =
         {**CONV, "y_scale": 0.2, "y_zero_point": np.int8(3), "layout": "NHWC"},
         (2, 4, 3, 21),
     ),
+    "transposed conv": (
+        "QLinearConvTranspose",
+        (random_codes((6, 7, 3, 2), np.int8), scales(21), np.arange(21, dtype=np.int8)),
+        {**CONV, "y_scale": 9.0, "b": list(range(21)), "group": 3, "pads": (1, 0, 2, 1),
+         "strides": [2, 3], "output_padding": [1, 0], "dilations": [2, 1]},
+        (2, 6, 8, 7),
+    ),
+    "transposed conv of uint8": (
+        "QLinearConvTranspose",
+        (random_codes((6, 2, 5), np.uint8), 0.1, 200),
+        {**CONV, "pads": [7, 9], "layout": "NHWC", "strides": np.array([2])},
+        (2, 11, 6),
+    ),
+    "gemm": (
+        "QGemm",
+        (random_codes((37, 35), np.int8), scales(35), np.int8(3), ADDENDS),
+        {"a_scale": 0.1, "a_zero_point": 7, "y_scale": 30.0, "alpha": 0.5},
+        (5, 37),
+    ),
+    "gemm of transposed": (
+        "QGemm",
+        (random_codes((35, 37), np.uint8), 0.1, None, ADDENDS[:5, np.newaxis]),
+        {"a_scale": 0.1, "transA": True, "transB": np.bool_(True)},
+        (37, 5),
+    ),
+    "function": (
+        "QLinearLookup",
+        (np.cos,),
+        {"x_scale": 0.1, "x_zero_point": 7, "y_scale": np.float32([0.01])},
+        (5, 70),
+    ),
+    "function of uint8": (
+        "QLinearLookup",
+        (np.linspace(-1, 1, 512, dtype=np.float32).reshape(2, 256),),
+        {"x_scale": 0.1, "y_scale": 0.01, "y_zero_point": np.uint8(128)},
+        (70,),
+    ),
     "softmax": ("QLinearSoftmax", (), {**CONV, "y_scale": 1 / 256, "axis": np.int64(0)}, (9, 4)),
     "product": ("QLinearMul", (), {**PAIR, "b_zero_point": [3]}, (5, 70)),
     "conv without output channels": (
@@ -202,8 +241,9 @@ def test_saved_and_loaded(layer: Any, case: str, tmp_path: Path) -> None:
     if not CASES[case][1]:
         return
     weights = CASES[case][1][0]
-    with np.load(tmp_path / "first.npz") as archive:
-        assert_bit_exact(archive["w" if name == "QLinearConv" else "b"], weights)
+    if isinstance(weights, np.ndarray):
+        with np.load(tmp_path / "first.npz") as archive:
+            assert_bit_exact(archive[PACKED.get(name, "b")], weights)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])

@@ -133,9 +133,19 @@ def _pads(
     return (small, large, out) if auto_pad == "SAME_UPPER" else (large, small, out)
 
 
-def one_pixel(w: Array, x_zero_point: Any, geometry: dict[str, Any]) -> Array:
-    """No images of one pixel each, for `w`: transposing them checks the other arguments."""
+def smallest_images(w: Array, x_zero_point: Any, geometry: dict[str, Any]) -> Array:
+    """No images, just large enough for padding to leave something of the result: transposing them
+    checks the other arguments."""
     rank = _rank(w.shape)
     layout = one_of(geometry["layout"], "layout", *LAYOUTS)
-    shape = (0, *(1,) * rank, w.shape[0]) if layout == "NHWC" else (0, w.shape[0], *(1,) * rank)
-    return np.zeros(shape, byte_type(x_zero_point, "x_zero_point"))
+    pads = _from_zero(geometry["pads"], "pads", 2 * rank)
+    step = as_extents(geometry["strides"], "strides", rank)
+    spatial = tuple(
+        1 - (-(before + after) // s)
+        for before, after, s in zip(pads[:rank], pads[rank:], step, strict=True)
+    )
+    shape = (0, *spatial, w.shape[0]) if layout == "NHWC" else (0, w.shape[0], *spatial)
+    dtype = byte_type(x_zero_point, "x_zero_point")
+    if math.prod(max(extent, 1) for extent in shape) > LARGEST_RESULT:
+        raise ValueError(f"pads is {pads}; it leaves something only of images beyond any memory")
+    return np.zeros(shape, dtype)

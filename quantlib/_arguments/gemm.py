@@ -13,6 +13,7 @@ from quantlib._arguments.arrays import (
     as_byte_zero_point,
     as_bytes,
     as_switch,
+    byte_type,
     per_tensor,
 )
 from quantlib._arguments.matmul import check_product, per_column
@@ -90,3 +91,14 @@ def _addend(c: Any, shape: tuple[int, int]) -> npt.NDArray[np.int32]:
     except ValueError:
         raise ValueError(f"c has shape {array.shape}; it must broadcast to {shape}") from None
     return array
+
+
+def fewest_rows(b: Array, given: dict[str, Any]) -> Array:
+    """A left operand of as few rows as `c` allows: a product with it checks the other arguments.
+    It takes no memory."""
+    c = given["c"]
+    rows = np.shape(c)[0] if c is not None and np.ndim(c) == 2 else 1
+    depth = _matrix(b, "b", given["transB"], "transB").shape[0]
+    shape = (depth, rows) if as_switch(given["transA"], "transA") else (rows, depth)
+    zero = np.zeros((), byte_type(given["a_zero_point"], "a_zero_point"))
+    return np.broadcast_to(zero, shape)

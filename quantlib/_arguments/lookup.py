@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments.arrays import Array, as_bytes, one_of
+from quantlib._arguments.arrays import BYTE_TYPES, Array, as_bytes, one_of
 from quantlib._arguments.quantized import (
     Target,
     as_target,
@@ -21,7 +21,9 @@ from quantlib._arguments.quantized import (
 from quantlib.params import as_array
 
 Reals = npt.NDArray[np.float64]
+Values = npt.NDArray[np.float32]
 Function = Callable[[Reals], npt.ArrayLike]
+FunctionOrValues = Function | Values
 
 
 # --- the functions that have a name ---------------------------------------------------------------
@@ -138,6 +140,14 @@ def table_of(function: Any, conversion: Conversion) -> Array:
 
     The real is rounded to float32 before the function sees it, as a float64, and after.
     """
+    return _quantized(values_of(function, conversion), conversion.target)
+
+
+def values_of(function: Any, conversion: Conversion) -> Values:
+    """What the function gives for each code, by the code's byte, rounded to float32."""
+    if isinstance(function, np.ndarray):
+        known: Values = _known_values(function)[BYTE_TYPES.index(conversion.dtype)]
+        return known
     if not callable(function):
         raise TypeError(f"function must be callable, not {type(function).__name__}")
     codes = np.arange(256, dtype=np.uint8).view(conversion.dtype)
@@ -149,7 +159,31 @@ def table_of(function: Any, conversion: Conversion) -> Array:
                 f"function must return {len(codes)} reals for as many; "
                 f"it returned {values.dtype} of shape {values.shape}"
             )
-        return _quantized(values.astype(np.float32), conversion.target)
+        rounded: Values = values.astype(np.float32)
+        return rounded
+
+
+def _known_values(values: Array) -> Values:
+    if values.dtype != np.float32:
+        raise TypeError(f"function must be float32 if it is an array, not {values.dtype}")
+    if values.shape != (len(BYTE_TYPES), 256):
+        raise ValueError(
+            f"function has shape {values.shape}; an array of values has {(len(BYTE_TYPES), 256)}"
+        )
+    return values
+
+
+def all_values(function: Any, parameters: dict[str, Any]) -> Values:
+    """The values of a function for all codes of int8, and of uint8; NaN for a type that the zero
+    point is not of. They stand for the function where it has to be kept."""
+    values = np.full((len(BYTE_TYPES), 256), np.nan, np.float32)
+    for row, dtype in zip(values, BYTE_TYPES, strict=True):
+        try:
+            conversion = conversion_of(dtype, **parameters)
+        except (TypeError, ValueError):
+            continue
+        row[:] = values_of(function, conversion)
+    return values
 
 
 def _quantized(values: npt.NDArray[np.float32], target: Target) -> Array:

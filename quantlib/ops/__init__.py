@@ -16,9 +16,9 @@ from quantlib.ops.affine import (
 )
 from quantlib.ops.concat import pad, qlinear_concat
 from quantlib.ops.conv import QLinearConv, conv_integer, qlinear_conv
-from quantlib.ops.conv_transpose import qlinear_conv_transpose
+from quantlib.ops.conv_transpose import QLinearConvTranspose, qlinear_conv_transpose
 from quantlib.ops.elementwise import QLinearAdd, QLinearMul, qlinear_add, qlinear_mul
-from quantlib.ops.gemm import qgemm
+from quantlib.ops.gemm import QGemm, qgemm
 from quantlib.ops.lookup import (
     QLinearLookup,
     qlinear_clip,
@@ -54,9 +54,11 @@ __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
     "MaxPool",
+    "QGemm",
     "QLinearAdd",
     "QLinearAveragePool",
     "QLinearConv",
+    "QLinearConvTranspose",
     "QLinearGlobalAveragePool",
     "QLinearLookup",
     "QLinearMatMul",

@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from quantlib import _native
-from quantlib._arguments.arrays import Array, as_bytes
+from quantlib._arguments.arrays import Array, as_byte_zero_point, as_bytes, per_tensor
 from quantlib._arguments.conv import ConvShape, conv_zero_points, qlinear_conv_output
-from quantlib._arguments.conv_transpose import conv_transpose_shape
+from quantlib._arguments.conv_transpose import conv_transpose_shape, smallest_images
 from quantlib._arguments.output import Activation
+from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
+from quantlib.ops._remembered import Remembered
 from quantlib.ops._results import room, settle
-from quantlib.ops.conv import _stage
+from quantlib.ops.conv import MOST_SHAPES, _stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +85,110 @@ def qlinear_conv_transpose(
     return _transpose(data, filters, int(zx), shape, stage, out)
 
 
+class QLinearConvTranspose(Prepared):
+    def __init__(
+        self,
+        w: npt.ArrayLike,
+        w_scale: npt.ArrayLike,
+        w_zero_point: npt.ArrayLike | None = None,
+        *,
+        x_scale: npt.ArrayLike,
+        x_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike | None = None,
+        y_zero_point: npt.ArrayLike | None = None,
+        b: npt.ArrayLike | None = None,
+        activation: Activation = None,
+        auto_pad: str = "NOTSET",
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        output_padding: Sequence[int] | None = None,
+        output_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        layout: str = "NCHW",
+    ) -> None:
+        weights = as_bytes(w, "w")
+        self._geometry = own_geometry(
+            auto_pad=auto_pad,
+            dilations=dilations,
+            group=group,
+            kernel_shape=kernel_shape,
+            output_padding=output_padding,
+            output_shape=output_shape,
+            pads=pads,
+            strides=strides,
+            layout=layout,
+        )
+        self._given = own_arguments(
+            w_scale=w_scale,
+            w_zero_point=w_zero_point,
+            x_scale=x_scale,
+            x_zero_point=x_zero_point,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+            b=b,
+            activation=activation,
+        )
+        example = smallest_images(weights, x_zero_point, self._geometry)
+        shape = conv_transpose_shape(example.shape, weights.shape, **self._geometry)
+        zero_points = self._given["x_zero_point"], self._given["w_zero_point"]
+        _, zw = conv_zero_points(example, weights, shape, *zero_points)
+        self._w_shape, self._w_type, self._example = weights.shape, weights.dtype, shape
+        self._shapes: Remembered[ConvShape] = Remembered(MOST_SHAPES)
+        self._stages: dict[Any, tuple[int, _native.Stage]] = {}
+        self._stage(example, shape)
+        self._filters = _filters(_as_convolution(weights, shape), zw, shape)
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        data = as_bytes(x, "x")
+        shape = self._shapes.get(data.shape)
+        if shape is None:
+            shape = conv_transpose_shape(data.shape, self._w_shape, **self._geometry)
+            self._shapes.keep(data.shape, shape)
+        zero_point, stage = self._stages.get(data.dtype) or self._stage(data, shape)
+        return _transpose(data, self._filters, zero_point, shape, stage, out)
+
+    def _stage(self, x: Array, shape: ConvShape) -> tuple[int, _native.Stage]:
+        """Zero point and output stage for inputs of the type of `x`, kept."""
+        given = self._given
+        zx = as_byte_zero_point(given["x_zero_point"], "x_zero_point", x.dtype, "x")
+        names = "x_scale", "w_scale", "y_scale", "y_zero_point", "b", "activation"
+        output, bias = qlinear_conv_output(x, shape, *(given[name] for name in names))
+        stage = _stage(output, bias, shape.out_channels)
+        entry = self._stages[x.dtype] = int(per_tensor(zx, "x_zero_point")), stage
+        return entry
+
+    def _arguments(self) -> dict[str, Any]:
+        shape = self._example
+        inputs = shape.channels // shape.group
+        w = np.empty((shape.out_channels, inputs, *shape.kernel), self._w_type)
+        for taps, filter_, phase in self._filters:
+            mine = np.empty((shape.out_channels, inputs, *phase.kernel), self._w_type)
+            filter_.unpack(mine)
+            _of_phase(w, taps)[...] = mine
+        return {"w": _from_convolution(w, shape), **self._given, **self._geometry}
+
+
 def _as_convolution(w: Array, shape: ConvShape) -> Array:
     """(C, M / group, ...) as (M, C / group, ...)."""
     inputs, outputs = shape.channels // shape.group, shape.out_channels // shape.group
     grouped = w.reshape(shape.group, inputs, outputs, *shape.kernel)
     return np.swapaxes(grouped, 1, 2).reshape(shape.out_channels, inputs, *shape.kernel)
+
+
+def _from_convolution(w: Array, shape: ConvShape) -> Array:
+    """The other way around."""
+    inputs, outputs = shape.channels // shape.group, shape.out_channels // shape.group
+    grouped = w.reshape(shape.group, outputs, inputs, *shape.kernel)
+    return np.swapaxes(grouped, 1, 2).reshape(shape.channels, outputs, *shape.kernel)
+
+
+def _of_phase(w: Array, taps: tuple[_Taps, ...]) -> Array:
+    """The weights of some taps, in reverse: a view."""
+    chosen = tuple(slice(t.first, None, t.step) for t in taps)
+    backwards = (slice(None, None, -1),) * len(taps)
+    return w[:, :, *chosen][:, :, *backwards]
 
 
 def _taps_by_remainder(kernel: int, dilation: int, stride: int) -> list[_Taps]:
@@ -107,9 +208,7 @@ def _filters(
     axes = zip(shape.kernel, shape.dilations, shape.strides, strict=True)
     filters = []
     for taps in itertools.product(*(_taps_by_remainder(*axis) for axis in axes)):
-        chosen = tuple(slice(t.first, None, t.step) for t in taps)
-        backwards = (slice(None, None, -1),) * len(taps)
-        mine = np.ascontiguousarray(w[:, :, *chosen][:, :, *backwards])
+        mine = np.ascontiguousarray(_of_phase(w, taps))
         phase = _phase_shape(shape, taps, shape.spatial, (0,) * len(taps), (1,) * len(taps))
         filters.append((taps, _native.Filter(mine, zero_points, phase), phase))
     return filters

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from quantlib import _native
@@ -13,11 +13,14 @@ from quantlib._arguments.arrays import Array, as_bytes, byte_type
 from quantlib._arguments.lookup import (
     Conversion,
     Function,
+    FunctionOrValues,
+    all_values,
     conversion_of,
     kept_table,
     lookup_arguments,
     table_of,
 )
+from quantlib._arguments.prepared import Prepared, own_arguments
 from quantlib.ops._results import room, settle
 
 
@@ -36,29 +39,34 @@ def qlinear_lookup(
     return _look_up(data, table, out)
 
 
-class QLinearLookup:
+class QLinearLookup(Prepared):
     def __init__(
         self,
-        function: Function,
+        function: FunctionOrValues,
         *,
         x_scale: npt.ArrayLike,
         x_zero_point: npt.ArrayLike | None = None,
         y_scale: npt.ArrayLike,
         y_zero_point: npt.ArrayLike | None = None,
     ) -> None:
-        self._function = function
-        self._parameters = deepcopy((x_scale, x_zero_point, y_scale, y_zero_point))
+        self._function = function.copy() if isinstance(function, np.ndarray) else function
+        self._given = own_arguments(
+            x_scale=x_scale, x_zero_point=x_zero_point, y_scale=y_scale, y_zero_point=y_zero_point
+        )
         dtype = byte_type(x_zero_point, "x_zero_point")
-        table_of(function, conversion_of(dtype, *self._parameters))  # checks the arguments
+        table_of(function, conversion_of(dtype, **self._given))  # checks the arguments
         self._tables: dict[Any, Array] = {}
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
         data = as_bytes(x, "x")
         table = self._tables.get(data.dtype)
         if table is None:
-            table = table_of(self._function, conversion_of(data.dtype, *self._parameters))
+            table = table_of(self._function, conversion_of(data.dtype, **self._given))
             self._tables[data.dtype] = table
         return _look_up(data, table, out)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"function": all_values(self._function, self._given), **self._given}
 
 
 def qlinear_relu(

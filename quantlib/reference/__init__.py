@@ -17,9 +17,9 @@ from quantlib.reference.affine import (
 )
 from quantlib.reference.concat import pad, qlinear_concat
 from quantlib.reference.conv import QLinearConv, conv_integer, qlinear_conv
-from quantlib.reference.conv_transpose import qlinear_conv_transpose
+from quantlib.reference.conv_transpose import QLinearConvTranspose, qlinear_conv_transpose
 from quantlib.reference.elementwise import QLinearAdd, QLinearMul, qlinear_add, qlinear_mul
-from quantlib.reference.gemm import qgemm
+from quantlib.reference.gemm import QGemm, qgemm
 from quantlib.reference.lookup import (
     QLinearLookup,
     qlinear_clip,
@@ -55,9 +55,11 @@ __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
     "MaxPool",
+    "QGemm",
     "QLinearAdd",
     "QLinearAveragePool",
     "QLinearConv",
+    "QLinearConvTranspose",
     "QLinearGlobalAveragePool",
     "QLinearLookup",
     "QLinearMatMul",

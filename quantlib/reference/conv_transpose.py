@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from quantlib._arguments.arrays import Array, as_bytes, deliver
 from quantlib._arguments.conv import ConvShape, conv_zero_points, qlinear_conv_output
-from quantlib._arguments.conv_transpose import conv_transpose_shape
+from quantlib._arguments.conv_transpose import conv_transpose_shape, smallest_images
 from quantlib._arguments.output import Activation
+from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
 from quantlib.reference.requantize import exact_int32, finish
 
 
@@ -132,6 +134,103 @@ def qlinear_conv_transpose(
     )
     acc = exact_int32(_sums(data, weights, zx, zw, shape) + bias, "an accumulator of the result")
     return deliver(finish(acc, output), out)
+
+
+class QLinearConvTranspose(Prepared):
+    """`qlinear_conv_transpose` with everything but `x` fixed.
+
+    The fast class packs `w` once, for the instruction set in use; later changes of the arguments do
+    not show.
+
+    Parameters
+    ----------
+    w : array_like of int8 or uint8, shape (C, M / group, k1, ...)
+        Codes of the weights, in this order for both layouts.
+    w_scale, w_zero_point : array_like
+        A scalar or ``(M,)``; the zero point in the type of `w`, None is 0.
+    x_scale, x_zero_point : array_like
+        Scalars, the zero point in the type that ``x`` will have; None is 0.
+    y_scale, y_zero_point, b, activation
+        As in `QLinearConv`.
+    auto_pad, dilations, group, kernel_shape, output_padding, output_shape, pads, strides, layout
+        As in `qlinear_conv_transpose`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `qlinear_conv_transpose`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``x`` of int8 or uint8, shape ``(N, C, D1, ...)`` or ``(N, D1, ..., C)``, and
+    ``out``, and returns what `qlinear_conv_transpose` defines, with its errors. It may be made from
+    several threads.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
+    packed for the processor there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> w = np.int8([[[1, 2, 3]]])
+    >>> layer = reference.QLinearConvTranspose(w, 1.0, x_scale=1.0, x_zero_point=3, strides=[2])
+    >>> layer(np.uint8([[[4, 5]]]))
+    array([[[1., 2., 5., 4., 6.]]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        w: npt.ArrayLike,
+        w_scale: npt.ArrayLike,
+        w_zero_point: npt.ArrayLike | None = None,
+        *,
+        x_scale: npt.ArrayLike,
+        x_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike | None = None,
+        y_zero_point: npt.ArrayLike | None = None,
+        b: npt.ArrayLike | None = None,
+        activation: Activation = None,
+        auto_pad: str = "NOTSET",
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        output_padding: Sequence[int] | None = None,
+        output_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        layout: str = "NCHW",
+    ) -> None:
+        weights = as_bytes(w, "w")
+        self._geometry = own_geometry(
+            auto_pad=auto_pad,
+            dilations=dilations,
+            group=group,
+            kernel_shape=kernel_shape,
+            output_padding=output_padding,
+            output_shape=output_shape,
+            pads=pads,
+            strides=strides,
+            layout=layout,
+        )
+        self._given = own_arguments(
+            w_scale=w_scale,
+            w_zero_point=w_zero_point,
+            x_scale=x_scale,
+            x_zero_point=x_zero_point,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+            b=b,
+            activation=activation,
+        )
+        self._w = weights.copy()
+        self(smallest_images(weights, x_zero_point, self._geometry))  # checks the arguments
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return qlinear_conv_transpose(x, out=out, **self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"w": self._w, **self._given, **self._geometry}
 
 
 def _sums(x: Array, w: Array, zx: Array, zw: Array, shape: ConvShape) -> npt.NDArray[np.float64]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments.arrays import Array, deliver
-from quantlib._arguments.gemm import gemm_arguments
+from quantlib._arguments.arrays import Array, as_bytes, deliver
+from quantlib._arguments.gemm import fewest_rows, gemm_arguments
+from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
 from quantlib.reference.requantize import exact_int32, finish
 
 
@@ -97,3 +100,80 @@ def qgemm(
     product = exact_int32(np.asarray(left @ right), "an accumulator")
     acc = exact_int32(product.astype(np.float64) + call.c, "an accumulator")
     return deliver(finish(acc, call.output), out)
+
+
+class QGemm(Prepared):
+    """`qgemm` with everything but `a` fixed.
+
+    The fast class packs `b` once, for the instruction set in use; later changes of the arguments do
+    not show.
+
+    Parameters
+    ----------
+    b, b_scale, b_zero_point, c
+        As in `qgemm`.
+    a_scale, a_zero_point : float, int or None
+        Scalars; the zero point in the type that ``a`` will have, None is 0.
+    y_scale, y_zero_point, alpha, transA, transB
+        As in `qgemm`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `qgemm`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``a`` and ``out``, and returns what `qgemm` defines, with its errors. It may be
+    made from several threads.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
+    packed for the processor there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> b = np.int8([[10, 30], [20, -40]])
+    >>> gemm = reference.QGemm(
+    ...     b, 0.1, c=[2, 4], a_scale=0.5, a_zero_point=128, y_scale=1.0, y_zero_point=np.int8(0),
+    ...     transB=True,
+    ... )
+    >>> gemm(np.uint8([[130, 126]]))
+    array([[-2,  6]], dtype=int8)
+    """
+
+    def __init__(
+        self,
+        b: npt.ArrayLike,
+        b_scale: npt.ArrayLike,
+        b_zero_point: npt.ArrayLike | None = None,
+        c: npt.ArrayLike | None = None,
+        *,
+        a_scale: npt.ArrayLike,
+        a_zero_point: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike | None = None,
+        y_zero_point: npt.ArrayLike | None = None,
+        alpha: float = 1.0,
+        transA: bool = False,
+        transB: bool = False,
+    ) -> None:
+        right = as_bytes(b, "b")
+        self._given = own_arguments(
+            b_scale=b_scale,
+            b_zero_point=b_zero_point,
+            c=c,
+            a_scale=a_scale,
+            a_zero_point=a_zero_point,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+            alpha=alpha,
+        ) | own_geometry(transA=transA, transB=transB)
+        self._b = right.copy()
+        self(fewest_rows(right, self._given))  # checks the arguments
+
+    def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return qgemm(a, out=out, **self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"b": self._b, **self._given}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,13 @@ from quantlib._arguments.arrays import Array, as_bytes, byte_type, deliver
 from quantlib._arguments.lookup import (
     Conversion,
     Function,
+    FunctionOrValues,
+    all_values,
     conversion_of,
     lookup_arguments,
     table_of,
 )
+from quantlib._arguments.prepared import Prepared, own_arguments
 
 
 def qlinear_lookup(
@@ -79,13 +81,14 @@ def qlinear_lookup(
     return _apply(function, lookup_arguments(x, x_scale, x_zero_point, y_scale, y_zero_point), out)
 
 
-class QLinearLookup:
+class QLinearLookup(Prepared):
     """`qlinear_lookup` with everything but `x` fixed: the table is made once.
 
     Parameters
     ----------
-    function : callable
-        As in `qlinear_lookup`.
+    function : callable or numpy.ndarray of float32, shape (2, 256)
+        As in `qlinear_lookup`; or its values for the codes of int8, and of uint8, in the order of
+        their bytes, which is what stands for it in a file.
     x_scale, x_zero_point, y_scale, y_zero_point
         As in `qlinear_lookup`; the zero points in the types that ``x`` and the result will have.
 
@@ -99,6 +102,9 @@ class QLinearLookup:
     A call takes ``x`` of int8 or uint8 and ``out``, and returns what `qlinear_lookup` defines. It
     may be made from several threads.
 
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
+    with the values of the function and without the function.
+
     Examples
     --------
     >>> import numpy as np
@@ -110,21 +116,26 @@ class QLinearLookup:
 
     def __init__(
         self,
-        function: Function,
+        function: FunctionOrValues,
         *,
         x_scale: npt.ArrayLike,
         x_zero_point: npt.ArrayLike | None = None,
         y_scale: npt.ArrayLike,
         y_zero_point: npt.ArrayLike | None = None,
     ) -> None:
-        self._function = function
-        self._parameters = deepcopy((x_scale, x_zero_point, y_scale, y_zero_point))
+        self._function = function.copy() if isinstance(function, np.ndarray) else function
+        self._given = own_arguments(
+            x_scale=x_scale, x_zero_point=x_zero_point, y_scale=y_scale, y_zero_point=y_zero_point
+        )
         dtype = byte_type(x_zero_point, "x_zero_point")
-        table_of(function, conversion_of(dtype, *self._parameters))  # checks the arguments
+        table_of(function, conversion_of(dtype, **self._given))  # checks the arguments
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
         data = as_bytes(x, "x")
-        return _apply(self._function, (data, conversion_of(data.dtype, *self._parameters)), out)
+        return _apply(self._function, (data, conversion_of(data.dtype, **self._given)), out)
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"function": all_values(self._function, self._given), **self._given}
 
 
 def qlinear_relu(
@@ -412,7 +423,7 @@ def qlinear_gelu(
     return _apply(tables.as_gelu(approximate), call, out)
 
 
-def _apply(function: Function, call: tuple[Array, Conversion], out: Any) -> Array:
+def _apply(function: FunctionOrValues, call: tuple[Array, Conversion], out: Any) -> Array:
     data, conversion = call
     return deliver(_look_up(data, table_of(function, conversion)), out)
 
