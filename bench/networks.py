@@ -1,10 +1,12 @@
-"""Whole networks: the nine `light` models of the onnx package, float and int8, beside the peers.
+"""Whole networks, float and int8, beside the peers: the nine `light` models of the onnx package,
+the small trained networks of the tests, and an encoder of a transformer.
 
     python bench/networks.py [--threads N] [--json PATH] [NAME ...]
 
 The package's models have constant weights; here they get seeded random ones, since with equal
-weights nothing is tested. quantlib quantizes each one statically; the same file then runs on
-quantlib, ONNX Runtime and OpenVINO. Times are medians of interleaved runs.
+weights nothing is tested. quantlib quantizes each one statically, the transformer dynamically (and,
+as a second row, by row); the same file then runs on quantlib, ONNX Runtime and OpenVINO. Times are
+medians of interleaved runs.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 import quantlib as ql
 from quantlib import model as models
+from quantlib.benchmark import machine
 
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+TRAINED = Path(__file__).parents[1] / "tests" / "model" / "networks"
+BATCHES = {"plain": 100, "residual": 100, "separable": 100}  # images; one for all others
 SECONDS = 1.5  # that a network is measured for
 
 
@@ -133,14 +138,77 @@ def measure(runners: dict[str, Callable[[], Any]]) -> dict[str, float]:
     return {name: round(statistics.median(values), 3) for name, values in times.items()}
 
 
+def transformer(layers: int = 2, width: int = 768, heads: int = 12, seed: int = 0) -> Any:
+    """An encoder with random weights, in the operators that PyTorch exports."""
+    rng, nodes = np.random.default_rng(seed), []
+    constants: dict[str, Any] = {
+        "apart": np.array([0, 0, heads, width // heads]),
+        "together": np.array([0, 0, width]),
+        "root": np.float32(np.sqrt(width // heads)),
+    }
+
+    def node(kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
+        return output
+
+    def linear(x: str, name: str, inputs: int, outputs: int) -> str:
+        weights = rng.standard_normal((inputs, outputs), np.float32) / np.float32(np.sqrt(inputs))
+        constants[f"{name}.weight"] = weights
+        constants[f"{name}.bias"] = rng.standard_normal(outputs, np.float32) / 10
+        product = node("MatMul", [x, f"{name}.weight"], f"{name}_product")
+        return node("Add", [product, f"{name}.bias"], name)
+
+    def norm(x: str, name: str) -> str:
+        constants[f"{name}.scale"] = rng.uniform(0.5, 1.5, width).astype(np.float32)
+        constants[f"{name}.shift"] = rng.standard_normal(width, np.float32) / 10
+        return node("LayerNormalization", [x, f"{name}.scale", f"{name}.shift"], name)
+
+    def head(x: str, name: str, order: list[int]) -> str:
+        parts = node("Reshape", [linear(x, name, width, width), "apart"], f"{name}_heads")
+        return node("Transpose", [parts], f"{name}_turned", perm=order)
+
+    x = "x"
+    for layer in range(layers):
+        at = f"layer{layer}/"
+        query, value = (head(x, at + kind, [0, 2, 1, 3]) for kind in ("query", "value"))
+        key = head(x, at + "key", [0, 2, 3, 1])
+        scores = node("Div", [node("MatMul", [query, key], at + "scores"), "root"], at + "scaled")
+        weights = node("Softmax", [scores], at + "weights")
+        mixed = node("MatMul", [weights, value], at + "mixed")
+        turned = node("Transpose", [mixed], at + "mixed_turned", perm=[0, 2, 1, 3])
+        joined = node("Reshape", [turned, "together"], at + "joined")
+        x = norm(
+            node("Add", [x, linear(joined, at + "out", width, width)], at + "sum"), at + "norm"
+        )
+        up = node("Gelu", [linear(x, at + "up", width, 4 * width)], at + "gelu")
+        down = linear(up, at + "down", 4 * width, width)
+        x = norm(node("Add", [x, down], at + "sum2"), at + "norm2")
+    graph = helper.make_graph(
+        nodes, "transformer", [helper.make_tensor_value_info("x", 1, ["n", "t", width])],
+        [helper.make_tensor_value_info(x, 1, ["n", "t", width])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )  # fmt: skip
+    opset = helper.make_opsetid("", 20)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=9)
+
+
+def network(name: str) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """A float model, what it is fed, and how it is quantized."""
+    if name.startswith("transformer"):
+        x = np.random.default_rng(1).standard_normal((1, 128, 768)).astype(np.float32)
+        return transformer(), {"x": x}, {"mode": "dynamic", "per_row": name.endswith("by row")}
+    trained = name in BATCHES
+    path = TRAINED / f"{name}.onnx" if trained else FOLDER / f"light_{name}.onnx"
+    proto = onnx.load(path) if trained else with_random_weights(path)
+    (value,) = models.load(proto).inputs
+    shape = [extent if isinstance(extent, int) else BATCHES[name] for extent in value.shape or ()]
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
+    return proto, {value.name: x}, {"calibration": [{value.name: x}], "method": "minmax"}
+
+
 def bench(name: str, threads: int) -> dict[str, float]:
-    proto = with_random_weights(FOLDER / f"light_{name}.onnx")
-    loaded = models.load(proto)
-    rng = np.random.default_rng(1)
-    (value,) = loaded.inputs
-    shape = [extent if isinstance(extent, int) else 1 for extent in value.shape or ()]
-    samples = [{value.name: rng.standard_normal(shape).astype(np.float32)} for _ in range(2)]
-    quantized = models.quantize(loaded, samples, method="minmax")
+    proto, feeds, options = network(name)
+    quantized = models.quantize(proto, **options)
     forms = {
         "float": proto.SerializeToString(),
         "int8": quantized.to_onnx().SerializeToString(),
@@ -152,7 +220,7 @@ def bench(name: str, threads: int) -> dict[str, float]:
                 print(f"{name}: openvino cannot load the {form} model", file=sys.stderr)
                 continue
             try:
-                runners[f"{engine} {form}"] = make(data, samples[0], threads)
+                runners[f"{engine} {form}"] = make(data, feeds, threads)
             except ImportError:
                 continue
     return measure(runners)
@@ -160,20 +228,26 @@ def bench(name: str, threads: int) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> int:
     names = sorted(path.stem.removeprefix("light_") for path in FOLDER.glob("*.onnx"))
+    names += ["transformer", "transformer by row", *BATCHES]
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="adds to the rows of this file, if it exists")
     options = parser.parse_args(arguments)
     ql.set_num_threads(options.threads)
-    rows = {}
+    results: dict[str, Any] = {"threads": options.threads, "ms": {}}
+    if options.json and options.json.exists():
+        results = json.loads(options.json.read_text())
+        if results["threads"] != options.threads:
+            parser.error(f"{options.json} has figures of {results['threads']} threads")
+    results["machine"] = machine.describe(("onnx", "onnxruntime", "openvino"))
     for name in options.names or names:
-        rows[name] = bench(name, options.threads)
-        print(name, "  ".join(f"{key} {ms:.2f}" for key, ms in rows[name].items()), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps({"threads": options.threads, "ms": rows}, indent=1))
+        row = results["ms"][name] = bench(name, options.threads)
+        print(name, "  ".join(f"{key} {ms:.2f}" for key, ms in row.items()), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0
 
 

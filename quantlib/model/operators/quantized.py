@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quantlib import ops
+from quantlib import _native, ops
 from quantlib.model.graph import Node
 from quantlib.model.operators.elementwise import bounds_of
 from quantlib.model.operators.registry import Array, Kernel, Known, operator
@@ -184,13 +184,25 @@ def _scalar(array: Array | None) -> Any:
 @operator("quantlib.QLinearAdd", "quantlib.QLinearMul")
 def qlinear_binary(node: Node, known: Known) -> Kernel | None:
     """``Q(DQ(a) + DQ(b))``, with an activation before the Q."""
-    function = {"QLinearAdd": ops.qlinear_add, "QLinearMul": ops.qlinear_mul}[node.op_type]
     bounds = bounds_of(node)
+    if not known.is_constant(1, 2, 4, 5, 6, 7):
+        function = {"QLinearAdd": ops.qlinear_add, "QLinearMul": ops.qlinear_mul}[node.op_type]
 
-    def run(*inputs: Any, out: Array | None = None) -> Array:
-        return function(*inputs, activation=bounds, out=out)
+        def run(*inputs: Any, out: Array | None = None) -> Array:
+            return function(*inputs, activation=bounds, out=out)
 
-    return Kernel(run, takes_out=True)
+        return Kernel(run, takes_out=True)
+    prepared: Any = {"QLinearAdd": ops.QLinearAdd, "QLinearMul": ops.QLinearMul}[node.op_type]
+    layer = prepared(
+        a_scale=known.constant(1),
+        a_zero_point=known.constant(2),
+        b_scale=known.constant(4),
+        b_zero_point=known.constant(5),
+        y_scale=known.constant(6),
+        y_zero_point=known.constant(7),
+        activation=bounds,
+    )
+    return Kernel(lambda a, _s, _z, b, *_, out=None: layer(a, b, out=out), takes_out=True)
 
 
 @operator("quantlib.Lookup")
@@ -198,7 +210,9 @@ def lookup(node: Node, known: Known) -> Kernel | None:
     """Each code's entry in a table of 256, which stands in the order of the codes' bits."""
 
     def run(x: Array, table: Array, out: Array | None = None) -> Array:
-        return np.take(table, x.view(np.uint8), out=out, mode="clip")
+        y = np.empty(x.shape, table.dtype) if out is None else out
+        _native.look_up(_native.ready(x, x.dtype), table, y, 1)
+        return y
 
     return Kernel(run, takes_out=True)
 
@@ -209,30 +223,32 @@ _POOLING = ("auto_pad", "dilations", "kernel_shape", "pads", "strides", "layout"
 @operator("quantlib.QLinearAveragePool")
 def qlinear_average_pool(node: Node, known: Known) -> Kernel | None:
     """``Q(pool(DQ(x)))``."""
-    keywords = _pooling(node)
-    keywords["count_include_pad"] = bool(node.attributes.get("count_include_pad", 0))
-
-    def run(*inputs: Any, out: Array | None = None) -> Array:
-        return ops.qlinear_average_pool(*inputs, out=out, **keywords)
-
-    return Kernel(run, takes_out=True)
+    layer = ops.QLinearAveragePool(
+        count_include_pad=bool(node.attributes.get("count_include_pad", 0)),
+        **_averaged(known),
+        **_pooling(node),
+    )
+    return Kernel(lambda x, *_, out=None: layer(x, out=out), takes_out=True)
 
 
 @operator("quantlib.QLinearGlobalAveragePool")
 def qlinear_global_average_pool(node: Node, known: Known) -> Kernel | None:
     """``Q(pool(DQ(x)))``."""
     layout = node.attributes.get("layout", "NCHW")
+    layer = ops.QLinearGlobalAveragePool(layout=layout, **_averaged(known))
+    return Kernel(lambda x, *_, out=None: layer(x, out=out), takes_out=True)
 
-    def run(*inputs: Any, out: Array | None = None) -> Array:
-        return ops.qlinear_global_average_pool(*inputs, layout=layout, out=out)
 
-    return Kernel(run, takes_out=True)
+def _averaged(known: Known) -> dict[str, Any]:
+    """The parameters of a pool, which the fusion makes of constants only."""
+    names = ("x_scale", "x_zero_point", "y_scale", "y_zero_point")
+    return {name: known.constant(index) for index, name in enumerate(names, start=1)}
 
 
 @operator("quantlib.MaxPoolOfCodes")
 def max_pool_of_codes(node: Node, known: Known) -> Kernel | None:
-    keywords = _pooling(node)
-    return Kernel(lambda x, out=None: ops.max_pool(x, out=out, **keywords), takes_out=True)
+    layer = ops.MaxPool(**_pooling(node))
+    return Kernel(lambda x, out=None: layer(x, out=out), takes_out=True)
 
 
 def _pooling(node: Node) -> dict[str, Any]:
