@@ -64,6 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-bytes", type=int, metavar="BYTES",
         help="weight-only: choose the bits of each layer for a file of this size",
     )  # fmt: skip
+    parser.add_argument("--annotate", action="store_true",
+                        help="write parameters into nodes' metadata, for viewers")  # fmt: skip
     parser.add_argument(
         "--report", type=Path, metavar="FOLDER",
         help="write there where errors come from (debug_info_save_path in --config)",
@@ -152,6 +154,8 @@ def run(options: argparse.Namespace) -> None:
         source, samples, config, progress=progress,
         max_loss=options.max_loss, max_bytes=options.max_bytes,
     )  # fmt: skip
+    if options.annotate:
+        quantized = models.annotate(quantized)
     quantized.save(options.output, form=options.form)
     if quantized.partial is not None:
         print(quantized.partial)

@@ -11,6 +11,7 @@ try:
 except ImportError:
     raise ImportError('quantlib.model needs onnx: pip install "quantlib-int8[onnx]"') from None
 
+from quantlib.model.annotate import annotate
 from quantlib.model.comparison import Comparison, compare
 from quantlib.model.configuration import Configuration, ConfigurationError, read_config
 from quantlib.model.graph import ModelError
@@ -35,6 +36,7 @@ __all__ = [
     "ReportDiff",
     "Sensitivity",
     "StoredWeights",
+    "annotate",
     "compare",
     "diff_reports",
     "lint",

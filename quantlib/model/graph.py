@@ -58,7 +58,8 @@ class Node:
     """One operator: what it computes from which values.
 
     `version` is the opset whose definition of the operator holds; `attributes` are Python values:
-    int, float, str, bytes, array, lists of them, or ONNX messages for graphs and types.
+    int, float, str, bytes, array, lists of them, or ONNX messages for graphs and types. `metadata`
+    computes nothing.
     """
 
     op_type: str
@@ -69,6 +70,7 @@ class Node:
     domain: str = ""
     version: int = 0
     captured: tuple[str, ...] = ()  # outer values that graphs in attributes read
+    metadata: dict[str, str] = field(default_factory=dict)
 
     @property
     def reads(self) -> list[str]:
@@ -110,6 +112,7 @@ class Graph:
                 inputs=list(node.inputs),
                 outputs=list(node.outputs),
                 attributes=dict(node.attributes),
+                metadata=dict(node.metadata),
             )
             for node in self.nodes
         ]

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from quantlib.model.codes import Codes, codes_of
 from quantlib.model.graph import Array, Graph, Node
 from quantlib.model.model import Model
 from quantlib.model.passes import expand_qoperators
@@ -142,23 +143,6 @@ def _checked(ranges: Ranges) -> Ranges:
     return ranges
 
 
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    """What a DequantizeLinear with constant parameters makes."""
-
-    node: Node
-    scale: Array
-    zero: Array
-    dtype: np.dtype[Any]
-    codes: Array | None
-    sources: tuple[str, ...]  # names that the tensor goes by
-
-    @property
-    def axis(self) -> int | None:
-        """The axis with scales, None for one scale."""
-        return int(self.node.attributes.get("axis", 1)) if self.scale.size > 1 else None
-
-
 class _Linter:
     def __init__(self, graph: Graph, ranges: Ranges) -> None:
         self._graph, self._ranges = graph, ranges
@@ -177,69 +161,56 @@ class _Linter:
         elif node.op_type in MOVES:
             yield from self._look_at_move(node)
 
-    def _decoded(self, name: str) -> _Decoded | None:
-        node, graph = self._producers.get(name), self._graph
-        if node is None or node.op_type != "DequantizeLinear" or node.domain:
-            return None
-        scale, dtype = graph.constant(node.inputs[1]), graph.dtype(node.inputs[0])
-        if scale is None or dtype is None:
-            return None
-        zero = graph.constant(node.input(2))
-        zero = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
-        codes = graph.constant(node.inputs[0])
-        quantize = self._producers.get(node.inputs[0])
-        sources = (name, node.inputs[0], *(quantize.inputs[:1] if quantize else ()))
-        return _Decoded(node, scale, zero, dtype, codes, sources)
+    def _decoded(self, name: str) -> Codes | None:
+        return codes_of(name, self._graph, self._producers)
 
     def _look_at_product(self, node: Node) -> Iterator[Finding]:
         x, w = self._decoded(node.input(0)), self._decoded(node.input(1))
-        if x is None or w is None or w.codes is None or w.codes.ndim < 2:
+        if x is None or w is None or w.constant is None or w.constant.ndim < 2:
             return
-        if w.node.attributes.get("block_size", 0):
+        if w.block_size:
             yield _error(node, "blocked-scales", "blocked scales of weights beside quantized "
                          "operands: ONNX Runtime fails when it runs them")  # fmt: skip
             return
-        if w.axis is not None and w.axis % w.codes.ndim != output_axis(node, w.codes):
+        if w.axis is not None and w.axis % w.constant.ndim != output_axis(node, w.constant):
             yield _error(node, "scale-axis", f"scales of weights lie along axis {w.axis}, which "
                          "is summed over: ONNX Runtime takes them for those of output channels, "
                          "and its results are wrong")  # fmt: skip
             return
         if x.scale.size > 1:
             return
-        weights = _by_channel(w.codes, w.zero, output_axis(node, w.codes))
+        weights = _by_channel(w.constant, w.zero_point, output_axis(node, w.constant))
         yield from self._look_at_forms(node, x, w)
         bias = self._bias(node, x, w)
         yield from _look_at_bias(node, bias, self._decoded(node.input(2)))
         low, high = self._codes_of(x)
-        zero = int(x.zero.reshape(-1)[0])
+        zero = int(x.zero_point.reshape(-1)[0])
         if bias is None or np.abs(bias).max(initial=0) <= INT32.max:
             yield from _look_at_sums(node, weights, (low - zero, high - zero), bias)
         if w.dtype == np.int8 and x.dtype.itemsize == 1:
-            yield from _look_at_pairs(node, w.codes, high if x.dtype == np.uint8 else high + 128)
+            yield from _look_at_pairs(node, w.constant, high if x.dtype == np.uint8 else high + 128)
 
-    def _bias(self, node: Node, x: _Decoded, w: _Decoded) -> Array | None:
+    def _bias(self, node: Node, x: Codes, w: Codes) -> Array | None:
         """The bias in units of the accumulator."""
         given, constant = self._decoded(node.input(2)), self._graph.constant(node.input(2))
-        if given is not None and given.codes is not None and given.dtype == np.int32:
-            return given.codes.astype(np.int64)
+        if given is not None and given.constant is not None and given.dtype == np.int32:
+            return given.constant.astype(np.int64)
         if constant is None or constant.dtype.kind != "f":
             return None
         unit = x.scale.astype(np.float64).reshape(()) * w.scale.astype(np.float64).reshape(-1)
         return np.rint(constant.astype(np.float64).reshape(-1) / unit)
 
-    def _codes_of(self, x: _Decoded) -> tuple[int, int]:
+    def _codes_of(self, x: Codes) -> tuple[int, int]:
         """The least and the largest code that occurs, 0 included."""
-        info = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
-        bits = {"int4": (-8, 7), "uint4": (0, 15)}
-        low, high = (info.min, info.max) if info else bits.get(x.dtype.name, (-128, 127))
-        known = next((self._ranges[name] for name in x.sources if name in self._ranges), None)
+        low, high = x.least, x.most
+        known = next((self._ranges[name] for name in x.names if name in self._ranges), None)
         if known is None:
-            return int(low), int(high)
-        zero, scale = int(x.zero.reshape(-1)[0]), float(x.scale.reshape(-1)[0])
+            return low, high
+        zero, scale = int(x.zero_point.reshape(-1)[0]), float(x.scale.reshape(-1)[0])
         ends = [np.clip(np.rint(end / scale) + zero, low, high) for end in known]
         return int(min(ends[0], zero)), int(max(ends[1], zero))
 
-    def _look_at_forms(self, node: Node, x: _Decoded, w: _Decoded) -> Iterator[Finding]:
+    def _look_at_forms(self, node: Node, x: Codes, w: Codes) -> Iterator[Finding]:
         wide = [one.dtype.name for one in (x, w) if one.dtype not in (np.int8, np.uint8)]
         if wide:
             yield _warn(node, "wide-codes", f"{' and '.join(wide)}: ONNX Runtime multiplies in "
@@ -252,7 +223,7 @@ class _Linter:
         ):
             yield _warn(node, "float-result", "the result is not quantized: ONNX Runtime "
                         "convolves in floats")  # fmt: skip
-        if w.zero.any():
+        if w.zero_point.any():
             yield _warn(node, "weight-zero-point", "weights with a zero point: OpenVINO convolves "
                         "in floats")  # fmt: skip
         given = self._decoded(node.input(2))
@@ -283,7 +254,7 @@ class _Linter:
                 continue
             scale, zero = (self._graph.constant(name) for name in reader.inputs[1:3])
             same = scale is not None and np.array_equal(scale, before.scale)
-            if not same or (zero is not None and not np.array_equal(zero, before.zero)):
+            if not same or (zero is not None and not np.array_equal(zero, before.zero_point)):
                 yield _warn(node, "rescaled-move", "values are moved and get another scale: ONNX "
                             "Runtime decodes, moves floats and quantizes again")  # fmt: skip
 
@@ -303,7 +274,7 @@ def _by_channel(codes: Array, zero: Array, axis: int) -> Array:
     return difference
 
 
-def _look_at_bias(node: Node, bias: Array | None, given: _Decoded | None) -> Iterator[Finding]:
+def _look_at_bias(node: Node, bias: Array | None, given: Codes | None) -> Iterator[Finding]:
     if bias is None:
         return
     limit = INT32.max if given is None else INT32.max - 1  # codes at the ends have been cut off

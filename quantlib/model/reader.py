@@ -324,6 +324,7 @@ def read_node(proto: NodeProto, opsets: dict[str, int], folder: Path | None) -> 
         domain,
         opsets[domain],
         tuple(_captured(proto)),
+        {entry.key: entry.value for entry in proto.metadata_props},
     )
 
 

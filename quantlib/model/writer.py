@@ -139,6 +139,8 @@ def node_of(node: Node) -> NodeProto:
     proto = helper.make_node(
         node.op_type, node.inputs, node.outputs, name=node.name or None, domain=node.domain or None
     )
+    for key, text in node.metadata.items():
+        proto.metadata_props.add(key=key, value=text)
     kinds = _attribute_kinds(node)
     for name, value in node.attributes.items():
         proto.attribute.append(_attribute_of(name, value, kinds.get(name)))

@@ -280,6 +280,64 @@ def test_other_modes(options: Any, layers: Any, tmp_path: Path) -> None:
     assert (tmp_path / "quant_param.csv").exists() == (options["mode"] == "weight_only")
 
 
+def test_fewer_bits_than_bytes(trained: Any, tmp_path: Path) -> None:
+    """Codes of 4 bits in bytes: the table says 4, and what is beyond them counts as clipping."""
+    model, _, samples = trained
+    quantized = ql.model.quantize(
+        model, samples, activation_bits=4, weight_bits=4, method="percentile", percentile=90
+    )
+    report = ql.model.write_report(tmp_path, model, quantized, samples)
+    rows = rows_of(tmp_path / "quant_param.csv")
+    assert {row["Bits"] for row in rows} == {"4", "32"}
+    image = report.tensors["image"]
+    scale = next(float(row["Scale"]) for row in rows if row["TensorName"] == "image")
+    assert image.low == 0
+    assert image.high == pytest.approx(15 * scale)
+    relu = next(layer for layer in report.layers if layer.operator == "Relu")
+    assert relu.parts["clipping"] > relu.parts["rounding"] > 0
+    assert relu.clip > 0.02
+
+
+# --- metadata -----------------------------------------------------------------------------------
+
+
+def test_metadata(trained: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Written, read again, and of no consequence for what is computed."""
+    model, quantized, samples = trained
+    ql.model.annotate(quantized).save(tmp_path / "q.onnx")
+    assert not any(node.metadata for node in quantized.graph.nodes)
+    proto = onnx.load(tmp_path / "q.onnx")
+    onnx.checker.check_model(proto, full_check=True)
+    told = {
+        node.name: {entry.key: entry.value for entry in node.metadata_props}
+        for node in proto.graph.node
+    }
+    convolutions = [node for node in proto.graph.node if node.op_type == "Conv"]
+    first = told[convolutions[0].name]
+    assert first["quantlib.weights"].startswith("int8, 8 bits, -")
+    assert "16 scales along axis 0" in first["quantlib.weights"]
+    assert first["quantlib.operand"].startswith("uint8, 8 bits, 0 to ")
+    assert first["quantlib.bias"].startswith("int32, 32 bits, ")
+    for node in proto.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            assert "scale" in told[node.name]["quantlib.codes"]
+    assert {entry.key: entry.value for entry in proto.metadata_props} == {
+        "quantlib.float_layers": "[]"
+    }
+    again = ql.model.load(tmp_path / "q.onnx")
+    assert again.graph.nodes[0].metadata
+    np.testing.assert_array_equal(again.run(samples[0])[0], quantized.run(samples[0])[0])
+    ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed here")
+    session = ort.InferenceSession(tmp_path / "q.onnx")
+    assert np.abs(session.run(None, samples[0])[0] - again.run(samples[0])[0]).max() < 1
+    model.save(tmp_path / "net.onnx")
+    partly = ["quantize", str(tmp_path / "net.onnx"), "-o", str(tmp_path / "p.onnx"), "--annotate"]
+    name = convolutions[1].name
+    assert cli.main([*partly, "--mode", "weight-only", "--exclude", name]) == 0
+    held = {entry.key: entry.value for entry in onnx.load(tmp_path / "p.onnx").metadata_props}
+    assert json.loads(held["quantlib.float_layers"]) == [name]
+
+
 # --- advice -------------------------------------------------------------------------------------
 
 

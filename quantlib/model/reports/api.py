@@ -11,6 +11,7 @@ import numpy as np
 
 from quantlib.calibration.observer import Observer
 from quantlib.calibration.progress import Progress, reporting
+from quantlib.model.codes import Codes
 from quantlib.model.graph import Array, Graph, ModelError
 from quantlib.model.model import Model
 from quantlib.model.quantization.api import LEAST_OPSET, prepare
@@ -18,7 +19,7 @@ from quantlib.model.quantization.ranges import Feeds, length_of
 from quantlib.model.reports import files
 from quantlib.model.reports.advice import advise
 from quantlib.model.reports.page import write_page
-from quantlib.model.reports.pairs import Codes, Pair, Tensor, pair_nodes
+from quantlib.model.reports.pairs import Pair, Tensor, pair_nodes
 from quantlib.model.reports.report import (
     LayerReport,
     Report,

@@ -6,24 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantlib.model.graph import Array, Graph, Namer, Node
+from quantlib.model.codes import Codes, codes_of
+from quantlib.model.graph import Graph, Namer, Node
 
-__all__ = ["Codes", "Pair", "Tensor", "codes_of", "pair_nodes"]
+__all__ = ["Pair", "Tensor", "pair_nodes"]
 
 _AFFINE = ("QuantizeLinear", "DequantizeLinear")
-_BITS = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2}
-
-
-@dataclass(frozen=True, slots=True)
-class Codes:
-    """The parameters of a tensor that passes through DequantizeLinear."""
-
-    scale: Array
-    zero_point: Array
-    bits: int
-    low: float
-    high: float
-    """The smallest and the largest real that has a code, of any channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +114,6 @@ def _tensors(
 def _is_float(graph: Graph, name: str) -> bool:
     dtype = graph.dtype(name)
     return dtype is None or dtype.kind == "f"
-
-
-def codes_of(name: str, graph: Graph, producers: dict[str, Node]) -> Codes | None:
-    """The parameters of a value that a DequantizeLinear with constant ones makes."""
-    node = producers.get(name)
-    if node is None or node.op_type != "DequantizeLinear" or node.domain:
-        return None
-    scale = graph.constant(node.inputs[1])
-    dtype = graph.dtype(node.inputs[0])
-    if scale is None or dtype is None:
-        return None
-    zero = graph.constant(node.input(2))
-    zero = np.zeros(scale.shape, np.int64) if zero is None else zero.astype(np.int64)
-    bits = _BITS.get(dtype.name, 8 * dtype.itemsize)
-    signed = dtype.name.startswith("int")
-    qmin, qmax = -(2 ** (bits - 1)) if signed else 0, 2 ** (bits - int(signed)) - 1
-    real = scale.astype(np.float64)
-    low, high = (qmin - zero) * real, (qmax - zero) * real
-    return Codes(scale, zero, bits, float(low.min(initial=0)), float(high.max(initial=0)))
 
 
 def _add_float_node(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from quantlib.model.codes import Codes
 from quantlib.model.graph import Array
-from quantlib.model.reports.pairs import Codes
 
 __all__ = ["PARTS", "ErrorSums", "Summary", "beyond_codes", "clipped_share", "cosine",
            "summarize_tensor"]  # fmt: skip
