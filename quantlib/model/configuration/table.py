@@ -10,7 +10,7 @@ __all__ = ["documentation"]
 def documentation() -> str:
     """The sections and keys in Markdown.
 
-    >>> print(documentation()[:120])
+    >>> print(documentation()[:114])
     ### `[common_quant_param]`: what is quantized, and to how many bits
     <BLANKLINE>
     | key | default | allowed | what it says | `Q
