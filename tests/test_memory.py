@@ -206,7 +206,7 @@ def products(random: Any) -> None:
 
 def convolutions(random: Any) -> None:
     for turn in range(120):
-        rank, group = 1 + turn % 3, int(random.choice((1, 1, 2, 3, 16, 17)))
+        rank, group = 1 + turn % 3, int(random.choice((1, 1, 2, 3, 16, 17, 100)))
         each = (1, int(random.integers(1, 6)))[turn % 2]
         channels, outputs = group * each, group * (1, int(random.integers(1, 20)))[turn % 2]
         kernel = tuple(random.integers(1, 4, rank).tolist())

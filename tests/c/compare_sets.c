@@ -445,7 +445,7 @@ static void compare_dynamic_products(void) {
 /* --- convolutions --------------------------------------------------------------------------- */
 
 static int64_t draw_convolution(ql_conv_shape *s) {
-    static const int64_t widths[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 50};
+    static const int64_t widths[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 50, 100};
     const int wide = draw() % 24 == 0; /* lines in several parts */
     const int64_t channels = widths[draw() % (wide ? 5 : COUNT(widths))];
     enum { WHOLE, TWO, DEPTHWISE, NARROW };
@@ -455,13 +455,14 @@ static int64_t draw_convolution(ql_conv_shape *s) {
     s->channels = kind == TWO      ? 2 * channels
                   : kind == NARROW ? s->group * (1 + draw_below(6))
                                    : channels;
-    s->out_channels = kind == DEPTHWISE ? channels
+    const int64_t multiplier = draw() % 4 == 0 ? 1 + draw_below(4) : 1;
+    s->out_channels = kind == DEPTHWISE ? channels * multiplier
                       : kind == NARROW  ? s->group * (1 + draw_below(9))
                                         : s->group * (1 + draw_below(20));
     const int pointwise = draw() % 5 == 0, sparse = draw() % 16 == 0;
     for (int axis = 0; axis < 3; axis++) {
         const int one = pointwise || (axis == 0 && draw() % 2);
-        s->kernel[axis] = one ? 1 : 1 + draw_below(3);
+        s->kernel[axis] = one ? 1 : 1 + draw_below(kind == DEPTHWISE ? 6 : 3);
         s->stride[axis] = one ? 1 : 1 + draw_below(2);
         s->dilation[axis] = one ? 1 : 1 + draw_below(2);
         s->pad[axis] = one ? 0 : draw_below(3);

@@ -1,0 +1,201 @@
+"""Depthwise convolutions: what their kernels treat apart, on every instruction set.
+
+Channels by groups and strips, lines by tiles and bundles, weights that need more than eight bits,
+sums that become codes at once or not. Every combination of the attributes is compared in
+test_conv_combinations.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+import quantlib as ql
+from quantlib import ops, reference
+from quantlib.testing import assert_bit_exact, extreme_codes, isas, use_isa
+
+LAYOUTS = pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+BYTES = (np.uint8, np.int8)
+
+
+def codes(rng: np.random.Generator, shape: Any, dtype: Any) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    return rng.integers(limits.min, limits.max + 1, shape, dtype)
+
+
+def images(rng: np.random.Generator, layout: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Codes of shape (N, C, H, W), laid out as `layout` says."""
+    x = codes(rng, shape, dtype)
+    return x if layout == "NCHW" else np.ascontiguousarray(np.moveaxis(x, 1, -1))
+
+
+def compare(name: str, call: dict[str, Any]) -> np.ndarray:
+    expected = getattr(reference, name)(**call)
+    for isa in isas():
+        with use_isa(isa):
+            assert_bit_exact(getattr(ops, name)(**call), expected)
+    return expected
+
+
+def quantized(
+    x: np.ndarray, w: np.ndarray, rng: np.random.Generator, **more: Any
+) -> dict[str, Any]:
+    """The arguments of a convolution whose results are spread over the codes."""
+    x_type, w_type, outputs = x.dtype.type, w.dtype.type, w.shape[0]
+    call = {
+        "x": x, "x_zero_point": x_type(np.mean(x)), "w": w,
+        "w_zero_point": w_type(np.mean(w)), **more,
+    }  # fmt: skip
+    acc = reference.conv_integer(**call)
+    return call | {
+        "x_scale": 0.02,
+        "w_scale": rng.uniform(0.9, 1.1, outputs).astype(np.float32) / 100,
+        "y_scale": np.float32(max(float(np.std(acc)), 1) * 0.0002 / 40),
+        "y_zero_point": np.uint8(130),
+        "b": rng.integers(-3000, 3000, outputs, np.int32),
+    }
+
+
+def free(y: np.ndarray) -> float:
+    """The share of codes that are not saturated."""
+    limits = np.iinfo(y.dtype)
+    return float(np.mean((y > limits.min) & (y < limits.max)))
+
+
+@contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    before = ql.get_num_threads()
+    ql.set_num_threads(count)
+    try:
+        yield
+    finally:
+        ql.set_num_threads(before)
+
+
+CHANNELS = [2, 3, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 79, 80, 95, 96, 97, 112, 127, 128]
+CHANNELS += [129, 160, 176, 200]
+
+
+@LAYOUTS
+def test_channels(layout: str, rng: np.random.Generator) -> None:
+    """Whole groups, halves of them, strips, and what is left, into every kind of result."""
+    for index, channels in enumerate(CHANNELS):
+        x_type, w_type = BYTES[index % 2], BYTES[index // 2 % 2]
+        x = images(rng, layout, (1, channels, 5, 7 + index % 5), x_type)
+        w = codes(rng, (channels, 1, 3, 3), w_type)
+        settings = {"group": channels, "pads": (1, 1, 1, 1), "layout": layout}
+        call = quantized(x, w, rng, **settings) | {
+            "y_zero_point": (np.uint8(130), np.int8(5))[index // 4 % 2]
+        }
+        assert free(compare("qlinear_conv", call)) > 0.9
+        compare("qlinear_conv", call | {"activation": (-1.0, 3.0)})
+        compare("qlinear_conv", call | {"y_scale": None, "y_zero_point": None})
+        compare("conv_integer", {"x": x, "w": w, "x_zero_point": call["x_zero_point"], **settings})
+
+
+@LAYOUTS
+@pytest.mark.parametrize("multiplier", [2, 3, 5, 16])
+def test_multipliers(layout: str, multiplier: int, rng: np.random.Generator) -> None:
+    """Several output channels for each channel of the input."""
+    for index, channels in enumerate((2, 5, 16, 21, 64, 70)):
+        x = images(rng, layout, (2, channels, 6, 9), BYTES[index % 2])
+        w = codes(rng, (channels * multiplier, 1, 3, 2), BYTES[index // 2 % 2])
+        settings = {"pads": (1, 0, 1, 2), "strides": (1, 1 + index % 2), "layout": layout}
+        call = quantized(x, w, rng, group=channels, **settings)
+        assert free(compare("qlinear_conv", call)) > 0.9
+
+
+@LAYOUTS
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 3), (4, 1), (5, 5), (6, 3), (7, 7)])
+def test_bundles_of_lines(layout: str, kernel: tuple[int, int], rng: np.random.Generator) -> None:
+    """Heights around the lines that share planes, strides that leave lines out between them."""
+    for height, stride in itertools.product(range(1, 9), (1, 2, 3, 5)):
+        x = images(rng, layout, (2, 33, height, 6), BYTES[height % 2])
+        w = codes(rng, (33, 1, *kernel), BYTES[stride % 2])
+        pads = (kernel[0] // 2, kernel[1] - 1, kernel[0] - 1, 0)
+        compare(
+            "conv_integer",
+            {"x": x, "w": w, "x_zero_point": 77, "strides": (stride, stride % 3 + 1), "pads": pads,
+             "group": 33, "layout": layout},
+        )  # fmt: skip
+
+
+@LAYOUTS
+@pytest.mark.parametrize("shape", [(33, 3, 700), (700, 3, 9), (72, 4, 250), (1030, 2, 33)])
+def test_tiles_and_blocks(
+    layout: str, shape: tuple[int, int, int], rng: np.random.Generator
+) -> None:
+    """Lines so long, and channels so many, that planes do not fit at once."""
+    for index, (stride, dilation) in enumerate(((1, 1), (2, 1), (1, 3), (3, 2))):
+        x = images(rng, layout, (1, *shape), BYTES[index % 2])
+        w = codes(rng, (shape[0], 1, 3, 3), BYTES[index // 2])
+        compare(
+            "qlinear_conv",
+            quantized(
+                x, w, rng, group=shape[0], pads=(1, dilation, 1, dilation), layout=layout,
+                strides=(1, stride), dilations=(1, dilation),
+            ),
+        )  # fmt: skip
+
+
+@LAYOUTS
+def test_weights_far_from_their_zero_points(layout: str, rng: np.random.Generator) -> None:
+    """Differences of nine bits: all of them, and the largest ones there are."""
+    for x_type, w_type in itertools.product(BYTES, BYTES):
+        limits = np.iinfo(w_type)
+        x = images(rng, layout, (1, 70, 4, 5), x_type)
+        settings = {"group": 70, "pads": (1, 1, 1, 1), "layout": layout}
+        random = codes(rng, (70, 1, 3, 3), w_type), codes(rng, 70, w_type)
+        ends = extreme_codes((70, 1, 3, 3), w_type)
+        for w, zero in [random, *itertools.product(ends.values(), (limits.min, limits.max))]:
+            given = {"x": x, "w": w, "x_zero_point": 9, "w_zero_point": np.array(zero, w_type)}
+            compare("conv_integer", given | settings)
+
+
+@LAYOUTS
+def test_steps_that_do_not_fit_int32(layout: str, rng: np.random.Generator) -> None:
+    """Multipliers so large that sums cannot become codes by conversions that saturate late."""
+    x = images(rng, layout, (1, 20, 5, 5), np.uint8)
+    w = codes(rng, (20, 1, 3, 3), np.int8)
+    call = quantized(x, w, rng, group=20, layout=layout)
+    for y_scale in (1e-3, 1e-7, 1e-12, 1e-30):
+        compare("qlinear_conv", call | {"y_scale": np.float32(y_scale)})
+
+
+@LAYOUTS
+def test_biases_at_the_ends_of_int32(layout: str, rng: np.random.Generator) -> None:
+    """Sums that just fit are exact; one more is an error."""
+    x = np.zeros((1, 40, 2, 3) if layout == "NCHW" else (1, 2, 3, 40), np.uint8)
+    w = codes(rng, (40, 1, 1, 1), np.int8)
+    w[17] = 100
+    for end, pixel in ((np.iinfo(np.int32).max, 1), (np.iinfo(np.int32).min, -1)):
+        w[17] = pixel
+        bias = np.full(40, 5, np.int32)
+        bias[17] = end - pixel
+        call = {
+            "x": x + np.uint8(1), "x_scale": 0.5, "x_zero_point": 0, "w": w, "w_scale": 0.5,
+            "w_zero_point": 0, "b": bias, "group": 40, "layout": layout,
+        }  # fmt: skip
+        for y in ((None, None), (1e7, np.int8(3))):
+            compare("qlinear_conv", call | {"y_scale": y[0], "y_zero_point": y[1]})
+        bias[17] = end
+        for isa in isas():
+            with use_isa(isa), pytest.raises(OverflowError, match="does not fit int32"):
+                ops.qlinear_conv(**call, y_scale=1e7, y_zero_point=np.int8(3))
+
+
+def test_threads_share_lines(rng: np.random.Generator) -> None:
+    """Layers that are large enough to be shared, in bundles that do not divide their lines."""
+    for channels, stride in ((48, 1), (80, 2)):
+        x = codes(rng, (2, 61, 67, channels), np.uint8)
+        w = codes(rng, (channels, 1, 5, 3), np.int8)
+        call = quantized(x, w, rng, group=channels, layout="NHWC", strides=(stride, stride))
+        expected = reference.qlinear_conv(**call)
+        for isa, count in itertools.product(isas(), (1, 2, 5)):
+            with use_isa(isa), use_threads(count):
+                assert_bit_exact(ops.qlinear_conv(**call), expected)
