@@ -34,7 +34,6 @@ struct ql_depthwise_filter {
     char *weights;                  /* [line][stretch][repeat][plane][tap][channel], 4 bytes each */
     int64_t line_size;              /* bytes */
     int32_t *totals;                /* of each output channel's weights */
-    int32_t *places;                /* of each output channel in planes */
     uint8_t *codes;                 /* as they were given */
 };
 
@@ -114,23 +113,31 @@ static stretch stretch_of(const ql_depthwise_filter *f, int64_t channel) {
     return (stretch){channel / width * width, width};
 }
 
-/* The number of a channel's element among those of its column. In a group, vectors follow one
- * another that have, of the 16 channels of each lane, the even ones of the first and of the second
- * half, then the odd ones. A strip is in its own order. */
-static int64_t place_of_channel(const ql_depthwise_filter *f, int64_t channel) {
-    const stretch s = stretch_of(f, channel);
-    const int64_t lanes = s.width / QL_STRIP, at = channel - s.first, i = at % QL_STRIP;
-    if (lanes == 1)
-        return channel;
-    return s.first + ((i % 2 * 2 + i / 8) * lanes + at / QL_STRIP) * 4 + i % 8 / 2;
+/* Puts an entry of each channel, of four bytes, where planes have the channel. In a group, vectors
+ * follow one another that have, of the 16 channels of each lane, the even ones of the first and of
+ * the second half, then the odd ones. A strip is in its own order. */
+static void put_in_order(const ql_depthwise_filter *f, const uint32_t *entries, uint32_t *to) {
+    const int64_t channels = f->channels * f->multiplier;
+    for (int64_t first = 0, width; first < channels; first += width) {
+        width = stretch_of(f, first).width;
+        const int64_t lanes = width / QL_STRIP, count = ql_min(width, channels - first);
+        for (int64_t i = 0; lanes == 1 && i < count; i++)
+            to[first + i] = entries[first + i];
+        for (int64_t vector = 0; lanes > 1 && vector < 4; vector++)
+            for (int64_t lane = 0; lane < lanes; lane++) {
+                const uint32_t *from =
+                    entries + first + lane * QL_STRIP + vector % 2 * 8 + vector / 2;
+                for (int64_t i = 0; i < 4; i++)
+                    to[first + (vector * lanes + lane) * 4 + i] = from[2 * i];
+            }
+    }
 }
 
 /* Puts one weight where each line of a bundle has it. */
-static void put_weight(ql_depthwise_filter *f, int64_t channel, int64_t row, int64_t tap,
+static void put_weight(ql_depthwise_filter *f, int64_t place, int64_t row, int64_t tap,
                        int32_t weight) {
     const int64_t rows = f->kernels->depthwise_rows;
-    const stretch s = stretch_of(f, channel);
-    const int64_t place = place_of_channel(f, channel) - s.first;
+    const stretch s = stretch_of(f, place);
     for (int64_t repeat = 0; weight != 0; repeat++) {
         const int32_t part = part_of(f, weight);
         weight -= part;
@@ -138,7 +145,7 @@ static void put_weight(ql_depthwise_filter *f, int64_t channel, int64_t row, int
             const int64_t at = line * f->step + row - first_plane(f, line) * rows;
             const int64_t depth = (repeat * f->reach + at / rows) * f->taps + tap;
             const int64_t element =
-                s.first * f->repeats * f->reach * f->taps + depth * s.width + place;
+                s.first * f->repeats * f->reach * f->taps + depth * s.width + place - s.first;
             char *to = f->weights + line * f->line_size + 4 * element;
             if (rows == 2)
                 ((int16_t *)to)[at % rows] = (int16_t)part;
@@ -148,18 +155,24 @@ static void put_weight(ql_depthwise_filter *f, int64_t channel, int64_t row, int
     }
 }
 
+/* `channels` has room for an entry of each channel and of each place. */
 static void put_weights(ql_depthwise_filter *f, const uint8_t *w, int is_signed,
-                        const int32_t *zero_points) {
-    for (int64_t channel = 0, i = 0; channel < f->channels * f->multiplier; channel++) {
+                        const int32_t *zero_points, uint32_t *channels) {
+    const int64_t count = f->channels * f->multiplier, depth = f->rows * f->taps;
+    uint32_t *at_place = channels + count;
+    for (int64_t i = 0; i < count; i++)
+        channels[i] = (uint32_t)i;
+    put_in_order(f, channels, at_place);
+    for (int64_t place = 0; place < count; place++) {
+        const int64_t channel = at_place[place];
         int32_t total = 0;
-        for (int64_t row = 0; row < f->rows; row++)
-            for (int64_t tap = 0; tap < f->taps; tap++, i++) {
-                const int32_t weight = weight_at(w, i, is_signed, zero_points[channel]);
-                put_weight(f, channel, row, tap, weight);
-                total += weight;
-            }
+        for (int64_t i = 0; i < depth; i++) {
+            const int32_t weight =
+                weight_at(w, channel * depth + i, is_signed, zero_points[channel]);
+            put_weight(f, place, i / f->taps, i % f->taps, weight);
+            total += weight;
+        }
         f->totals[channel] = total;
-        f->places[channel] = (int32_t)place_of_channel(f, channel);
     }
 }
 
@@ -179,19 +192,23 @@ ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const in
     const int64_t strips = ql_ceil_div(out, QL_STRIP);
     plan.line_size = strips * plan.repeats * plan.reach * plan.taps * QL_STRIP * 4;
     const int64_t weights = plan.lines * plan.line_size;
-    plan.size = QL_ALIGNMENT * 2 + weights + out * 8 + codes;
+    plan.size = QL_ALIGNMENT * 2 + weights + out * 4 + codes;
     _Static_assert(sizeof plan <= QL_ALIGNMENT * 2, "weights begin at a cache line");
     ql_depthwise_filter *filter = ql_allocate((size_t)plan.size);
-    if (filter == NULL)
-        return NULL;
-    *filter = plan;
-    filter->weights = (char *)filter + QL_ALIGNMENT * 2;
-    filter->totals = (int32_t *)(filter->weights + weights);
-    filter->places = filter->totals + out;
-    filter->codes = (uint8_t *)(filter->places + out);
-    memset(filter->weights, 0, (size_t)weights);
-    memcpy(filter->codes, w, (size_t)codes);
-    put_weights(filter, w, is_signed, zero_points);
+    uint32_t *channels = ql_allocate((size_t)out * 2 * sizeof *channels);
+    if (filter != NULL && channels != NULL) {
+        *filter = plan;
+        filter->weights = (char *)filter + QL_ALIGNMENT * 2;
+        filter->totals = (int32_t *)(filter->weights + weights);
+        filter->codes = (uint8_t *)(filter->totals + out);
+        memset(filter->weights, 0, (size_t)weights);
+        memcpy(filter->codes, w, (size_t)codes);
+        put_weights(filter, w, is_signed, zero_points, channels);
+    } else {
+        ql_release(filter);
+        filter = NULL;
+    }
+    ql_release(channels);
     return filter;
 }
 
@@ -456,10 +473,12 @@ static void convolve_chunk(void *context, long chunk) {
 
 /* The largest that a sum can be, the bias included. */
 static int64_t largest_sum(const ql_conv_shape *shape, const int32_t *bias) {
-    int64_t largest = 0;
-    for (int64_t i = 0; bias != NULL && i < shape->out_channels; i++)
-        largest = ql_max(largest, bias[i] < 0 ? -(int64_t)bias[i] : bias[i]);
-    return ql_taps(shape) * 255 * 255 + largest;
+    int32_t least = 0, most = 0;
+    for (int64_t i = 0; bias != NULL && i < shape->out_channels; i++) {
+        least = bias[i] < least ? bias[i] : least;
+        most = bias[i] > most ? bias[i] : most;
+    }
+    return ql_taps(shape) * 255 * 255 + ql_max(most, -(int64_t)least);
 }
 
 /* Whether sums can become codes at once: steps must fit int32. */
@@ -471,32 +490,34 @@ static int makes_codes(const convolution *c, int64_t largest) {
     const float most = 0x1p30f / (float)largest;
     int within = 1;
     for (int64_t i = 0; i < c->shape->out_channels; i++)
-        within &= o->multiplier[i] <= most && o->multiplier[i] >= -most;
+        within &= (o->multiplier[i] <= most) & (o->multiplier[i] >= -most);
     return within;
 }
 
-/* What sums start from and are multiplied by, in the order of planes. */
-static void prepare_channels(convolution *c, int32_t zero_point, float *multiplier) {
+/* What sums start from and are multiplied by, in the order of planes; `scratch` has room for an
+ * entry of each channel. */
+static void prepare_channels(convolution *c, int32_t zero_point, uint32_t *multiplier,
+                             uint32_t *scratch) {
     const ql_output *o = c->output;
     const int64_t channels = c->shape->out_channels;
     const int64_t largest = largest_sum(c->shape, o->bias);
     c->fits = largest <= INT32_MAX;
     c->has_codes = makes_codes(c, largest);
-    const int32_t *bias = c->fits ? o->bias : NULL;
-    for (int64_t i = 0; i < channels; i++) {
-        const uint32_t offset = (uint32_t)zero_point * (uint32_t)c->filter->totals[i];
-        const int64_t place = c->filter->places[i];
-        c->start[place] = (int32_t)((bias == NULL ? 0 : (uint32_t)bias[i]) - offset);
-        if (c->has_codes)
-            multiplier[place] = o->multiplier[i];
-    }
+    for (int64_t i = 0; i < channels; i++)
+        scratch[i] = 0 - (uint32_t)zero_point * (uint32_t)c->filter->totals[i];
+    for (int64_t i = 0; c->fits && o->bias != NULL && i < channels; i++)
+        scratch[i] += (uint32_t)o->bias[i];
+    put_in_order(c->filter, scratch, (uint32_t *)c->start);
+    if (!c->has_codes)
+        return;
+    memcpy(scratch, o->multiplier, (size_t)channels * sizeof *scratch);
+    put_in_order(c->filter, scratch, multiplier);
     const int32_t shift = ql_shift(o->type == QL_INT8, 0);
-    if (c->has_codes)
-        c->codes = (ql_codes){.multiplier = multiplier,
-                              .zero_point = *o->zero_point + shift,
-                              .lower = *o->lower + shift,
-                              .upper = *o->upper + shift,
-                              .flip = ql_flip(0, o->type == QL_INT8)};
+    c->codes = (ql_codes){.multiplier = (const float *)multiplier,
+                          .zero_point = *o->zero_point + shift,
+                          .lower = *o->lower + shift,
+                          .upper = *o->upper + shift,
+                          .flip = ql_flip(0, o->type == QL_INT8)};
 }
 
 int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x_signed,
@@ -510,20 +531,18 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
                      .shape = shape,
                      .output = output,
                      .y = y,
-                     .fits =
-                         ql_fits_int32(ql_taps(shape), 255, 255, output->bias, shape->out_channels),
                      .status = {QL_OK}};
     if (shape->batch * shape->out[0] * shape->out[1] * shape->out[2] == 0)
         return QL_OK;
     cut(&c);
     const int64_t whole = ql_ceil_div(shape->out_channels, QL_STRIP) * QL_STRIP;
-    char *memory = ql_allocate((size_t)whole * 8);
+    uint32_t *memory = ql_allocate((size_t)whole * 3 * sizeof *memory);
     if (memory == NULL)
         return QL_NO_MEMORY;
-    memset(memory, 0, (size_t)whole * 8);
+    memset(memory, 0, (size_t)whole * 2 * sizeof *memory);
     c.start = (int32_t *)memory;
-    prepare_channels(&c, x_zero_point + ql_shift(x_signed, to_signed),
-                     (float *)(memory + whole * 4));
+    prepare_channels(&c, x_zero_point + ql_shift(x_signed, to_signed), memory + whole,
+                     memory + 2 * whole);
     ql_run_chunks((long)ql_ceil_div(c.bundles * c.tiles, c.chunk_items), convolve_chunk, &c);
     ql_release(memory);
     return ql_reported(&c.status);

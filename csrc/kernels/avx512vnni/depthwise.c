@@ -112,22 +112,30 @@ QL_INLINE void interleave_strips(const int whole, const uint8_t *const from[4], 
     }
 }
 
+/* Some columns at a time, so that what one stretch of channels has touched is still near when the
+ * next one reads the rest of it. */
 QL_INLINE void interleave_columns(const int rows, const int flips, const uint8_t *const *from,
                                   int64_t columns, int64_t channels, int64_t step, uint8_t flip,
                                   char *to) {
+    enum { COLUMNS = 8 };
     const __m512i flip_u8x64 = _mm512_set1_epi8((char)flip);
-    for (int64_t c = 0, width; c < channels; c += width) {
-        const uint8_t *const at[4] = {from[0] + c, from[1] + c, from[2] + c, from[3] + c};
-        width = channels - c >= GROUP ? GROUP : channels - c >= HALF ? HALF : QL_STRIP;
-        const __mmask16 mask = first(channels - c);
-        if (width == GROUP)
-            interleave_groups(rows, flips, at, columns, step, flip_u8x64, to + 4 * c, 4 * channels);
-        else if (width == HALF)
-            interleave_halves(rows, flips, at, columns, step, flip_u8x64, to + 4 * c, 4 * channels);
-        else if (mask == 0xFFFF)
-            interleave_strips(1, at, columns, step, mask, flip_u8x64, to + 4 * c, 4 * channels);
-        else
-            interleave_strips(0, at, columns, step, mask, flip_u8x64, to + 4 * c, 4 * channels);
+    const int64_t to_step = 4 * channels;
+    for (int64_t column = 0; column < columns; column += COLUMNS, to += COLUMNS * to_step) {
+        const int64_t count = ql_min(COLUMNS, columns - column);
+        for (int64_t c = 0, width; c < channels; c += width) {
+            const int64_t i = column * step + c;
+            const uint8_t *const at[4] = {from[0] + i, from[1] + i, from[2] + i, from[3] + i};
+            width = channels - c >= GROUP ? GROUP : channels - c >= HALF ? HALF : QL_STRIP;
+            const __mmask16 mask = first(channels - c);
+            if (width == GROUP)
+                interleave_groups(rows, flips, at, count, step, flip_u8x64, to + 4 * c, to_step);
+            else if (width == HALF)
+                interleave_halves(rows, flips, at, count, step, flip_u8x64, to + 4 * c, to_step);
+            else if (mask == 0xFFFF)
+                interleave_strips(1, at, count, step, mask, flip_u8x64, to + 4 * c, to_step);
+            else
+                interleave_strips(0, at, count, step, mask, flip_u8x64, to + 4 * c, to_step);
+        }
     }
 }
 
@@ -159,10 +167,9 @@ QL_INLINE void sum_pixels(const int vectors, const int pixels, const ql_line *li
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             sum_i32x16[p * vectors + v] = _mm512_loadu_si512(start + 16 * v);
-    for (int64_t repeat = 0; repeat < line->repeats; repeat++) {
-        const char *plane = x;
-        for (int64_t i = 0; i < planes; i++, plane += plane_step) {
-            const char *tap = plane;
+    for (int64_t repeat = 0; repeat < line->repeats; repeat++)
+        for (int64_t i = 0; i < planes; i++) {
+            const char *tap = x + i * plane_step;
             for (int64_t j = 0; j < taps; j++, tap += tap_step, w += 64 * vectors) {
 #pragma GCC unroll 4
                 for (int v = 0; v < vectors; v++) {
@@ -176,7 +183,6 @@ QL_INLINE void sum_pixels(const int vectors, const int pixels, const ql_line *li
                 }
             }
         }
-    }
 }
 
 /* --- outputs -------------------------------------------------------------------------------- */
@@ -264,16 +270,16 @@ QL_INLINE __m512i codes_of(const int plain, const stage *s, __m512i sums_i32x16[
     return codes_u8x64;
 }
 
-/* Four pixels of a group. */
-QL_INLINE void store_group(const int plain, const stage *s, const float *multiplier, int64_t pixels,
-                           uint8_t *y, int64_t y_stride, __m512i sum_i32x16[4][4]) {
+/* Up to `most` pixels of a group. */
+QL_INLINE void store_group(const int plain, const int most, const stage *s, const float *multiplier,
+                           int64_t pixels, uint8_t *y, int64_t y_stride, __m512i sum_i32x16[4][4]) {
     const __m512i in_order =
         _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
     const __m512 multiplier_f32x16[4] = {
         _mm512_loadu_ps(multiplier), _mm512_loadu_ps(multiplier + 16),
         _mm512_loadu_ps(multiplier + 32), _mm512_loadu_ps(multiplier + 48)};
 #pragma GCC unroll 4
-    for (int p = 0; p < 4; p++)
+    for (int p = 0; p < most; p++)
         if (p < pixels)
             _mm512_storeu_si512(
                 y + p * y_stride,
@@ -332,6 +338,7 @@ QL_INLINE void store_strip(const int plain, const stage *s, const float *multipl
 QL_INLINE void convolve_line(const int plain, const ql_line *line, const ql_codes *codes,
                              uint8_t *y, int64_t y_stride) {
     const int64_t depth = line->repeats * line->planes * line->taps, step = line->pixel_step;
+    const int64_t pixels = line->pixels;
     const stage s = {.zero_i16x32 = _mm512_set1_epi16((int16_t)codes->zero_point),
                      .lower_u8x64 = _mm512_set1_epi8((char)codes->lower),
                      .upper_u8x64 = _mm512_set1_epi8((char)codes->upper),
@@ -343,27 +350,33 @@ QL_INLINE void convolve_line(const int plain, const ql_line *line, const ql_code
         const float *multiplier = codes->multiplier + c;
         if (left >= GROUP) {
             width = GROUP;
-            for (int64_t p = 0; p < line->pixels; p += 4) {
-                __m512i sum_i32x16[4][4];
+            __m512i sum_i32x16[4][4];
+            int64_t p = 0;
+            for (; p + 2 < pixels; p += 4) {
                 sum_pixels(4, 4, line, x + p * step, w, start, &sum_i32x16[0][0]);
-                store_group(plain, &s, multiplier, line->pixels - p, y + p * y_stride + c, y_stride,
+                store_group(plain, 4, &s, multiplier, pixels - p, y + p * y_stride + c, y_stride,
+                            sum_i32x16);
+            }
+            if (p < pixels) {
+                sum_pixels(4, 2, line, x + p * step, w, start, &sum_i32x16[0][0]);
+                store_group(plain, 2, &s, multiplier, pixels - p, y + p * y_stride + c, y_stride,
                             sum_i32x16);
             }
         } else if (left >= HALF) {
             width = HALF;
-            for (int64_t p = 0; p < line->pixels; p += 8) {
+            for (int64_t p = 0; p < pixels; p += 8) {
                 __m512i sum_i32x16[8][2];
                 sum_pixels(2, 8, line, x + p * step, w, start, &sum_i32x16[0][0]);
-                store_half(plain, &s, multiplier, line->pixels - p, y + p * y_stride + c, y_stride,
+                store_half(plain, &s, multiplier, pixels - p, y + p * y_stride + c, y_stride,
                            sum_i32x16);
             }
         } else {
             width = QL_STRIP;
-            for (int64_t p = 0; p < line->pixels; p += 8) {
+            for (int64_t p = 0; p < pixels; p += 8) {
                 __m512i sum_i32x16[8][1];
                 sum_pixels(1, 8, line, x + p * step, w, start, &sum_i32x16[0][0]);
-                store_strip(plain, &s, multiplier, first(left), line->pixels - p,
-                            y + p * y_stride + c, y_stride, sum_i32x16);
+                store_strip(plain, &s, multiplier, first(left), pixels - p, y + p * y_stride + c,
+                            y_stride, sum_i32x16);
             }
         }
     }
