@@ -10,6 +10,7 @@ the two that other engines made common.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,10 +29,11 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float64]
+Sizes = npt.NDArray[np.intp]
 
 DIVERGENCES = ("kl", "symmetric_kl", "js")
 
-TEMPORARY = 1 << 16  # numbers at a time, so that they stay in the cache
+TEMPORARY = 1 << 15  # numbers at a time, so that they stay in the cache
 NATS_PER_CODE = 0.5  # what a clipped value costs, for each code of its side; see divergence_range
 
 
@@ -164,9 +166,11 @@ class _Cost:
     background: float  # e / L, in values: times N
     log_background: float
     p: Array  # of the non-empty bins, in values
+    p_log_p: float
     counts: Array  # running sums over all bins: of the values,
     filled: Array  # of the non-empty bins,
     log_p: Array  # and of ln(p) over the non-empty bins
+    clipped: Array  # running sums over these of (p + q) * ln(p + q) where they are clipped
 
     @classmethod
     def of(cls, histogram: Histogram, levels: int, name: str) -> _Cost:
@@ -184,9 +188,11 @@ class _Cost:
             background=background,
             log_background=float(log_background),
             p=values + background,
+            p_log_p=float(_x_log_x(values + background).sum()),
             counts=_running_sum(histogram.counts),
             filled=_running_sum(filled),
             log_p=_running_sum(log_p),
+            clipped=_running_sum(_x_log_x(values + 2 * background)),
         )
 
     def __call__(self, low: Ends, high: Ends) -> Ends:
@@ -198,17 +204,16 @@ class _Cost:
         q += self.background
         log_q = np.log(np.where(filled > 0, q, 1))
         clipped = self.filled[-1] - filled.sum(axis=1)  # bins
-        p_log_p = float(self.p @ np.log(self.p))
         q_log_q = np.sum(filled * q * log_q, axis=1)
         q_log_q += clipped * self.background * self.log_background
         if self.name == "js":
             twice = self.p.sum() + np.sum(filled * q, axis=1) + clipped * self.background
-            sums = p_log_p + q_log_q + np.log(2) * twice - self._of_both(bounds, q, filled)
+            sums = self.p_log_p + q_log_q + np.log(2) * twice - self._of_both(bounds, q, filled)
             sums /= 2
         else:
             p_log_q = np.sum((counts + filled * self.background) * log_q, axis=1)
             p_log_q += (total - kept + clipped * self.background) * self.log_background
-            sums = p_log_p - p_log_q
+            sums = self.p_log_p - p_log_q
             if self.name == "symmetric_kl":
                 log_p = np.diff(self.log_p[bounds])
                 q_log_p = np.sum(q * log_p, axis=1)
@@ -228,19 +233,24 @@ class _Cost:
         return edges.astype(np.intp)
 
     def _of_both(self, bounds: npt.NDArray[np.intp], q: Array, filled: Array) -> Array:
-        """``sum (p + q) * ln(p + q)`` over the non-empty bins, for each range."""
-        before, after = self.filled[bounds[:, :1]], self.filled[-1] - self.filled[bounds[:, -1:]]
-        repeats = np.concatenate([before, filled, after], axis=1).astype(np.intp)
-        clipped = np.full((len(q), 1), self.background)
-        values = np.concatenate([clipped, q, clipped], axis=1)
-        rows = max(1, TEMPORARY // self.p.size)
-        sums = np.empty(len(q))
-        for start in range(0, len(q), rows):
-            these = slice(start, start + rows)
-            flat = np.repeat(values[these].ravel(), repeats[these].ravel())
-            both = flat.reshape(-1, self.p.size)
-            both += self.p
-            sums[these] = np.einsum("ij,ij->i", both, np.log(both))
+        """``sum (p + q) * ln(p + q)`` over the non-empty bins, for each range.
+
+        The one sum that needs a look at every bin, but for those which are clipped.
+        """
+        first, last = (self.filled[bounds[:, end]].astype(np.intp) for end in (0, -1))
+        sums: Array = self.clipped[-1] - self.clipped[last] + self.clipped[first]
+        some = np.flatnonzero(last > first)
+        repeats, ends = filled.astype(np.intp), np.cumsum(last - first)
+        at = 0
+        while at < some.size:  # as many ranges at a time as stay in the cache
+            done = ends[some[at]] - (last - first)[some[at]]
+            stop = max(at + 1, int(np.searchsorted(ends[some], done + TEMPORARY, side="right")))
+            these = some[at:stop]
+            both = np.repeat(q[these].ravel(), repeats[these].ravel())
+            both += np.concatenate([self.p[first[i] : last[i]] for i in these])
+            np.multiply(both, np.log(both), out=both)
+            sums[these] += np.add.reduceat(both, ends[these] - (last - first)[these] - done)
+            at = stop
         return sums
 
 
@@ -282,9 +292,14 @@ def kl_threshold_tensorrt(counts: npt.ArrayLike, levels: int = 128) -> int:
     """
     counts = _as_counts(counts, levels)
     sizes = np.arange(levels, counts.size + 1)
-    bounds = -(-np.arange(levels + 1) * sizes[:, np.newaxis] // levels)  # ceil
-    divergences = _clipped_divergences(counts, sizes, bounds.astype(np.float64), np.inf)
-    return int(sizes[np.argmin(divergences)])
+    cost = _ClippedCost.of(counts, np.inf)
+    edges = np.arange(levels + 1)
+
+    def whole(sizes: Sizes) -> Array:
+        bounds = -(-edges * sizes[:, np.newaxis] // levels)  # ceil
+        return cost(sizes, bounds)
+
+    return int(sizes[np.argmin(_by_parts(whole, sizes, levels))])
 
 
 def kl_threshold_mindspore_lite(counts: npt.ArrayLike, interval: float, levels: int = 128) -> float:
@@ -335,9 +350,15 @@ def kl_threshold_mindspore_lite(counts: npt.ArrayLike, interval: float, levels: 
     if not (np.isfinite(interval) and interval > 0):
         raise ValueError(f"interval is {interval}; it must be finite and greater than 0")
     sizes = np.arange(levels, counts.size)
-    bounds = np.arange(levels + 1) * (sizes[:, np.newaxis] / levels)
-    divergences = _clipped_divergences(counts, sizes, bounds, 1.0)
-    return float((sizes[np.argmin(divergences)] + 0.5) * interval)
+    cost = _ClippedCost.of(counts, 1.0)
+    edges = np.arange(levels + 1)
+
+    def fractional(sizes: Sizes) -> Array:
+        bounds = edges * (sizes[:, np.newaxis] / levels)
+        whole = bounds.astype(np.intp)
+        return cost(sizes, whole, bounds - whole)
+
+    return float((sizes[np.argmin(_by_parts(fractional, sizes, levels))] + 0.5) * interval)
 
 
 def _as_counts(counts: Any, levels: int) -> Array:
@@ -351,61 +372,92 @@ def _as_counts(counts: Any, levels: int) -> Array:
     return array
 
 
-def _clipped_divergences(
-    counts: Array, sizes: npt.NDArray[np.int_], bounds: Array, penalty: float
-) -> Array:
+def _by_parts(cost: Callable[[Sizes], Array], sizes: Sizes, levels: int) -> Array:
+    """The costs of all sizes, of as many at a time as stay in the cache."""
+    rows = max(1, TEMPORARY // (levels + 1))
+    starts = range(0, sizes.size, rows)
+    return np.concatenate([cost(sizes[start : start + rows]) for start in starts])
+
+
+@dataclass(frozen=True, slots=True)
+class _ClippedCost:
     """``KL(P, Q)`` for each size i, with the tail of P in its last bin.
 
-    `bounds`, of shape ``(sizes, groups + 1)``, are the edges of the groups, in bins. Q is constant
-    within a group, so ``sum p * ln q`` takes one term per group instead of one per bin.
-    `penalty` is the divergence where the last bin is empty, but for the tail.
+    Q is constant within a group, so ``sum p * ln q`` takes one term per group instead of one per
+    bin. `penalty` is the divergence where the last bin is empty, but for the tail.
     """
-    total, inside = counts.sum(), _running_sum(counts)[sizes]
-    last, tail = counts[sizes - 1], total - inside
-    missed = (last == 0) & (tail > 0)
-    masses = np.diff(_integral(counts, bounds))
-    density = _group_densities(counts, bounds, masses)
 
-    p_log_p = _running_sum(_x_log_x(counts))[sizes]
-    p_log_p += np.where(missed, 0, _x_log_x(last + tail) - _x_log_x(last))
-    p_log_q = np.sum(masses * np.log(density), axis=1)
-    p_log_q += _mixed_bins(counts, bounds, density)
-    p_log_q += np.where(missed, 0, tail * np.log(density[:, -1]))
+    counts: Array
+    penalty: float
+    running: Array  # sums over the bins before: of the counts,
+    filled: Array | None  # of the bins that are not empty, or None if all are
+    p_log_p: Array
 
-    matched = np.where(missed, inside, total)
-    scale = np.log(np.where(inside > 0, inside, 1) / total)
-    divergences: Array = (p_log_p - p_log_q + matched * scale) / total
-    return divergences + np.where(missed, penalty, 0)
+    @classmethod
+    def of(cls, counts: Array, penalty: float) -> _ClippedCost:
+        filled = counts > 0
+        return cls(
+            counts=np.append(counts, 0),
+            penalty=penalty,
+            running=_running_sum(counts),
+            filled=None if filled.all() else _running_sum(filled),
+            p_log_p=_running_sum(_x_log_x(counts)),
+        )
+
+    def __call__(self, sizes: Sizes, whole: Sizes, rest: Array | None = None) -> Array:
+        """`whole`, of shape ``(sizes, groups + 1)``, and `rest` add up to the groups' edges."""
+        total, inside = self.running[-1], self.running[sizes]
+        last, tail = self.counts[sizes - 1], total - inside
+        missed = (last == 0) & (tail > 0)
+        cut = None if rest is None else self.counts[whole]  # the bins that edges lie in
+        masses = _between(self.running, whole, rest, cut)
+        density = self._densities(masses, whole, rest)
+        log_density = np.log(density)
+
+        p_log_p = self.p_log_p[sizes]
+        p_log_p += np.where(missed, 0, _x_log_x(last + tail) - _x_log_x(last))
+        p_log_q = np.einsum("ij,ij->i", masses, log_density)
+        if rest is not None and cut is not None:
+            p_log_q += _mixed_bins(cut[:, 1:-1], rest[:, 1:-1], density, log_density)
+        p_log_q += np.where(missed, 0, tail * log_density[:, -1])
+
+        matched = np.where(missed, inside, total)
+        scale = np.log(np.where(inside > 0, inside, 1) / total)
+        divergences: Array = (p_log_p - p_log_q + matched * scale) / total
+        return divergences + np.where(missed, self.penalty, 0)
+
+    def _densities(self, masses: Array, whole: Sizes, rest: Array | None) -> Array:
+        """Each group's sum over its number of non-empty bins; 1, whose logarithm is 0, if none."""
+        if self.filled is None:
+            sizes = whole[:, 1:] - whole[:, :-1]
+            return masses / (sizes if rest is None else sizes + np.diff(rest))
+        cut = None if rest is None else self.counts[whole] > 0
+        filled = _between(self.filled, whole, rest, cut)
+        return np.where(masses > 0, masses, 1) / np.where(masses > 0, filled, 1)
 
 
-def _group_densities(counts: Array, bounds: Array, masses: Array) -> Array:
-    """Each group's sum over the number of its non-empty bins; 1, whose logarithm is 0, if none."""
-    filled = np.diff(_integral(counts > 0, bounds))
-    return np.where(masses > 0, masses, 1) / np.where(masses > 0, filled, 1)
+def _between(
+    running: Array, whole: Sizes, rest: Array | None, cut: npt.NDArray[Any] | None
+) -> Array:
+    """What lies between neighbouring edges, by sums up to whole bins and the parts of cut ones."""
+    sums = running[whole]
+    if rest is not None and cut is not None:
+        sums += rest * cut
+    difference: Array = sums[:, 1:] - sums[:, :-1]
+    return difference
 
 
-def _mixed_bins(counts: Array, bounds: Array, density: Array) -> Array:
+def _mixed_bins(counts: Array, share: Array, density: Array, log_density: Array) -> Array:
     """What a group edge inside a bin adds to ``sum p * ln q``.
 
     There q is a mixture of two groups, and its logarithm not the mixture of theirs. Groups are
     no narrower than bins, so no bin has more than one edge inside it.
     """
-    size, group = np.nonzero(bounds[:, 1:-1] % 1)
-    edges = bounds[size, group + 1]
-    left, right = density[size, group], density[size, group + 1]
-    share = edges % 1
-    mixture = np.log(share * left + (1 - share) * right)
-    mixture -= share * np.log(left) + (1 - share) * np.log(right)
-    weights = counts[edges.astype(np.intp)] * mixture
-    return np.bincount(size, weights, len(bounds)).astype(np.float64)
-
-
-def _integral(values: npt.NDArray[Any], at: Array) -> Array:
-    """The integral, from 0, of the function that has one value for each bin."""
-    whole = at.astype(np.intp)
-    integral: Array = _running_sum(values)[whole]
-    integral += (at - whole) * np.append(values, 0)[whole]
-    return integral
+    mixture = density[:, 1:] + share * (density[:, :-1] - density[:, 1:])
+    np.log(mixture, out=mixture)
+    mixture -= log_density[:, 1:] + share * (log_density[:, :-1] - log_density[:, 1:])
+    sums: Array = np.einsum("ij,ij->i", counts, mixture)
+    return sums
 
 
 def _running_sum(values: npt.NDArray[Any]) -> Array:

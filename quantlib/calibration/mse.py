@@ -228,9 +228,11 @@ class _Cost:
         integral = _signed_power(rest, self.power + 1)
         code *= 2 * 0.5 ** (self.power + 1)
         integral += code
-        total: Ends = integral @ self.drops * step ** (self.power + 1) / (self.power + 1)
+        total: Ends = (
+            np.einsum("ij,j->i", integral, self.drops) * step ** (self.power + 1) / (self.power + 1)
+        )
         _, rest = self._quantized(self.points, step, zero)
-        total += np.abs(rest) ** self.power @ self.weights * step**self.power
+        total += np.einsum("ij,j->i", np.abs(rest) ** self.power, self.weights) * step**self.power
         return total
 
     def of_clipping(self, low: Ends, high: Ends) -> Ends:
@@ -246,8 +248,11 @@ class _Cost:
             return position - inside
 
         integral = _signed_power(beyond(self.edges), self.power + 1)
-        total: Ends = integral @ self.drops * step ** (self.power + 1) / (self.power + 1)
-        total += np.abs(beyond(self.points)) ** self.power @ self.weights * step**self.power
+        total: Ends = (
+            np.einsum("ij,j->i", integral, self.drops) * step ** (self.power + 1) / (self.power + 1)
+        )
+        rest = np.abs(beyond(self.points)) ** self.power
+        total += np.einsum("ij,j->i", rest, self.weights) * step**self.power
         return total
 
     def _quantized(self, at: Ends, step: Ends, zero: Ends) -> tuple[Ends, Ends]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ Cost = Callable[[Ends, Ends], Ends]  # (low, high), both of shape (candidates,),
 FRACTIONS = 2.0 ** (-np.arange(30, -1, -1) / 3)  # three per octave, ten octaves, up to 1
 FIRST_FRACTIONS = np.union1d(FRACTIONS, np.linspace(0.5, 1, 65))
 REFINEMENTS = 2
-FINER = 8  # candidates on each side of the best one in a refinement
+FINER = 8  # parts that a refinement cuts the space on each side of the best end into
 
 
 def search_range(cost: Cost, lowest: float, highest: float) -> tuple[float, float]:
@@ -31,7 +32,8 @@ def search_range(cost: Cost, lowest: float, highest: float) -> tuple[float, floa
 
     Both ends are first moved in together, ``low = max(lowest, -t)`` and
     ``high = min(highest, t)``. Where the data has both signs, each end is then searched by
-    itself with the other one held, twice in turn, the second time nearby (coordinate descent).
+    itself with the other one held, twice in turn, the second time nearby and more finely
+    (coordinate descent).
     The cost never rises from step to step, and of equal costs the wider range is taken.
 
     Parameters
@@ -57,19 +59,20 @@ def search_range(cost: Cost, lowest: float, highest: float) -> tuple[float, floa
     if -lowest > highest:  # the longer side goes first, so that data and its negative agree
         low, high = search_range(lambda low, high: cost(-high, -low), -highest, -lowest)
         return -high, -low
+    one_sided = lowest == 0 or highest == 0
     t = _best_end(
         lambda t: cost(np.maximum(lowest, -t), np.minimum(highest, t)),
         max(-lowest, highest) * FIRST_FRACTIONS,
+        REFINEMENTS if one_sided else 0,
     )
     low, high = max(lowest, -t), min(highest, t)
-    if lowest == 0 or highest == 0:
+    if one_sided:
         return low, high
-    for fractions in (FRACTIONS, None):
-        before = low, high
-        high = _best_end(partial(_cost_of_high, cost, low), _around(high, highest, fractions))
-        low = -_best_end(partial(_cost_of_low, cost, high), _around(-low, -lowest, fractions))
-        if (low, high) == before:
-            break
+    for fractions, refinements in ((FRACTIONS, 1), (None, REFINEMENTS)):
+        ends = _around(high, highest, fractions)
+        high = _best_end(partial(_cost_of_high, cost, low), ends, refinements)
+        ends = _around(-low, -lowest, fractions)
+        low = -_best_end(partial(_cost_of_low, cost, high), ends, refinements)
     return low, high
 
 
@@ -89,16 +92,19 @@ def _around(end: float, limit: float, fractions: Ends | None) -> Ends:
     return np.union1d(limit * fractions, end)
 
 
-def _best_end(cost: Callable[[Ends], Ends], ends: Ends) -> float:
+def _best_end(cost: Callable[[Ends], Ends], ends: Ends, refinements: int) -> float:
     """The end of least cost among `ends`, which are sorted, and those of the finer grids."""
-    for _ in range(REFINEMENTS):
-        best = _last_minimum(cost(ends))
-        left, right = ends[max(best - 1, 0)], ends[min(best + 1, ends.size - 1)]
-        ends = np.union1d(
-            np.linspace(left, ends[best], FINER, endpoint=False),
-            np.linspace(ends[best], right, FINER),
-        )
-    return float(ends[_last_minimum(cost(ends))])
+    costs = cost(ends)
+    for _ in range(refinements):
+        best = _last_minimum(costs)
+        around = slice(max(best - 1, 0), best + 2)
+        known, known_costs = ends[around], costs[around]
+        between = [np.linspace(a, b, FINER + 1)[1:-1] for a, b in pairwise(known)]
+        ends = np.concatenate([known, *between])
+        costs = np.concatenate([known_costs, cost(ends[known.size :])])
+        order = np.argsort(ends)
+        ends, costs = ends[order], costs[order]
+    return float(ends[_last_minimum(costs)])
 
 
 def _last_minimum(costs: Ends) -> int:
