@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from quantlib.calibration.histogram import Histogram
 from quantlib.calibration.search import Ends, search_range
@@ -115,6 +114,13 @@ def quantization_error(
     The largest and the smallest value are known, and taken for what they are: one value each, at
     which its bin ends. Data that is known to be multiples of the width, such as integers, is taken
     to be where it is, too.
+
+    The histogram knows where a value is up to a 2048th of the largest magnitude. If one value is
+    so far out that most others share the bins next to 0, they are taken to be spread over these
+    bins, however small they are. For p of 2 and more that does not matter: what it costs to cut
+    off the outlier outweighs all the rest. For p below 2 the range can be far from the best: of
+    20,000 Gaussian values and one a million times as large, p = 1 cuts the outlier off, with 64
+    times the error that keeping it would have had.
 
     The choice of a range by this error, for Gaussian and Laplacian densities, goes back to
     W. Sung, S. Shin, K. Hwang, "Resiliency of Deep Neural Networks under Quantization", 2015,
@@ -232,7 +238,9 @@ class _Cost:
             np.einsum("ij,j->i", integral, self.drops) * step ** (self.power + 1) / (self.power + 1)
         )
         _, rest = self._quantized(self.points, step, zero)
-        total += np.einsum("ij,j->i", np.abs(rest) ** self.power, self.weights) * step**self.power
+        total += (
+            np.einsum("ij,j->i", _power(np.abs(rest), self.power), self.weights) * step**self.power
+        )
         return total
 
     def of_clipping(self, low: Ends, high: Ends) -> Ends:
@@ -251,7 +259,7 @@ class _Cost:
         total: Ends = (
             np.einsum("ij,j->i", integral, self.drops) * step ** (self.power + 1) / (self.power + 1)
         )
-        rest = np.abs(beyond(self.points)) ** self.power
+        rest = _power(np.abs(beyond(self.points)), self.power)
         total += np.einsum("ij,j->i", rest, self.weights) * step**self.power
         return total
 
@@ -290,6 +298,18 @@ class _Pieces:
         self.weights.append(weight)
 
 
-def _signed_power(r: npt.NDArray[np.float64], exponent: float) -> npt.NDArray[np.float64]:
-    """``sign(r) * |r| ** exponent``; the cube, which is what p = 2 needs, without a pow."""
-    return r * r * r if exponent == 3 else np.copysign(np.abs(r) ** exponent, r)
+def _signed_power(r: Ends, exponent: float) -> Ends:
+    """``sign(r) * |r| ** exponent``; the cube, which is what p = 2 needs, in two products."""
+    return r * r * r if exponent == 3 else np.copysign(_power(np.abs(r), exponent), r)
+
+
+def _power(r: Ends, exponent: float) -> Ends:
+    """``r ** exponent`` of r >= 0; of multiples of a half up to 5 by products, which is faster."""
+    whole, rest = divmod(exponent, 1)
+    if rest not in (0, 0.5) or not 1 <= exponent <= 5:
+        result: Ends = r**exponent
+        return result
+    result = r * np.sqrt(r) if rest else r.copy()
+    for _ in range(int(whole) - 1):
+        result *= r
+    return result

@@ -63,7 +63,7 @@ def search_range(cost: Cost, lowest: float, highest: float) -> tuple[float, floa
     t = _best_end(
         lambda t: cost(np.maximum(lowest, -t), np.minimum(highest, t)),
         max(-lowest, highest) * FIRST_FRACTIONS,
-        REFINEMENTS if one_sided else 0,
+        REFINEMENTS if one_sided else 1,
     )
     low, high = max(lowest, -t), min(highest, t)
     if one_sided:

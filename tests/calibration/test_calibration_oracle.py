@@ -88,7 +88,7 @@ def test_least_squared_error(kind: str, symmetric: bool) -> None:
 @pytest.mark.parametrize("power", [1.0, 3.0])
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "one huge outlier"])
 def test_least_error_to_a_power(kind: str, power: float) -> None:
-    """But for outliers so far away that all other values share one bin, at powers below 2."""
+    """But for what `quantization_error` says of far outliers at powers below 2."""
     x = data()[kind].astype(np.float64)
     found = squared_error(x, ql.calibrate(x, "lp", "int8", True, power=power), power)
     least = min(
