@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from quantlib.model.encoded import EncodedWeights, is_decoder
 from quantlib.model.graph import Array, Graph, Node
 from quantlib.model.quantization.selection import MOVES
 
-__all__ = ["Codes", "codes_of"]
+__all__ = ["Codes", "codes_of", "weight_codes_of"]
 
 _RANGES = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1), "uint2": (0, 3)}
 
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """The parameters of a tensor that a DequantizeLinear with constant ones makes.
+    """The parameters of a tensor that a DequantizeLinear with constant ones makes, or of weights.
 
     Attributes
     ----------
     node : Node
-        The DequantizeLinear.
+        The DequantizeLinear, or what decodes the weights.
     scale, zero_point : numpy.ndarray
         As the graph holds them; zeros where it holds none.
     dtype : numpy.dtype
@@ -33,6 +34,8 @@ class Codes:
         The codes, if they are constant.
     names : tuple of str
         What the tensor is called before it is quantized, as codes, and behind that.
+    offset : numpy.ndarray or None
+        What is added to weights that are corrected.
     """
 
     node: Node
@@ -43,6 +46,7 @@ class Codes:
     most: int
     constant: Array | None
     names: tuple[str, ...]
+    offset: Array | None = None
 
     @property
     def axis(self) -> int | None:
@@ -65,12 +69,16 @@ class Codes:
     @property
     def low(self) -> float:
         """The least real that has a code, of any channel."""
-        return float(((self.least - self.zero_point) * self.scale.astype(np.float64)).min())
+        return float(self._reals(self.least).min())
 
     @property
     def high(self) -> float:
         """The largest real that has a code, of any channel."""
-        return float(((self.most - self.zero_point) * self.scale.astype(np.float64)).max())
+        return float(self._reals(self.most).max())
+
+    def _reals(self, code: int) -> Array:
+        reals = (code - self.zero_point) * self.scale.astype(np.float64)
+        return reals if self.offset is None else reals + self.offset
 
 
 def codes_of(name: str, graph: Graph, producers: dict[str, Node]) -> Codes | None:
@@ -102,6 +110,26 @@ def codes_of(name: str, graph: Graph, producers: dict[str, Node]) -> Codes | Non
     if constant is not None and constant.size and dtype.itemsize == 1 and dtype.name not in _RANGES:
         least, most = int(constant.min()), int(constant.max())
     return Codes(node, scale, zero, dtype, least, most, constant, tuple(names))
+
+
+def weight_codes_of(name: str, graph: Graph, producers: dict[str, Node]) -> Codes | None:
+    """The same of weights: also those that are encoded, corrected by an offset, or cast."""
+    node = producers.get(name)
+    if node is None:
+        return None
+    if is_decoder(node):
+        stored = EncodedWeights.of(node, lambda index: graph.constant(node.input(index)))
+        zero, limit = stored.zero_point.astype(np.int64), 1 << (stored.encoded.bits - 1)
+        return Codes(node, stored.scale, zero, stored.zero_point.dtype, -limit, limit - 1, None,
+                     (name,), stored.offset)  # fmt: skip
+    if node.kind not in ("Add", "Cast"):
+        return codes_of(name, graph, producers)
+    others = [other for other in node.inputs if other not in graph.constants]
+    found = weight_codes_of(others[0], graph, producers) if len(others) == 1 else None
+    if found is None or node.kind == "Cast":
+        return found
+    (offset,) = [graph.constants[other] for other in node.inputs if other in graph.constants]
+    return replace(found, offset=offset.reshape(found.scale.shape))
 
 
 def _moved(name: str, graph: Graph, producers: dict[str, Node]) -> Codes | None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from quantlib.model.codes import Codes, codes_of
+from quantlib.model.encoded import is_decoder
 from quantlib.model.graph import Array, Graph, Node
 from quantlib.model.model import Model
 from quantlib.model.passes import expand_qoperators
@@ -98,7 +99,8 @@ def lint(model: Model, ranges: Ranges | None = None) -> Lint:
         wrongly or refuse. Warnings: pairs of weights on which engines saturate that multiply with
         vpmaddubsw (``saturation``), and what runs in floats elsewhere: ``bias-scale``,
         ``float-result``, ``float-operator``, ``weight-zero-point``, ``rescaled-move``,
-        ``wide-codes``. ``docs/reports.md`` tells more of each.
+        ``wide-codes``; and what they do not know: ``own-encoding``. ``docs/reports.md`` tells more
+        of each.
 
     Raises
     ------
@@ -149,6 +151,9 @@ class _Linter:
         self._producers, self._consumers = graph.producers(), graph.consumers()
 
     def look_at(self, node: Node) -> Iterator[Finding]:
+        if is_decoder(node):
+            yield _warn(node, "own-encoding", "only quantlib decodes these weights: save the model "
+                        "with form='float32' for other run times")  # fmt: skip
         if node.domain:
             return
         if node.op_type in PRODUCTS:

@@ -122,6 +122,7 @@ def stored_weights(model: Model) -> StoredWeights:
         raise TypeError(f"model must be a Model, not {type(model).__name__}")
     graph, found = model.graph, []
     consumers, seen = model.graph.consumers(), set[str]()
+    places = {id(node): place for place, node in enumerate(graph.nodes)}
     for node in graph.nodes:
         if is_decoder(node):
             encoding, shape = node.attributes["encoding"], tuple(node.attributes["shape"])
@@ -133,11 +134,13 @@ def stored_weights(model: Model) -> StoredWeights:
             encoding, shape = codes.dtype.name, codes.shape
             parts = [*node.inputs, *_offset_behind(node, graph, consumers)]
         else:
-            found += _floats(node, graph, seen)
+            found += [(places[id(node)], weight) for weight in _floats(node, graph, seen)]
             continue
         size = sum(_stored(graph.constants[name]) for name in parts if name)
-        found.append(StoredWeight(node.inputs[0], _reader(node, consumers), shape, encoding, size))
-    return StoredWeights(tuple(found))
+        reader = _reader(node, consumers)
+        weight = StoredWeight(node.inputs[0], reader.op_type, shape, encoding, size)
+        found.append((places[id(reader)], weight))
+    return StoredWeights(tuple(weight for _, weight in sorted(found, key=lambda pair: pair[0])))
 
 
 def _stored(array: Array) -> int:
@@ -153,15 +156,13 @@ def _offset_behind(node: Node, graph: Graph, consumers: dict[str, list[Node]]) -
     return [name for name in readers[0].inputs if name in graph.constants]
 
 
-def _reader(node: Node, consumers: dict[str, list[Node]]) -> str:
-    """The operator that computes with decoded weights."""
-    while True:
-        readers = consumers.get(node.outputs[0], [])
-        if not readers:
-            return ""
-        if readers[0].kind not in ("Add", "Cast"):
-            return readers[0].op_type
+def _reader(node: Node, consumers: dict[str, list[Node]]) -> Node:
+    """What computes with decoded weights: behind the sum and the change of type, if there are."""
+    readers = consumers.get(node.outputs[0], [])
+    while readers:
         node = readers[0]
+        readers = consumers.get(node.outputs[0], []) if node.kind in ("Add", "Cast") else []
+    return node
 
 
 def _floats(node: Node, graph: Graph, seen: set[str]) -> list[StoredWeight]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
@@ -390,6 +391,7 @@ def test_mixed_bits_land_between_6_and_7(name: str, digits: Any) -> None:
     assert abs(right(mixed, digits) - right(seven, digits)) <= 0.4
     size, of_seven = (len(one.to_onnx().SerializeToString()) for one in (mixed, seven))
     assert size <= of_seven
+    assert 6 < ql.model.stored_weights(mixed).bits < 7
 
 
 def test_a_larger_scale_takes_fewer_bytes() -> None:
@@ -424,6 +426,32 @@ def test_layers_can_be_ranked() -> None:
     kept = ql.model.quantize(model, mode="weight_only", weight_bits=2, max_loss=0.1, feeds=feeds)
     encodings = {w.encoding for w in ql.model.stored_weights(kept).weights}
     assert {"float32"} < encodings
+
+
+@pytest.mark.parametrize("bits", [0, 5, 8])
+def test_reports_know_the_parameters(bits: int, digits: Any, tmp_path: Path) -> None:
+    """``quant_param.csv`` has a row for each channel, with the offset that the file holds."""
+    model = ql.model.load(FOLDER / "plain.onnx")
+    quantized = ql.model.quantize(model, mode="weight_only", weight_bits=bits)
+    ql.model.write_report(tmp_path, model, quantized, [{"image": digits[0][:2]}])
+    lines = (tmp_path / "quant_param.csv").read_text().splitlines()
+    rows = list(csv.DictReader(lines))
+    found = [row for row in rows if row["Dims"] == "32 24 3 3"]
+    assert len(found) == (32 if bits else 1)
+    graph = quantized.graph
+    stored = next(
+        w for w in ql.model.stored_weights(quantized).weights if w.shape == (32, 24, 3, 3)
+    )
+    base = stored.name.rpartition("_")[0]
+    offsets = graph.constants[f"{base}_offset"].reshape(-1)
+    np.testing.assert_allclose([float(row["CorrectionMean"]) for row in found], offsets, rtol=1e-7)
+    scales = graph.constants[f"{base}_scale"].reshape(-1)
+    np.testing.assert_allclose([float(row["Scale"]) for row in found], scales, rtol=1e-7)
+    assert {row["CorrectionVar"] for row in found} == {"1"}
+    if bits:
+        assert {row["Bits"] for row in found} == {str(bits)}
+    rules = {finding.rule for finding in ql.model.lint(quantized).findings}
+    assert rules == (set() if bits == 8 else {"own-encoding"})
 
 
 # --- which weights ------------------------------------------------------------------------------

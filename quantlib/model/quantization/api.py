@@ -268,6 +268,12 @@ class Quantizer:
             result = write_weight_only(result, config, self._codes)
         remove_dead_code(result)
         result.values = infer_values(result)
+        # What a file declares of its outputs must be there, too, for those whose rules of inference
+        # do not know how weights are decoded.
+        result.outputs = [
+            value if value.shape is not None else result.values.get(value.name, value)
+            for value in result.outputs
+        ]
         return Model(result)
 
     def _tuned(self, config: QuantConfig) -> float | None:

@@ -57,7 +57,7 @@ def lite_params(
     below = round_away(-low / step)
     low, high = -below * step, (levels - below) * step
     scale = np.asarray((high - low) / levels)
-    return scale, round_away(lowest - low / scale).astype(np.int64)
+    return scale, np.asarray(round_away(lowest - low / scale), np.int64)
 
 
 def lite_codes(x: Array, scale: Array, zero_point: Array, bits: int) -> Array:

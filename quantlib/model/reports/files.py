@@ -74,10 +74,12 @@ def parameter_rows(pairs: Iterable[Pair], shapes: dict[str, tuple[int, ...]]) ->
             shape = shapes[tensor.twin]
             start = [pair.node.name, pair.node.op_type, tensor.name, math.prod(shape),
                      " ".join(map(str, shape))]  # fmt: skip
-            scales = tensor.codes.scale.reshape(-1)
-            zeros = np.broadcast_to(tensor.codes.zero_point, tensor.codes.scale.shape).reshape(-1)
-            for scale, zero in zip(scales, zeros, strict=True):
-                rows.append([*start, float(scale), int(zero), tensor.codes.bits, 1, 0])
+            codes = tensor.codes
+            scales = codes.scale.reshape(-1)
+            zeros = np.broadcast_to(codes.zero_point, codes.scale.shape).reshape(-1)
+            offsets = np.zeros(scales.shape) if codes.offset is None else codes.offset.reshape(-1)
+            for scale, zero, offset in zip(scales, zeros, offsets, strict=True):
+                rows.append([*start, float(scale), int(zero), codes.bits, 1, float(offset)])
     return rows
 
 

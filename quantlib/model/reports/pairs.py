@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quantlib.model.codes import Codes, codes_of
+from quantlib.model.codes import Codes, codes_of, weight_codes_of
 from quantlib.model.graph import Graph, Namer, Node
 
 __all__ = ["Pair", "Tensor", "pair_nodes"]
@@ -102,8 +102,9 @@ def _tensors(
     operands = zip(node.inputs, node.inputs if twin is None else twin.inputs, strict=False)
     for name, other in operands:
         if name and other in made and _is_float(original, name):
-            codes = codes_of(other, quantized, producers)
-            tensors.append(Tensor(name, other, False, name in original.constants, codes))
+            is_weight = name in original.constants
+            codes = (weight_codes_of if is_weight else codes_of)(other, quantized, producers)
+            tensors.append(Tensor(name, other, False, is_weight, codes))
     for place, name in enumerate(node.outputs):
         other = name if name in made or twin is None else twin.outputs[place]
         if name and other in made and _is_float(original, name):
