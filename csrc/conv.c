@@ -12,6 +12,10 @@
  *   before. So an input pixel is copied once for each line of the kernel, not for each of its taps.
  *   At the end of a line rows lie between that have no result.
  *
+ * Where pixels have few channels, as in the first layer of a network, not pixels but bytes are put
+ * together: the lines of the kernel, and the channels if they come first, are the rows of a matrix
+ * that is transposed.
+ *
  * A kernel of one tap needs neither: its rows are the pixels themselves, where they are if their
  * numbers are those that the tiles take.
  *
@@ -23,18 +27,22 @@
 enum {
     PART_ROWS = 256,         /* results of a line that are gathered together */
     PART_BYTES = 256 * 1024, /* but no more than this */
-    SPARSE = 8,       /* columns of input beside each that is used: then they are not cached */
-    CACHED_PARTS = 8, /* of a line */
-    FEW_BYTES = 16,   /* of a pixel, too few for copying columns of them */
-    PIXELS = 64       /* that are transposed together */
+    SPARSE = 8,        /* columns of input beside each that is used: then they are not cached */
+    CACHED_PARTS = 8,  /* of a line */
+    FEW_CHANNELS = 16, /* too few for copying pixel by pixel */
+    PIXELS = 64        /* that are transposed together */
 };
+
+/* The order of the products of a row, from the outermost to the innermost: (line of the kernel,
+ * column of it, channel), (column, line, channel) or (column, channel, line). */
+typedef enum { PATCHES, OVERLAPPING, INTERLEAVED } ordering;
 
 struct ql_filter {
     const ql_kernels *kernels;
     ql_conv_shape shape;
     int64_t depth; /* products that one output sums */
     int64_t size;
-    int overlapping;                /* the form of the rows */
+    ordering order;                 /* of the rows */
     int64_t merged;                 /* groups that are put together */
     ql_depthwise_filter *depthwise; /* or NULL */
     int64_t products;               /* or 0 */
@@ -58,19 +66,16 @@ static groups groups_of(const ql_filter *filter, int64_t product) {
                     .taps = ql_taps(shape)};
 }
 
-/* Which pixel of a row a tap is: column by column where patches overlap. */
-static int64_t pixel_of_tap(const ql_filter *filter, int64_t tap) {
-    const int64_t *kernel = filter->shape.kernel;
-    if (!filter->overlapping)
-        return tap;
-    return tap % kernel[2] * kernel[0] * kernel[1] + tap / kernel[2];
-}
-
-/* Where the weight of (output channel `o`, tap, input channel 0) of a group is in the product. */
+/* Where the weight of (output channel `o`, input channel `c`, tap) of a group is in the product. */
 static int64_t place_of(const ql_filter *filter, const groups *g, int64_t group, int64_t o,
-                        int64_t tap) {
-    const int64_t pixel = pixel_of_tap(filter, tap);
-    return ((pixel * g->count + group) * g->in * g->count + group) * g->out + o;
+                        int64_t c, int64_t tap) {
+    const int64_t *kernel = filter->shape.kernel;
+    const int64_t line = tap / kernel[2], column = tap % kernel[2], lines = kernel[0] * kernel[1];
+    const int64_t channels = g->count * g->in, channel = group * g->in + c;
+    const int64_t k = filter->order == PATCHES       ? tap * channels + channel
+                      : filter->order == OVERLAPPING ? (column * lines + line) * channels + channel
+                                                     : (column * channels + channel) * lines + line;
+    return k * g->count * g->out + group * g->out + o;
 }
 
 /* Packs groups from (out, in, tap) order into products of (pixel, in) order. */
@@ -84,7 +89,7 @@ static ql_matrix *pack_groups(const ql_filter *filter, const groups *g, const ui
         for (int64_t o = 0; o < g->out; o++)
             for (int64_t c = 0; c < g->in; c++)
                 for (int64_t tap = 0; tap < g->taps; tap++)
-                    reordered[place_of(filter, g, group, o, tap) + c * columns] = *w++;
+                    reordered[place_of(filter, g, group, o, c, tap)] = *w++;
     return ql_matrix_pack(reordered, depth, columns, columns, 1, is_signed, zero_points);
 }
 
@@ -96,7 +101,7 @@ static void unpack_groups(const ql_filter *filter, const groups *g, const ql_mat
         for (int64_t o = 0; o < g->out; o++)
             for (int64_t c = 0; c < g->in; c++)
                 for (int64_t tap = 0; tap < g->taps; tap++)
-                    *w++ = reordered[place_of(filter, g, group, o, tap) + c * g->count * g->out];
+                    *w++ = reordered[place_of(filter, g, group, o, c, tap)];
 }
 
 /* How many groups fill a strip together, without sums that could be too large for int32. */
@@ -106,11 +111,13 @@ static int64_t groups_together(const ql_conv_shape *shape, int64_t depth) {
     return ql_fits_int32(depth * most, 255, 255, NULL, 0) ? most : 1;
 }
 
-/* Whether rows overlap: where that copies less, and pixels are not so small that the copies of each
- * of them cost more. */
-static int rows_overlap(const ql_conv_shape *s, const ql_kernels *kernels, int64_t channels) {
-    return s->dilation[2] == 1 && s->kernel[2] >= 2 * s->stride[2] &&
-           channels * kernels->element_size >= FEW_BYTES;
+/* Rows overlap where that copies less. */
+static ordering order_of(const ql_conv_shape *s, int64_t channels) {
+    if (s->dilation[2] != 1)
+        return PATCHES;
+    if (channels < FEW_CHANNELS)
+        return s->kernel[2] > s->stride[2] ? INTERLEAVED : PATCHES;
+    return s->kernel[2] >= 2 * s->stride[2] ? OVERLAPPING : PATCHES;
 }
 
 static ql_filter *filter_of(const ql_conv_shape *shape) {
@@ -122,13 +129,12 @@ static ql_filter *filter_of(const ql_conv_shape *shape) {
     ql_filter *filter = ql_allocate((size_t)size);
     if (filter == NULL)
         return NULL;
-    const ql_kernels *kernels = ql_current_kernels();
     *filter = (ql_filter){
-        .kernels = kernels,
+        .kernels = ql_current_kernels(),
         .shape = *shape,
         .depth = depth,
         .size = size,
-        .overlapping = rows_overlap(shape, kernels, shape->channels / shape->group * merged),
+        .order = order_of(shape, shape->channels / shape->group * merged),
         .merged = merged,
         .products = products,
     };
@@ -213,7 +219,7 @@ typedef struct {
     int channels_first;
     int64_t first_channel, channels; /* of the product */
     uint8_t zero;                    /* the byte of the zero point */
-    int overlapping;
+    ordering order;
     int64_t reach;       /* columns of input under a part of a line of results */
     int64_t lines;       /* of input that are cached; 0 if none are */
     int64_t line_stride; /* in bytes, of those */
@@ -322,13 +328,21 @@ enum { OUTSIDE = -1, NOTHING = -2 };
 /* Lines of input, or parts of them, with their padding: which ones are there, and where. */
 typedef struct {
     int64_t *which;
+    const uint8_t **rows; /* what is transposed */
     char *lines, *scratch;
 } cache;
 
+/* Of which lines there are, and of the rows that are transposed. */
+static int64_t size_of_lists(const patches *from) {
+    const int64_t *kernel = from->shape->kernel;
+    const int64_t rows = from->order == INTERLEAVED ? kernel[0] * kernel[1] * from->channels : 0;
+    return (from->lines * 8 + rows * (int64_t)sizeof(void *) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
+}
+
 static cache cache_in(const patches *from, char *memory) {
-    const int64_t size = (from->lines * 8 + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
-    const cache c = {(int64_t *)memory, memory + size,
-                     memory + size + from->lines * from->line_stride};
+    cache c = {.which = (int64_t *)memory, .rows = (const uint8_t **)(memory + from->lines * 8)};
+    c.lines = memory + size_of_lists(from);
+    c.scratch = c.lines + from->lines * from->line_stride;
     for (int64_t i = 0; i < from->lines; i++)
         c.which[i] = NOTHING;
     return c;
@@ -369,7 +383,27 @@ static int64_t place_along(int64_t start, int64_t tap, int64_t taps, int64_t dil
     return rest < 0 ? rest + taps : rest;
 }
 
-/* The loaded line, or part of one, under a line of the kernel. */
+/* The bytes of a line of input, or of one OUTSIDE, in the layout of the input. */
+static void copy_line(const patches *from, const ql_kernels *kernels, int64_t line, int64_t column,
+                      char *to) {
+    const ql_conv_shape *s = from->shape;
+    const int64_t width = s->in[2], reach = from->reach, plane = pixels_in(s);
+    const int64_t before = ql_min(reach, ql_max(-column, 0));
+    const int64_t inside = line == OUTSIDE ? 0 : ql_min(reach, width - column) - before;
+    memset(to, from->zero, (size_t)(reach * from->channels));
+    if (inside <= 0)
+        return;
+    const char *x = (const char *)pixel_at(from, line * width + column + before);
+    if (from->channels_first)
+        kernels->copy_runs(to + before, reach, x, plane, from->channels, inside);
+    else if (from->channels == s->channels)
+        memcpy(to + before * s->channels, x, (size_t)(inside * s->channels));
+    else
+        kernels->copy_runs(to + before * from->channels, from->channels, x, s->channels, inside,
+                           from->channels);
+}
+
+/* The loaded line, or part of one, under a line of the kernel; or its bytes, to be interleaved. */
 static const char *cached_line(const ql_rows *rows, const ql_kernels *kernels, const cache *c,
                                const corner *at, int64_t td, int64_t th) {
     const patches *from = rows->source;
@@ -385,7 +419,9 @@ static const char *cached_line(const ql_rows *rows, const ql_kernels *kernels, c
     if (c->which[place] == which)
         return to;
     c->which[place] = which;
-    if (line == OUTSIDE)
+    if (from->order == INTERLEAVED)
+        copy_line(from, kernels, line, at->column, to);
+    else if (line == OUTSIDE)
         pad_pixels(rows, kernels, from->reach, to, step);
     else
         load_line(rows, kernels, line, at->column, 1, from->reach, to, step, c->scratch);
@@ -402,7 +438,7 @@ static void load_part(const ql_rows *rows, const ql_kernels *kernels, const cach
     const int64_t together = s->dilation[2] == 1 ? taps : 1;
     for (int64_t line = 0; line < lines; line++) {
         const char *x = cached_line(rows, kernels, c, at, line / s->kernel[1], line % s->kernel[1]);
-        if (from->overlapping) {
+        if (from->order == OVERLAPPING) {
             kernels->copy_runs(panel + line * pixel, lines * pixel, x, pixel, from->reach, pixel);
             continue;
         }
@@ -411,6 +447,27 @@ static void load_part(const ql_rows *rows, const ql_kernels *kernels, const cach
                                x + tap * s->dilation[2] * pixel, s->stride[2] * pixel, results,
                                together * pixel);
     }
+}
+
+/* The same, byte by byte: lines, and channels that come first, are the rows of a matrix that is
+ * transposed. */
+static void interleave_part(const ql_rows *rows, const ql_kernels *kernels, const cache *c,
+                            const corner *at, char *panel) {
+    const patches *from = rows->source;
+    const int64_t *kernel = from->shape->kernel;
+    const int64_t lines = kernel[0] * kernel[1];
+    const int64_t planes = from->channels_first ? from->channels : 1;
+    const int64_t bytes = from->reach * from->channels / planes;
+    const int plain = is_plain(rows, kernels);
+    char *to = plain ? panel : c->scratch;
+    for (int64_t line = 0; line < lines; line++) {
+        const char *x = cached_line(rows, kernels, c, at, line / kernel[1], line % kernel[1]);
+        for (int64_t plane = 0; plane < planes; plane++)
+            c->rows[plane * lines + line] = (const uint8_t *)x + plane * bytes;
+    }
+    ql_transpose_rows(kernels, c->rows, planes * lines, bytes, (uint8_t *)to);
+    if (!plain)
+        kernels->load(panel, (const uint8_t *)to, from->reach * from->channels * lines, rows->flip);
 }
 
 /* The same tap by tap, where few of the pixels of a line are used. */
@@ -441,6 +498,8 @@ static void load_patches(const ql_rows *rows, const ql_kernels *kernels, int64_t
         char *to = panel + (row - first) * stride;
         if (from->lines == 0)
             load_sparse_part(rows, kernels, &at, results, to, stride, scratch);
+        else if (from->order == INTERLEAVED)
+            interleave_part(rows, kernels, &c, &at, to);
         else
             load_part(rows, kernels, &c, &at, results, to, stride);
     }
@@ -463,14 +522,14 @@ static int64_t reach_of(const ql_conv_shape *s, int64_t results) {
 }
 
 /* The parts of lines that are gathered together. */
-static ql_lines lines_of(const ql_conv_shape *s, int overlapping, int64_t pixel) {
+static ql_lines lines_of(const ql_conv_shape *s, ordering order, int64_t pixel) {
     const int64_t column = s->kernel[0] * s->kernel[1] * pixel;
-    const int64_t result = overlapping ? s->stride[2] * column : s->kernel[2] * pixel;
+    const int64_t result = order == PATCHES ? s->kernel[2] * pixel : s->stride[2] * column;
     const int64_t most = ql_max(ql_min(PART_ROWS, PART_BYTES / ql_max(result, 1)), 1);
     const int64_t parts = ql_ceil_div(s->out[2], most);
     const int64_t results = ql_ceil_div(s->out[2], parts);
     return (ql_lines){
-        .rows = overlapping ? ql_ceil_div(reach_of(s, results), s->stride[2]) : results,
+        .rows = order == PATCHES ? results : ql_ceil_div(reach_of(s, results), s->stride[2]),
         .results = results,
         .parts = ql_ceil_div(s->out[2], results),
         .width = s->out[2],
@@ -491,16 +550,19 @@ static void plan_patches(patches *from, ql_rows *rows, const ql_kernels *kernels
         rows->stride = s->channels;
         return;
     }
-    rows->lines = lines_of(s, from->overlapping, pixel);
+    const int64_t lines = s->kernel[0] * s->kernel[1];
+    rows->lines = lines_of(s, from->order, pixel);
     rows->count = outer * rows->lines.parts * rows->lines.rows;
     rows->load = load_patches;
-    rows->overlap = from->overlapping ? s->stride[2] * s->kernel[0] * s->kernel[1] * pixel : 0;
+    rows->overlap = from->order == PATCHES ? 0 : s->stride[2] * lines * pixel;
     from->reach = reach_of(s, rows->lines.results);
     if (from->reach / SPARSE > rows->lines.results * s->kernel[2])
         return;
-    from->lines = s->kernel[0] * s->kernel[1] * ql_min(rows->lines.parts, CACHED_PARTS);
+    from->lines = lines * ql_min(rows->lines.parts, CACHED_PARTS);
     from->line_stride = (from->reach * pixel + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
-    rows->scratch += from->lines * (8 + from->line_stride) + QL_ALIGNMENT;
+    rows->scratch += size_of_lists(from) + from->lines * from->line_stride;
+    if (from->order == INTERLEAVED && !is_plain(rows, kernels))
+        rows->scratch += from->reach * from->channels * lines + QL_TRANSPOSE_EXCESS;
 }
 
 static int64_t pixels_out(const ql_conv_shape *s) {
@@ -561,7 +623,7 @@ int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero
         .x = x,
         .channels_first = channels_first,
         .zero = (uint8_t)x_zero_point,
-        .overlapping = filter->overlapping,
+        .order = filter->order,
     };
     const int to_signed = filter->kernels->left_signed;
     const int32_t zero_point = x_zero_point + ql_shift(x_signed, to_signed);

@@ -169,8 +169,10 @@ typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint
 typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t from_step,
                           int64_t runs, int64_t bytes);
 
-/* y[j][i] = x[i][j] for 16 rows of 16 bytes. */
-typedef void ql_transpose_bytes(const uint8_t *x, int64_t x_stride, uint8_t *y, int64_t y_stride);
+/* y[j][i] = x[i][j] for 16 rows of 16 columns or more, one after the other: a row of y that is less
+ * than 16 bytes before the next one is cut by it. */
+typedef void ql_transpose_bytes(const uint8_t *const *x, int64_t columns, uint8_t *y,
+                                int64_t y_stride);
 
 /* How two quantized operands become one: numbers are bytes after a flip, as in ql_load, and the
  * zero points and bounds likewise. */
@@ -513,6 +515,11 @@ void ql_place_staged(const ql_kernels *kernels, const ql_output *output, int64_t
 /* y[j][i] = x[i][j] for elements of 1 or 4 bytes; strides in elements. */
 void ql_transpose_part(const ql_kernels *kernels, const void *x, int64_t x_stride, int64_t rows,
                        int64_t columns, void *y, int64_t y_stride, int64_t element_size);
+
+/* y[j][i] = x[i][j] for bytes, y contiguous; QL_TRANSPOSE_EXCESS more bytes of y may be written. */
+enum { QL_TRANSPOSE_EXCESS = 16 };
+void ql_transpose_rows(const ql_kernels *kernels, const uint8_t *const *x, int64_t rows,
+                       int64_t columns, uint8_t *y);
 
 /* Whether every accumulator fits int32, whatever the codes: products of `depth` pairs that are
  * at most `left` and `right` from their zero points, plus the bias. */

@@ -346,7 +346,7 @@ typedef struct {
 
 /* Of a block: rows side by side, or overlapping ones, where a tile reads past the last. */
 static int64_t size_of_panel(const product *p, int64_t loaded) {
-    const int64_t excess = p->rows->overlap ? size_of_row(p) : 0;
+    const int64_t excess = p->rows->overlap ? size_of_row(p) + QL_TRANSPOSE_EXCESS : 0;
     return (loaded * p->panel_stride + excess + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
 }
 

@@ -1,9 +1,9 @@
-/* Channels first to channels last and back, in square blocks of 16 x 16: by a kernel where elements
- * are bytes, element by element where they are of four bytes or where there are not 16. A last
- * block of fewer overlaps the one before. */
+/* Channels first to channels last and back: 16 rows at a time by a kernel where elements are bytes,
+ * element by element where they are of four bytes or where there are few. A last 16 rows that are
+ * not that many overlap the ones before. */
 #include "core.h"
 
-enum { BLOCK = 16 };
+enum { ROWS = 16, LEAST_COLUMNS = 16, BLOCK = 16 };
 
 #define DEFINE_TRANSPOSE(type)                                                                     \
     static void transpose_##type(const type *restrict x, int64_t x_stride, int64_t rows,           \
@@ -16,23 +16,19 @@ enum { BLOCK = 16 };
 DEFINE_TRANSPOSE(uint8_t)
 DEFINE_TRANSPOSE(uint32_t)
 
-/* Where the block that begins here, or overlaps the one before, begins. */
-static int64_t begin_of(int64_t at, int64_t extent) {
-    return ql_min(at, extent - BLOCK);
-}
-
 static void transpose_bytes(const ql_kernels *kernels, const uint8_t *x, int64_t x_stride,
                             int64_t rows, int64_t columns, uint8_t *y, int64_t y_stride) {
-    if (rows < BLOCK || columns < BLOCK) {
+    if (rows < ROWS || columns < LEAST_COLUMNS) {
         transpose_uint8_t(x, x_stride, rows, columns, y, y_stride);
         return;
     }
-    for (int64_t row = 0; row < rows; row += BLOCK)
-        for (int64_t column = 0; column < columns; column += BLOCK) {
-            const int64_t i = begin_of(row, rows), j = begin_of(column, columns);
-            kernels->transpose_bytes(x + i * x_stride + j, x_stride, y + j * y_stride + i,
-                                     y_stride);
-        }
+    for (int64_t row = 0; row < rows; row += ROWS) {
+        const int64_t first = ql_min(row, rows - ROWS);
+        const uint8_t *from[ROWS];
+        for (int64_t i = 0; i < ROWS; i++)
+            from[i] = x + (first + i) * x_stride;
+        kernels->transpose_bytes(from, columns, y + first, y_stride);
+    }
 }
 
 static void transpose_words(const uint32_t *x, int64_t x_stride, int64_t rows, int64_t columns,
@@ -50,6 +46,23 @@ void ql_transpose_part(const ql_kernels *kernels, const void *x, int64_t x_strid
         transpose_bytes(kernels, x, x_stride, rows, columns, y, y_stride);
     else
         transpose_words(x, x_stride, rows, columns, y, y_stride);
+}
+
+/* The last rows first: what is written beyond them is written again, with the rows before. */
+void ql_transpose_rows(const ql_kernels *kernels, const uint8_t *const *x, int64_t rows,
+                       int64_t columns, uint8_t *y) {
+    if (columns < LEAST_COLUMNS) {
+        for (int64_t j = 0; j < columns; j++)
+            for (int64_t i = 0; i < rows; i++)
+                *y++ = x[i][j];
+        return;
+    }
+    for (int64_t row = (rows - 1) / ROWS * ROWS; row >= 0; row -= ROWS) {
+        const uint8_t *from[ROWS];
+        for (int64_t i = 0; i < ROWS; i++)
+            from[i] = x[ql_min(row + i, rows - 1)];
+        kernels->transpose_bytes(from, columns, y + row, rows);
+    }
 }
 
 void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t columns,
