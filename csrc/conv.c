@@ -43,6 +43,7 @@ struct ql_filter {
     int64_t depth; /* products that one output sums */
     int64_t size;
     ordering order;                 /* of the rows */
+    int64_t pitch;                  /* of columns of the kernel that overlap, zeros included */
     int64_t merged;                 /* groups that are put together */
     ql_depthwise_filter *depthwise; /* or NULL */
     int64_t products;               /* or 0 */
@@ -72,18 +73,25 @@ static int64_t place_of(const ql_filter *filter, const groups *g, int64_t group,
     const int64_t *kernel = filter->shape.kernel;
     const int64_t line = tap / kernel[2], column = tap % kernel[2], lines = kernel[0] * kernel[1];
     const int64_t channels = g->count * g->in, channel = group * g->in + c;
-    const int64_t k = filter->order == PATCHES       ? tap * channels + channel
-                      : filter->order == OVERLAPPING ? (column * lines + line) * channels + channel
-                                                     : (column * channels + channel) * lines + line;
+    const int64_t k = filter->order == PATCHES ? tap * channels + channel
+                      : filter->order == OVERLAPPING
+                          ? column * filter->pitch + line * channels + channel
+                          : (column * channels + channel) * lines + line;
     return k * g->count * g->out + group * g->out + o;
+}
+
+/* Products of a row of the groups, zeros included. */
+static int64_t depth_of(const ql_filter *filter, const groups *g) {
+    return filter->order == OVERLAPPING ? filter->shape.kernel[2] * filter->pitch
+                                        : g->count * filter->depth;
 }
 
 /* Packs groups from (out, in, tap) order into products of (pixel, in) order. */
 static ql_matrix *pack_groups(const ql_filter *filter, const groups *g, const uint8_t *w,
                               int is_signed, const int32_t *zero_points, uint8_t *reordered) {
-    const int64_t columns = g->count * g->out, depth = g->count * filter->depth;
-    for (int64_t k = 0; g->count > 1 && k < depth; k++)
-        for (int64_t j = 0; j < columns; j++) /* what stands for 0, between the groups */
+    const int64_t columns = g->count * g->out, depth = depth_of(filter, g);
+    for (int64_t k = 0; depth * columns > g->out * filter->depth * g->count && k < depth; k++)
+        for (int64_t j = 0; j < columns; j++) /* what stands for 0, where there are no weights */
             reordered[k * columns + j] = (uint8_t)zero_points[j];
     for (int64_t group = 0; group < g->count; group++)
         for (int64_t o = 0; o < g->out; o++)
@@ -120,6 +128,20 @@ static ordering order_of(const ql_conv_shape *s, int64_t channels) {
     return s->kernel[2] >= 2 * s->stride[2] ? OVERLAPPING : PATCHES;
 }
 
+/* From one column of the kernel to the next: where a tile reads whole cache lines of each row, rows
+ * had better begin at one, unless that makes them longer by more than a half, about what it costs
+ * when every read touches two. */
+static int64_t pitch_of(const ql_conv_shape *s, const ql_kernels *kernels, int64_t products) {
+    const int64_t step = (int64_t)kernels->group_step * kernels->dot * kernels->element_size;
+    int64_t unit = QL_ALIGNMENT;
+    for (int64_t stride = s->stride[2]; stride % 2 == 0 && unit > 1; stride /= 2)
+        unit /= 2;
+    const int64_t pitch = ql_ceil_div(products, unit) * unit;
+    const int64_t steps = ql_ceil_div(s->kernel[2] * products, QL_ALIGNMENT);
+    const int64_t aligned = ql_ceil_div(s->kernel[2] * pitch, QL_ALIGNMENT);
+    return step % QL_ALIGNMENT == 0 && 2 * aligned <= 3 * steps ? pitch : products;
+}
+
 static ql_filter *filter_of(const ql_conv_shape *shape) {
     const int64_t depth = ql_taps(shape) * (shape->channels / shape->group);
     const int64_t merged = groups_together(shape, depth);
@@ -129,15 +151,20 @@ static ql_filter *filter_of(const ql_conv_shape *shape) {
     ql_filter *filter = ql_allocate((size_t)size);
     if (filter == NULL)
         return NULL;
+    const ql_kernels *kernels = ql_current_kernels();
+    const int64_t channels = shape->channels / shape->group * merged;
     *filter = (ql_filter){
-        .kernels = ql_current_kernels(),
+        .kernels = kernels,
         .shape = *shape,
         .depth = depth,
         .size = size,
-        .order = order_of(shape, shape->channels / shape->group * merged),
+        .order = order_of(shape, channels),
+
         .merged = merged,
         .products = products,
     };
+    const int64_t column = shape->kernel[0] * shape->kernel[1] * channels;
+    filter->pitch = pitch_of(shape, kernels, column);
     memset(filter->product, 0, (size_t)products * sizeof *filter->product);
     return filter;
 }
@@ -148,7 +175,8 @@ static int pack_products(ql_filter *filter, const uint8_t *w, int is_signed,
     const int64_t out = shape->out_channels / shape->group, merged = filter->merged;
     if (filter->products == 0)
         return QL_OK;
-    uint8_t *reordered = ql_allocate((size_t)(filter->depth * merged * out * merged));
+    const groups first = groups_of(filter, 0);
+    uint8_t *reordered = ql_allocate((size_t)(depth_of(filter, &first) * out * merged));
     int status = reordered == NULL ? QL_NO_MEMORY : QL_OK;
     for (int64_t p = 0; p < filter->products && status == QL_OK; p++) {
         const groups g = groups_of(filter, p);
@@ -185,7 +213,8 @@ int ql_filter_unpack(const ql_filter *filter, void *w, int is_signed) {
     if (filter->products == 0)
         return QL_OK;
     const int64_t out = shape->out_channels / shape->group, merged = filter->merged;
-    uint8_t *reordered = ql_allocate((size_t)(filter->depth * merged * out * merged));
+    const groups first = groups_of(filter, 0);
+    uint8_t *reordered = ql_allocate((size_t)(depth_of(filter, &first) * out * merged));
     if (reordered == NULL)
         return QL_NO_MEMORY;
     for (int64_t p = 0; p < filter->products; p++) {
@@ -220,6 +249,7 @@ typedef struct {
     int64_t first_channel, channels; /* of the product */
     uint8_t zero;                    /* the byte of the zero point */
     ordering order;
+    int64_t pitch;       /* of columns that overlap, in elements */
     int64_t reach;       /* columns of input under a part of a line of results */
     int64_t lines;       /* of input that are cached; 0 if none are */
     int64_t line_stride; /* in bytes, of those */
@@ -439,7 +469,8 @@ static void load_part(const ql_rows *rows, const ql_kernels *kernels, const cach
     for (int64_t line = 0; line < lines; line++) {
         const char *x = cached_line(rows, kernels, c, at, line / s->kernel[1], line % s->kernel[1]);
         if (from->order == OVERLAPPING) {
-            kernels->copy_runs(panel + line * pixel, lines * pixel, x, pixel, from->reach, pixel);
+            kernels->copy_runs(panel + line * pixel, from->pitch * kernels->element_size, x, pixel,
+                               from->reach, pixel);
             continue;
         }
         for (int64_t tap = 0; tap < taps; tap += together)
@@ -554,7 +585,9 @@ static void plan_patches(patches *from, ql_rows *rows, const ql_kernels *kernels
     rows->lines = lines_of(s, from->order, pixel);
     rows->count = outer * rows->lines.parts * rows->lines.rows;
     rows->load = load_patches;
-    rows->overlap = from->order == PATCHES ? 0 : s->stride[2] * lines * pixel;
+    rows->overlap = from->order == OVERLAPPING ? s->stride[2] * from->pitch * kernels->element_size
+                    : from->order == INTERLEAVED ? s->stride[2] * lines * pixel
+                                                 : 0;
     from->reach = reach_of(s, rows->lines.results);
     if (from->reach / SPARSE > rows->lines.results * s->kernel[2])
         return;
@@ -624,6 +657,7 @@ int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero
         .channels_first = channels_first,
         .zero = (uint8_t)x_zero_point,
         .order = filter->order,
+        .pitch = filter->pitch,
     };
     const int to_signed = filter->kernels->left_signed;
     const int32_t zero_point = x_zero_point + ql_shift(x_signed, to_signed);

@@ -253,9 +253,11 @@ typedef struct ql_kernels {
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
     /* The same for rows of int8 where `tile` takes uint8, or NULL. */
     ql_tile *signed_tile[QL_TILE_ROWS][QL_TILE_STRIPS];
-    int64_t small;                 /* products that are too few to share among threads */
-    void (*prepare)(int64_t rows); /* readies the processor for tiles of so many rows, or NULL */
-    void (*release)(void);         /* gives up what tiles leave in the processor, or NULL */
+    int64_t small; /* products that are too few to share among threads */
+    /* Readies the processor for tiles of so many rows, or NULL; tiles of a multiple of row_step
+     * rows are ready when those of tile_rows are. */
+    void (*prepare)(int64_t rows);
+    void (*release)(void); /* gives up what tiles leave in the processor, or NULL */
     ql_load *load;
     ql_sum_row *sum_row;
     ql_pack_groups *pack_groups;

@@ -45,6 +45,7 @@ typedef struct {
     ql_matrix *packed;     /* columns of the operand */
     int32_t *init;         /* what the sums of each column start from */
     int32_t *column_terms; /* what the rows' zero points are multiplied by */
+    int64_t *prepared;     /* the rows of a tile that the processor is ready for */
     int wide;              /* whether sums need 64 bits */
     int direct;            /* whether the operand is multiplied as it lies */
     int64_t in_place;      /* how many rows, from the first on, tiles read where they are */
@@ -55,6 +56,7 @@ typedef struct {
     int64_t first, count;
     const char *a;
     int64_t stride;
+    int spare; /* whether tiles may read some rows more, as far as makes them whole */
 } block;
 
 int ql_fits_int32(int64_t depth, int64_t left, int64_t right, const int32_t *bias,
@@ -132,19 +134,17 @@ static void correct(const product *p, int64_t first, int64_t in_block, int64_t r
 }
 
 /* The sums of a tile piece by piece of K, collected in 64 bits; QL_OVERFLOW if one does not fit. */
-static int wide_tile(const product *p, int64_t first, int64_t in_block, int64_t rows,
+static int wide_tile(const product *p, ql_tile *tile, int64_t first, int64_t in_block, int64_t rows,
                      int64_t column, int64_t columns, const char *a, int64_t a_stride,
                      int32_t *sums) {
     const ql_matrix *b = p->b;
-    const int strips = columns > QL_STRIP ? 2 : 1;
     const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
     static const int32_t zeros[QL_TILE_COLUMNS];
     int64_t wide[QL_TILE_ROWS][QL_TILE_COLUMNS] = {{0}};
     for (int64_t group = 0; group < b->groups; group += GROUPS_PER_PIECE) {
-        p->tile[rows - 1][strips - 1](ql_min(GROUPS_PER_PIECE, b->groups - group),
-                                      a + group * p->kernels->dot * p->kernels->element_size,
-                                      a_stride, strip + group * p->kernels->dot * QL_STRIP,
-                                      b->strip_stride, zeros, sums);
+        tile(ql_min(GROUPS_PER_PIECE, b->groups - group),
+             a + group * p->kernels->dot * p->kernels->element_size, a_stride,
+             strip + group * p->kernels->dot * QL_STRIP, b->strip_stride, zeros, sums);
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < columns; j++)
                 wide[i][j] += sums[i * QL_TILE_COLUMNS + j];
@@ -181,6 +181,21 @@ static int64_t tiles_alike(const ql_kernels *kernels, int64_t left) {
     return left < 2 * most ? 1 : left % most == 0 ? left / most : left / most - 1;
 }
 
+/* How many rows tiles of a height read. */
+static int64_t rows_read(const product *p, const block *all, int64_t rows) {
+    const int64_t step = p->kernels->row_step;
+    return all->spare ? ql_ceil_div(rows, step) * step : rows;
+}
+
+/* Readies the processor for tiles of so many rows, unless it is. */
+static void prepare(const product *p, int64_t rows) {
+    const int64_t wanted = rows % p->kernels->row_step == 0 ? p->kernels->tile_rows : rows;
+    if (p->kernels->prepare == NULL || *p->prepared == wanted)
+        return;
+    p->kernels->prepare(wanted);
+    *p->prepared = wanted;
+}
+
 /* A column of tiles of one height: rows `in_block` to `last` of a block, one pair of strips. */
 static int multiply_strips(const product *p, const block *all, int64_t in_block, int64_t last,
                            int64_t rows, int64_t column) {
@@ -190,7 +205,7 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
     const int strips = columns > QL_STRIP ? 2 : 1;
     const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
     const int correcting = b->has_zero_point || p->rows->zero_point_step;
-    ql_tile *tile = p->tile[rows - 1][strips - 1];
+    ql_tile *tile = p->tile[rows_read(p, all, rows) - 1][strips - 1];
     int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
     const ql_lines *lines = &p->rows->lines;
     ql_target to = p->to;
@@ -199,7 +214,7 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
         const char *a = all->a + i * all->stride;
         if (p->wide) {
             const int status =
-                wide_tile(p, all->first, i, rows, column, columns, a, all->stride, sums);
+                wide_tile(p, tile, all->first, i, rows, column, columns, a, all->stride, sums);
             if (status != QL_OK)
                 return status;
         } else {
@@ -224,8 +239,7 @@ static int multiply_block(const product *p, const block *rows, int64_t column,
     for (int64_t i = 0, last; i < rows->count && status == QL_OK; i = last) {
         const int64_t height = rows_of_tile(p->kernels, rows->count - i);
         last = i + height * tiles_alike(p->kernels, rows->count - i);
-        if (p->kernels->prepare != NULL)
-            p->kernels->prepare(height);
+        prepare(p, rows_read(p, rows, height));
         for (int64_t at = column; at < last_column && status == QL_OK; at += width)
             status = multiply_strips(p, rows, i, last, height, at);
     }
@@ -276,8 +290,8 @@ static block next_block(const product *p, int64_t first, int64_t last) {
     const int64_t in_place = ql_min(last, p->in_place) - first;
     if (in_place > 0)
         return (block){first, ql_min(p->block_rows, in_place),
-                       (const char *)p->rows->bytes + first * p->rows->stride, p->rows->stride};
-    const block rows = {first, ql_min(p->block_rows, last - first), p->panel, p->panel_stride};
+                       (const char *)p->rows->bytes + first * p->rows->stride, p->rows->stride, 0};
+    const block rows = {first, ql_min(p->block_rows, last - first), p->panel, p->panel_stride, 1};
     load_block(p, first, rows.count);
     return rows;
 }
@@ -344,10 +358,12 @@ typedef struct {
     ql_status status;
 } chunked;
 
-/* Of a block: rows side by side, or overlapping ones, where a tile reads past the last. */
+/* Of a block, and what tiles read behind: rows that make them whole, the rest of overlapping ones.
+ */
 static int64_t size_of_panel(const product *p, int64_t loaded) {
     const int64_t excess = p->rows->overlap ? size_of_row(p) + QL_TRANSPOSE_EXCESS : 0;
-    return (loaded * p->panel_stride + excess + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
+    const int64_t rows = loaded + p->kernels->row_step - 1;
+    return (rows * p->panel_stride + excess + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
 }
 
 /* The memory that a chunk works in: loaded rows, their sums and, where b is packed just in time, a
@@ -380,6 +396,8 @@ static char *workspace(product *p, int64_t loaded, int64_t columns) {
 static void multiply_chunk(void *context, long chunk) {
     chunked *c = context;
     product p = c->whole;
+    int64_t prepared = 0;
+    p.prepared = &prepared;
     const int64_t first = chunk / c->across * c->chunk_rows;
     const int64_t column = chunk % c->across * c->chunk_columns;
     const int64_t last = ql_min(p.rows->count, first + c->chunk_rows);
