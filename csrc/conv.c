@@ -121,7 +121,7 @@ static int64_t groups_together(const ql_conv_shape *shape, int64_t depth) {
 
 /* Rows overlap where that copies less. */
 static ordering order_of(const ql_conv_shape *s, int64_t channels) {
-    if (s->dilation[2] != 1)
+    if (s->dilation[2] != 1 || channels == 0)
         return PATCHES;
     if (channels < FEW_CHANNELS)
         return s->kernel[2] > s->stride[2] ? INTERLEAVED : PATCHES;
