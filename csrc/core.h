@@ -117,6 +117,19 @@ typedef void ql_direct(const uint8_t *a, int64_t a_stride, int64_t rows, int64_t
 typedef void ql_requantize_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
                                 int64_t columns, const float *multiplier, int32_t zero_point,
                                 int32_t lower, int32_t upper, uint8_t *y, int64_t y_stride);
+/* The same with codes added, laid out like y: their numbers, 0 to 255 after `flip`, less `zero` and
+ * times `factor`, every operation rounded. */
+typedef struct {
+    const uint8_t *codes;
+    int64_t stride;
+    uint8_t flip;
+    float zero, factor;
+} ql_residual;
+
+typedef void ql_requantize_sum_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
+                                    int64_t columns, const float *multiplier,
+                                    const ql_residual *residual, int32_t zero_point, int32_t lower,
+                                    int32_t upper, uint8_t *y, int64_t y_stride);
 typedef void ql_copy_tile(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
                           int32_t *y, int64_t y_stride);
 typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
@@ -265,6 +278,7 @@ typedef struct ql_kernels {
     ql_correct_tile *correct;
     ql_direct *direct; /* or NULL: a right operand is packed first */
     ql_requantize_tile *requantize;
+    ql_requantize_sum_tile *requantize_sum;
     ql_rescale_tile *rescale;
     ql_copy_tile *copy;
     ql_copy_runs *copy_runs;
@@ -490,11 +504,12 @@ static inline int ql_inside(int64_t coordinate, int64_t extent) {
 
 /* Where the results of a product go: row by row, `y_stride` apart, or with an `image` channels
  * first, of which there are `y_stride` in all. Those are first finished in `staging`, rows of
- * QL_TILE_COLUMNS from result `first_staged` on. */
+ * QL_TILE_COLUMNS from result `first_staged` on, and so is the residual for them. */
 typedef struct {
     char *y;
     int64_t y_stride, image;
     char *staging;
+    uint8_t *staged_residual; /* or NULL */
     int64_t first_staged;
 } ql_target;
 
@@ -504,8 +519,10 @@ int ql_has_result(const ql_lines *lines, int64_t row);
 /* The end of the rows up to `limit`, the end of a line, that have results. */
 int64_t ql_last_useful_row(const ql_lines *lines, int64_t limit);
 
-/* Finishes the results of a tile; then of a block, up to result `last`, puts those staged into
- * their places. */
+/* Stages the residual of a block, up to result `last`; finishes the results of a tile; then puts
+ * those staged into their places. */
+void ql_stage_residual(const ql_kernels *kernels, const ql_output *output, int64_t last,
+                       int64_t column, int64_t columns, const ql_target *to);
 void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql_lines *lines,
                     const int32_t *sums, int64_t row, int64_t rows, int64_t column, int64_t columns,
                     const ql_target *to);

@@ -484,7 +484,7 @@ static int64_t largest_sum(const ql_conv_shape *shape, const int32_t *bias) {
 /* Whether sums can become codes at once: steps must fit int32. */
 static int makes_codes(const convolution *c, int64_t largest) {
     const ql_output *o = c->output;
-    if (c->filter->kernels->depthwise_codes == NULL || !c->fits || o->code_step ||
+    if (c->filter->kernels->depthwise_codes == NULL || !c->fits || o->code_step || o->residual ||
         ql_size_of_result(o->type) != 1 || o->row_factor != NULL || o->row_divisor != NULL)
         return 0;
     const float most = 0x1p30f / (float)largest;

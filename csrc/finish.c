@@ -5,6 +5,8 @@
  * transposed: so both are done in the cache. */
 #include "core.h"
 
+#include <math.h>
+
 ql_output ql_output_from(const ql_output *output, int64_t column) {
     ql_output part = *output;
     if (part.bias != NULL)
@@ -13,6 +15,8 @@ ql_output ql_output_from(const ql_output *output, int64_t column) {
         part.multiplier += column;
     if (part.bias_real != NULL)
         part.bias_real += column;
+    if (part.residual != NULL)
+        part.residual += column;
     return part;
 }
 
@@ -22,6 +26,38 @@ static void requantize_rows(const ql_kernels *kernels, const ql_output *o, const
     const int64_t code = row * o->code_step;
     kernels->requantize(sums, sums_stride, rows, columns, multiplier, o->zero_point[code],
                         o->lower[code], o->upper[code], y, y_stride);
+}
+
+static ql_residual residual_at(const ql_output *o, int64_t at, int64_t stride) {
+    return (ql_residual){
+        .codes = o->residual + at,
+        .stride = stride,
+        .flip = ql_flip(o->residual_signed, 0),
+        .zero = (float)(o->residual_zero_point + ql_shift(o->residual_signed, 0)),
+        .factor = o->residual_factor,
+    };
+}
+
+static void requantize_sums(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
+                            int64_t sums_stride, int64_t rows, int64_t column, int64_t columns,
+                            const ql_residual *residual, uint8_t *y, int64_t y_stride) {
+    kernels->requantize_sum(sums, sums_stride, rows, columns, o->multiplier + column, residual,
+                            o->zero_point[0], o->lower[0], o->upper[0], y, y_stride);
+}
+
+/* Adds a residual to reals that have not been kept between their bounds yet. */
+static void add_residual(const ql_output *o, const ql_residual *r, int64_t rows, int64_t columns,
+                         float *y, int64_t y_stride) {
+    for (int64_t i = 0; i < rows; i++) {
+        const uint8_t *restrict codes = r->codes + i * r->stride;
+        float *restrict real = y + i * y_stride;
+        for (int64_t j = 0; j < columns; j++) {
+            const float term = ((float)(codes[j] ^ r->flip) - r->zero) * r->factor;
+            const float sum = real[j] + term;
+            const float value = sum > o->lower_real ? sum : o->lower_real;
+            real[j] = value < o->upper_real ? value : o->upper_real;
+        }
+    }
 }
 
 /* A row that has multipliers of its own, which are written out for a few columns at a time. */
@@ -51,6 +87,25 @@ static void rescale_rows(const ql_kernels *kernels, const ql_output *o, const in
                      o->lower_real, o->upper_real, y, y_stride);
 }
 
+/* Tiles to which codes are added. */
+static void finish_sums(const ql_kernels *kernels, const ql_output *o, const int32_t *sums,
+                        int64_t sums_stride, int64_t row, int64_t rows, int64_t column,
+                        int64_t columns, void *y, int64_t y_stride) {
+    const int64_t at = row * y_stride + column;
+    const ql_residual residual = residual_at(o, at, y_stride);
+    if (o->type != QL_FLOAT32) {
+        requantize_sums(kernels, o, sums, sums_stride, rows, column, columns, &residual,
+                        (uint8_t *)y + at, y_stride);
+        return;
+    }
+    ql_output unbounded = *o;
+    unbounded.lower_real = -INFINITY;
+    unbounded.upper_real = INFINITY;
+    rescale_rows(kernels, &unbounded, sums, sums_stride, row, rows, column, columns,
+                 (float *)y + at, y_stride);
+    add_residual(o, &residual, rows, columns, (float *)y + at, y_stride);
+}
+
 void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t *sums,
                int64_t sums_stride, int64_t row, int64_t rows, int64_t column, int64_t columns,
                void *y, int64_t y_stride) {
@@ -58,6 +113,8 @@ void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t
     uint8_t *codes = (uint8_t *)y + at;
     if (output->type == QL_INT32)
         kernels->copy(sums, sums_stride, rows, columns, (int32_t *)y + at, y_stride);
+    else if (output->residual != NULL)
+        finish_sums(kernels, output, sums, sums_stride, row, rows, column, columns, y, y_stride);
     else if (output->type == QL_FLOAT32)
         rescale_rows(kernels, output, sums, sums_stride, row, rows, column, columns,
                      (float *)y + at, y_stride);
@@ -107,7 +164,8 @@ int64_t ql_last_useful_row(const ql_lines *lines, int64_t limit) {
 void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql_lines *lines,
                     const int32_t *sums, int64_t row, int64_t rows, int64_t column, int64_t columns,
                     const ql_target *to) {
-    const ql_output part = ql_output_from(output, column);
+    ql_output part = ql_output_from(output, column);
+    part.residual = to->staged_residual;
     while (rows > 0) {
         const stretch at = stretch_from(lines, row);
         const int64_t count = ql_min(at.count, rows), step = ql_min(at.rows, rows);
@@ -120,6 +178,20 @@ void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql
         sums += step * QL_TILE_COLUMNS;
         row += step;
         rows -= step;
+    }
+}
+
+void ql_stage_residual(const ql_kernels *kernels, const ql_output *output, int64_t last,
+                       int64_t column, int64_t columns, const ql_target *to) {
+    const int64_t image = to->image;
+    uint8_t *staged = to->staged_residual;
+    for (int64_t first = to->first_staged; first < last;) {
+        const int64_t pixel = first % image, count = ql_min(last - first, image - pixel);
+        const int64_t at = (first / image * to->y_stride + column) * image + pixel;
+        ql_transpose_part(kernels, output->residual + at, image, columns, count, staged,
+                          QL_TILE_COLUMNS, 1);
+        staged += count * QL_TILE_COLUMNS;
+        first += count;
     }
 }
 

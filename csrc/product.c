@@ -210,6 +210,9 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
     const ql_lines *lines = &p->rows->lines;
     ql_target to = p->to;
     to.first_staged = ql_first_result(lines, all->first + in_block);
+    const int64_t last_result = ql_first_result(lines, all->first + last);
+    if (to.staged_residual != NULL)
+        ql_stage_residual(p->kernels, p->output, last_result, column, columns, &to);
     for (int64_t i = in_block; i < last; i += rows) {
         const char *a = all->a + i * all->stride;
         if (p->wide) {
@@ -226,8 +229,7 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
                        &to);
     }
     if (to.staging != NULL)
-        ql_place_staged(p->kernels, p->output, ql_first_result(lines, all->first + last), column,
-                        columns, &to);
+        ql_place_staged(p->kernels, p->output, last_result, column, columns, &to);
     return QL_OK;
 }
 
@@ -373,7 +375,8 @@ static char *workspace(product *p, int64_t loaded, int64_t columns) {
     const int64_t sums_size = p->b->has_zero_point ? loaded * 8 : 0;
     const int64_t most =
         p->operand == NULL || p->direct ? 0 : whole_strips(columns_of_panel(p->b, columns));
-    const int64_t staging = p->to.image == 0 ? 0 : p->block_rows * QL_TILE_COLUMNS * 4;
+    const int64_t staged = p->to.image == 0 ? 0 : p->block_rows * QL_TILE_COLUMNS;
+    const int64_t staging = staged * (p->output->residual == NULL ? 4 : 5);
     const int64_t scratch = (p->rows->scratch + 7) & -8;
     char *memory = ql_borrow((size_t)(rows_size + sums_size + most * 8 + scratch + staging));
     if (memory == NULL)
@@ -382,6 +385,8 @@ static char *workspace(product *p, int64_t loaded, int64_t columns) {
     p->row_sums = (int64_t *)(memory + rows_size);
     p->scratch = memory + rows_size + sums_size + most * 8;
     p->to.staging = staging == 0 ? NULL : p->scratch + scratch;
+    if (staging > staged * 4)
+        p->to.staged_residual = (uint8_t *)p->to.staging + staged * 4;
     if (p->operand == NULL || p->direct)
         return memory;
     p->init = (int32_t *)(memory + rows_size + sums_size);

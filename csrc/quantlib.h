@@ -121,6 +121,13 @@ typedef struct ql_output {
     const float *bias_real; /* per column, added to float32 results, or NULL */
     float lower_real;       /* the reals between which float32 results are kept */
     float upper_real;
+    /* Codes to be added, laid out like the results, or NULL; ql_conv fills them in. Less their zero
+     * point and times their factor they are worth as much as accumulators times multipliers. With
+     * them rows have no factors of their own. */
+    const uint8_t *residual;
+    int residual_signed;
+    int32_t residual_zero_point;
+    float residual_factor;
 } ql_output;
 
 /* y = output((a - a_zero_point) @ (b - b_zero_point) + bias) with exact accumulators. */
@@ -166,10 +173,12 @@ int64_t ql_filter_size(const ql_filter *filter);
 /* Writes the codes that were packed to w; QL_NO_MEMORY if it cannot. */
 int ql_filter_unpack(const ql_filter *filter, void *w, int is_signed);
 
-/* y = output(convolution + bias), x and y with channels first or last; padding is worth
- * x_zero_point. The columns of `output` are the output channels; its steps are 0. */
+/* y = output(convolution + bias), x, y and the residual, which may be NULL, with channels first or
+ * last; padding is worth x_zero_point. The columns of `output` are the output channels; its steps
+ * are 0. */
 int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero_point,
-            const ql_conv_shape *shape, int channels_first, const ql_output *output, void *y);
+            const ql_conv_shape *shape, int channels_first, const ql_output *output,
+            const void *residual, void *y);
 
 /* y[n][c][r] = x[n][r][c] for elements of 1 or 4 bytes: channels first to channels last, and
  * back. */

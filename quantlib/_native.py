@@ -13,7 +13,7 @@ import numpy as np
 
 from quantlib._arguments.affine import AffineParameters, Granularity
 from quantlib._arguments.arrays import Array
-from quantlib._arguments.conv import ConvShape
+from quantlib._arguments.conv import ConvShape, Residual
 from quantlib._arguments.elementwise import Blend
 from quantlib._arguments.output import Output
 from quantlib._arguments.pool import Averaging, PoolShape
@@ -333,7 +333,13 @@ class Stage:
     """The output stage of a product of `columns` columns in C's terms, and private copies of the
     parameters, which are scalars or have an entry for each row or column."""
 
-    def __init__(self, output: Output | None, bias: Array | None, columns: int) -> None:
+    def __init__(
+        self,
+        output: Output | None,
+        bias: Array | None,
+        columns: int,
+        residual: Residual | None = None,
+    ) -> None:
         self.dtype: np.dtype[Any] = np.dtype(np.int32) if output is None else output.dtype
         self.kept: list[Array] = []
         self.struct = struct = ffi.new("ql_output *")
@@ -341,6 +347,10 @@ class Stage:
         struct.bias = ffi.NULL if bias is None else self._keep(bias, np.int32, _INT32S)
         if output is None:
             return
+        if residual is not None:
+            struct.residual_signed = _is_signed(residual.codes)
+            struct.residual_zero_point = int(residual.zero_point)
+            struct.residual_factor = float(residual.factor)
         multiplier = self._keep_multiplier(output)
         struct.multiplier = self._keep(np.broadcast_to(multiplier, (columns,)), np.float32, _FLOATS)
         if self.dtype == np.float32:
@@ -532,9 +542,17 @@ class Filter:
         _check(lib.ql_filter_unpack(self._packed, _pointer(w), _is_signed(w)))
 
     def convolve(
-        self, x: Array, zero_point: int, extents: Any, layout: str, stage: Stage, y: Array
+        self,
+        x: Array,
+        zero_point: int,
+        extents: Any,
+        layout: str,
+        stage: Stage,
+        y: Array,
+        residual: Array | None = None,
     ) -> None:
-        """Fill `y` from `x`, both contiguous, in `layout`; `extents` is a conv_extents."""
+        """Fill `y` from `x` and, if the stage has one, from a residual, all contiguous and in
+        `layout`; `extents` is a conv_extents."""
         _check(
             lib.ql_conv(
                 self._packed,
@@ -544,6 +562,7 @@ class Filter:
                 extents,
                 layout == "NCHW",
                 stage.struct,
+                ffi.NULL if residual is None else _pointer(residual),
                 _pointer(y),
             )
         )

@@ -276,7 +276,7 @@ CALL_ARGUMENTS = {
     "MatMulInteger": ("a", "a_zero_point"),
     "QLinearMatMul": ("a",),
     "DynamicQuantizeMatMul": ("a",),
-    "QLinearConv": ("x",),
+    "QLinearConv": ("x", "residual"),
 }
 NOT_LIKE_A_DEFINITION = ("QType", "QuantParams", "calibrate", "cpu", "reference")
 

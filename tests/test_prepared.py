@@ -107,6 +107,12 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] =
         {**CONV, "group": 21, "y_scale": 4.0, "y_zero_point": np.int8(-3)},
         (2, 21, 6),
     ),
+    "conv with a residual": (
+        "QLinearConv",
+        (random_codes((6, 6, 1), np.int8), 0.1),
+        {**CONV, "y_scale": 4.0, "residual_scale": np.float32(0.5), "residual_zero_point": [7]},
+        (2, 6, 11),
+    ),
     "sum": (
         "QLinearAdd",
         (),
@@ -186,7 +192,8 @@ def make(layer: Any, case: str) -> tuple[Any, list[Array]]:
 
 
 def results(operation: Any, inputs: list[Array]) -> list[Array]:
-    of_two = type(operation).__name__ in OF_TWO
+    residual = operation._arguments().get("residual_scale") is not None
+    of_two = residual or type(operation).__name__ in OF_TWO
     return [operation(x, x[::-1]) if of_two else operation(x) for x in inputs]
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from quantlib._arguments.arrays import (
     Array,
     as_byte_zero_point,
+    as_bytes,
     as_integers,
     byte_type,
     one_of,
     per_tensor,
     with_dtype_of,
 )
-from quantlib._arguments.output import Output, as_bias, output_of
+from quantlib._arguments.output import Output, Reals, as_bias, output_of
 from quantlib.params import as_array, as_index, as_scale
 
 LARGEST_EXTENT = 2**31 - 1  # of a padded axis, a stride, a dilation or a group
@@ -244,3 +245,48 @@ def qlinear_conv_output(
         "x_scale * w_scale",
     )
     return output, np.zeros((), np.int32) if offset is None else shape.per_channel(offset)
+
+
+class Residual(NamedTuple):
+    """Codes that are added to the results of a convolution, ``(codes - zero_point) * factor``: in
+    steps of quantized results, or in reals where results are."""
+
+    codes: Array
+    zero_point: Array
+    factor: Reals
+
+
+def residual_of(
+    residual: Any, scale: Any, zero_point: Any, y_scale: Any, out_shape: tuple[int, ...]
+) -> Residual | None:
+    """The checked residual of ``qlinear_conv``, if it has one; `y_scale` has been checked."""
+    given = {"residual": residual, "residual_zero_point": zero_point}
+    if scale is None:
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(f"{name} is given without residual_scale")
+        return None
+    if residual is None:
+        raise ValueError("residual_scale is given without residual")
+    codes = as_bytes(residual, "residual")
+    if codes.shape != out_shape:
+        raise ValueError(
+            f"residual has shape {codes.shape}; it must have that of the result, {out_shape}"
+        )
+    zero = as_byte_zero_point(zero_point, "residual_zero_point", codes.dtype, "residual")
+    with np.errstate(over="ignore", under="ignore"):
+        factor = per_tensor(as_scale(scale, "residual_scale"), "residual_scale").astype(np.float32)
+        names = "residual_scale"
+        if y_scale is not None:
+            divisor = per_tensor(as_scale(y_scale, "y_scale"), "y_scale").astype(np.float32)
+            factor, names = factor / divisor, "residual_scale / y_scale"
+        if not np.isfinite(factor * np.float32(255)):
+            raise ValueError(f"{names} times 255 overflows float32")
+    return Residual(codes, per_tensor(zero, "residual_zero_point"), factor)
+
+
+def no_residual(scale: Any, zero_point: Any, out_shape: tuple[int, ...]) -> Array | None:
+    """What `no_images` is for the input: codes that the other arguments can be checked with."""
+    return (
+        None if scale is None else np.zeros(out_shape, byte_type(zero_point, "residual_zero_point"))
+    )

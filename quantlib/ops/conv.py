@@ -13,10 +13,13 @@ from quantlib import _native
 from quantlib._arguments.arrays import Array, as_byte_zero_point, as_bytes, per_tensor
 from quantlib._arguments.conv import (
     ConvShape,
+    Residual,
     conv_shape,
     conv_zero_points,
     no_images,
+    no_residual,
     qlinear_conv_output,
+    residual_of,
 )
 from quantlib._arguments.output import Activation, Output
 from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
@@ -77,6 +80,9 @@ def qlinear_conv(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
     layout: str = "NCHW",
+    residual: npt.ArrayLike | None = None,
+    residual_scale: npt.ArrayLike | None = None,
+    residual_zero_point: npt.ArrayLike | None = None,
     activation: Activation = None,
     out: Array | None = None,
 ) -> Array:
@@ -97,9 +103,11 @@ def qlinear_conv(
     output, bias = qlinear_conv_output(
         data, shape, x_scale, w_scale, y_scale, y_zero_point, b, activation
     )
-    stage = _stage(output, bias, shape.out_channels)
+    term = residual_of(residual, residual_scale, residual_zero_point, y_scale, shape.out_shape)
+    stage = _stage(output, bias, shape.out_channels, term)
     filter_ = _native.Filter(weights, zw, shape)
-    return _convolve(data, filter_, zx, shape, _native.conv_extents(shape), stage, out)
+    extents, added = _native.conv_extents(shape), None if term is None else term.codes
+    return _convolve(data, filter_, zx, shape, extents, stage, out, added)
 
 
 class QLinearConv(Prepared):
@@ -114,6 +122,8 @@ class QLinearConv(Prepared):
         y_scale: npt.ArrayLike | None = None,
         y_zero_point: npt.ArrayLike | None = None,
         b: npt.ArrayLike | None = None,
+        residual_scale: npt.ArrayLike | None = None,
+        residual_zero_point: npt.ArrayLike | None = None,
         activation: Activation = None,
         auto_pad: str = "NOTSET",
         dilations: Sequence[int] | None = None,
@@ -142,8 +152,11 @@ class QLinearConv(Prepared):
             y_scale=y_scale,
             y_zero_point=y_zero_point,
             b=b,
+            residual_scale=residual_scale,
+            residual_zero_point=residual_zero_point,
             activation=activation,
         )
+        self._takes_residual = residual_scale is not None
         self._stages: dict[Any, tuple[Array, _native.Stage]] = {}
         self._shapes: dict[tuple[int, ...], tuple[ConvShape, Any]] = {}
         example = no_images(weights, given["x_zero_point"], self._geometry)
@@ -151,14 +164,33 @@ class QLinearConv(Prepared):
         _require_three_axes(shape)
         zero_points = given["x_zero_point"], given["w_zero_point"]
         _, zw = conv_zero_points(example, weights, shape, *zero_points)
-        self._stage(example, shape)
+        added = no_residual(given["residual_scale"], given["residual_zero_point"], shape.out_shape)
+        self._stage(example, added, shape)
         self._filter = _native.Filter(weights, zw, shape)
 
-    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+    def __call__(
+        self,
+        x: npt.ArrayLike,
+        residual: npt.ArrayLike | None = None,
+        *,
+        out: Array | None = None,
+    ) -> Array:
         data = as_bytes(x, "x")
         shape, extents = self._shapes.get(data.shape) or self._shape(data.shape)
-        zx, stage = self._stages.get(data.dtype) or self._stage(data, shape)
+        if residual is not None or self._takes_residual:
+            return self._call_with(data, shape, extents, residual, out)
+        zx, stage = self._stages.get(data.dtype) or self._stage(data, None, shape)
         return _convolve(data, self._filter, zx, shape, extents, stage, out)
+
+    def _call_with(
+        self, data: Array, shape: ConvShape, extents: Any, residual: Any, out: Array | None
+    ) -> Array:
+        codes = None if residual is None else as_bytes(residual, "residual")
+        known = None if codes is None else self._stages.get((data.dtype, codes.dtype))
+        if known is None or codes is None or codes.shape != shape.out_shape:
+            known = self._stage(data, codes, shape)
+        zx, stage = known
+        return _convolve(data, self._filter, zx, shape, extents, stage, out, codes)
 
     def _arguments(self) -> dict[str, Any]:
         w = np.empty(self._w_shape, self._w_type)
@@ -174,26 +206,32 @@ class QLinearConv(Prepared):
         self._shapes[x_shape] = entry
         return entry
 
-    def _stage(self, x: Array, shape: ConvShape) -> tuple[Array, _native.Stage]:
-        """Zero point and output stage for inputs of the type of `x`, kept."""
+    def _stage(
+        self, x: Array, residual: Array | None, shape: ConvShape
+    ) -> tuple[Array, _native.Stage]:
+        """Zero point and output stage for inputs and residuals of these types, kept."""
         given = self._given
         zx = as_byte_zero_point(given["x_zero_point"], "x_zero_point", x.dtype, "x")
         zx = per_tensor(zx, "x_zero_point")
         names = "x_scale", "w_scale", "y_scale", "y_zero_point", "b", "activation"
         output, bias = qlinear_conv_output(x, shape, *(given[name] for name in names))
-        entry = zx, _stage(output, bias, shape.out_channels)
-        self._stages[x.dtype] = entry
+        scales = given["residual_scale"], given["residual_zero_point"], given["y_scale"]
+        term = residual_of(residual, *scales, shape.out_shape)
+        entry = zx, _stage(output, bias, shape.out_channels, term)
+        self._stages[x.dtype if residual is None else (x.dtype, residual.dtype)] = entry
         return entry
 
 
-def _stage(output: Output, bias: Array, columns: int) -> _native.Stage:
+def _stage(
+    output: Output, bias: Array, columns: int, residual: Residual | None = None
+) -> _native.Stage:
     """The output stage with channels last, whatever the layout."""
     flat = replace(
         output,
         column_factor=output.column_factor.reshape(-1),
         bias=None if output.bias is None else output.bias.reshape(-1),
     )
-    return _native.Stage(flat, np.broadcast_to(bias.reshape(-1), (columns,)), columns)
+    return _native.Stage(flat, np.broadcast_to(bias.reshape(-1), (columns,)), columns, residual)
 
 
 def _require_three_axes(shape: ConvShape) -> None:
@@ -212,8 +250,11 @@ def _convolve(
     extents: Any,
     stage: _native.Stage,
     out: Any,
+    residual: Array | None = None,
 ) -> Array:
     data = _native.ready(x, x.dtype)
-    y = room(out, shape.out_shape, stage.dtype, x)
-    filter_.convolve(data, int(zero_point), extents, shape.layout, stage, y)
+    added = None if residual is None else _native.ready(residual, residual.dtype)
+    inputs = (x,) if residual is None else (x, residual)
+    y = room(out, shape.out_shape, stage.dtype, *inputs)
+    filter_.convolve(data, int(zero_point), extents, shape.layout, stage, y, added)
     return settle(y, out)

@@ -14,7 +14,9 @@ from quantlib._arguments.conv import (
     conv_shape,
     conv_zero_points,
     no_images,
+    no_residual,
     qlinear_conv_output,
+    residual_of,
 )
 from quantlib._arguments.output import Activation
 from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
@@ -125,6 +127,9 @@ def qlinear_conv(
     pads: Sequence[int] | None = None,
     strides: Sequence[int] | None = None,
     layout: str = "NCHW",
+    residual: npt.ArrayLike | None = None,
+    residual_scale: npt.ArrayLike | None = None,
+    residual_zero_point: npt.ArrayLike | None = None,
     activation: Activation = None,
     out: Array | None = None,
 ) -> Array:
@@ -148,8 +153,12 @@ def qlinear_conv(
         accumulators; float32, for float32 results only, is added to them.
     auto_pad, dilations, group, kernel_shape, pads, strides, layout
         As in `conv_integer`.
+    residual : array_like of int8 or uint8, optional
+        Codes to be added to the result, of its shape.
+    residual_scale, residual_zero_point : array_like, optional
+        Scalars that say what those stand for; the zero point in the type of `residual`, None is 0.
     activation : {"relu", "relu6"} or (float, float), optional
-        Keep the real result between two bounds.
+        Keep the real result, a residual included, between two bounds.
     out : numpy.ndarray, optional
         Where to write the result.
 
@@ -163,13 +172,18 @@ def qlinear_conv(
         ``f32(acc) * f32(x_scale * w_scale)``, to which a float32 bias is added, kept between the
         bounds. Each of these is one float32 operation; none are fused.
 
+        With a residual, ``(residual - residual_zero_point) * f32(residual_scale / y_scale)`` is
+        added to ``f32(acc) * m`` before that is rounded; without `y_scale`,
+        ``(residual - residual_zero_point) * residual_scale`` before the activation. `qlinear_add`
+        of a result and the residual rounds twice instead, and so can be one code away.
+
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If shapes or attributes do not fit each other, a scale is not finite and positive, or the
-        scales' product overflows.
+        If shapes or attributes do not fit each other, a scale is not finite and positive, the
+        scales' product overflows, or a residual is given without a scale, or a scale without one.
     OverflowError
         If an accumulator does not fit int32. Nothing wraps.
 
@@ -203,8 +217,10 @@ def qlinear_conv(
     output, bias = qlinear_conv_output(
         data, shape, x_scale, w_scale, y_scale, y_zero_point, b, activation
     )
+    term = residual_of(residual, residual_scale, residual_zero_point, y_scale, shape.out_shape)
+    added = None if term is None else (term.codes - term.zero_point).astype("f4") * term.factor
     acc = exact_int32(_sums(data, weights, zx, zw, shape) + bias, "an accumulator of the result")
-    return deliver(finish(acc, output), out)
+    return deliver(finish(acc, output, added), out)
 
 
 class QLinearConv(Prepared):
@@ -226,6 +242,8 @@ class QLinearConv(Prepared):
         `y_zero_point`, or that of ``x`` if it brings none.
     b : array_like of int32 or float32, optional
         A scalar or ``(M,)``: int32 in units of ``x_scale * w_scale``, or float32 where results are.
+    residual_scale, residual_zero_point : array_like, optional
+        Scalars. With `residual_scale`, calls take a residual, and the zero point has its type.
     activation : {"relu", "relu6"} or (float, float), optional
         Keep the real result between two bounds.
     auto_pad, dilations, group, kernel_shape, pads, strides, layout
@@ -238,8 +256,9 @@ class QLinearConv(Prepared):
 
     Notes
     -----
-    A call takes ``x`` of int8 or uint8, shape ``(N, C, D1, ...)`` or ``(N, D1, ..., C)``, and
-    ``out``, and returns what `qlinear_conv` defines, with its errors. It may be made from several
+    A call takes ``x`` of int8 or uint8, shape ``(N, C, D1, ...)`` or ``(N, D1, ..., C)``, then
+    ``residual``, if there is a scale for one, and ``out``, and returns what `qlinear_conv` defines,
+    with its errors. It may be made from several
     threads. Source: https://onnx.ai/onnx/operators/onnx__QLinearConv.html.
 
     It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
@@ -265,6 +284,8 @@ class QLinearConv(Prepared):
         y_scale: npt.ArrayLike | None = None,
         y_zero_point: npt.ArrayLike | None = None,
         b: npt.ArrayLike | None = None,
+        residual_scale: npt.ArrayLike | None = None,
+        residual_zero_point: npt.ArrayLike | None = None,
         activation: Activation = None,
         auto_pad: str = "NOTSET",
         dilations: Sequence[int] | None = None,
@@ -292,13 +313,28 @@ class QLinearConv(Prepared):
             y_scale=y_scale,
             y_zero_point=y_zero_point,
             b=b,
+            residual_scale=residual_scale,
+            residual_zero_point=residual_zero_point,
             activation=activation,
         )
         self._given = {"w": weights.copy(), **parameters, **geometry}
-        self(no_images(weights, parameters["x_zero_point"], geometry))  # checks the arguments
+        self._check(no_images(weights, parameters["x_zero_point"], geometry), geometry)
 
-    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
-        return qlinear_conv(x, out=out, **self._given)
+    def __call__(
+        self,
+        x: npt.ArrayLike,
+        residual: npt.ArrayLike | None = None,
+        *,
+        out: Array | None = None,
+    ) -> Array:
+        return qlinear_conv(x, residual=residual, out=out, **self._given)
+
+    def _check(self, example: Array, geometry: dict[str, Any]) -> None:
+        """Whatever is wrong with the arguments shows in a convolution of no images."""
+        given = self._given
+        out_shape = conv_shape(example.shape, given["w"].shape, **geometry).out_shape
+        scale, zero_point = given["residual_scale"], given["residual_zero_point"]
+        self(example, no_residual(scale, zero_point, out_shape))
 
     def _arguments(self) -> dict[str, Any]:
         return self._given

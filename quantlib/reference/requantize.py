@@ -63,12 +63,14 @@ def requantize(
     return deliver(finish(call.data, call.output), out)
 
 
-def finish(acc: Array, output: Output) -> Array:
-    """Exact accumulators as `output` wants them."""
+def finish(acc: Array, output: Output, added: Array | None = None) -> Array:
+    """Exact accumulators as `output` wants them; `added` is added before they are rounded."""
     with np.errstate(over="ignore", under="ignore"):
         real: Array = acc.astype(np.float32) * output.multiplier
         if output.bias is not None:
             real = real + output.bias
+        if added is not None:
+            real = real + added
     if output.dtype == np.float32:
         # A value that equals a bound becomes the bound, which decides the sign of a zero.
         real = np.where(real > output.lower, real, output.lower)

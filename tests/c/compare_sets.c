@@ -215,8 +215,9 @@ static ql_output draw_output(int64_t rows, int64_t columns, int64_t depth, int b
 static int64_t code_count, inner_count;
 
 /* One entry of a result: from an exact accumulator, as the definition says. */
+/* `at_entry` counts the entries of the result, which a residual has as many of. */
 static void expect_entry(const ql_output *output, int32_t sum, int64_t row, int64_t column,
-                         void *entry) {
+                         int64_t at_entry, void *entry) {
     if (output->type == QL_INT32) {
         memcpy(entry, &sum, 4);
         return;
@@ -229,14 +230,24 @@ static void expect_entry(const ql_output *output, int32_t sum, int64_t row, int6
         multiplier = multiplier / output->row_divisor[part];
     volatile float real = (float)sum;
     real = real * multiplier;
+    volatile float added = 0;
+    if (output->residual != NULL) {
+        const uint8_t byte = output->residual[at_entry];
+        added = (float)(value_of(byte, output->residual_signed) - output->residual_zero_point);
+        added = added * output->residual_factor;
+    }
     if (output->type == QL_FLOAT32) {
         if (output->bias_real != NULL)
             real = real + output->bias_real[column];
+        if (output->residual != NULL)
+            real = real + added;
         real = fminf(fmaxf(real, output->lower_real), output->upper_real);
         memcpy(entry, (const float *)&real, 4);
         return;
     }
     const int64_t at = row * output->code_step;
+    if (output->residual != NULL)
+        real = real + added;
     const double code = (double)nearbyintf(real) + output->zero_point[at];
     const double kept = fmin(fmax(code, output->lower[at]), output->upper[at]);
     *(uint8_t *)entry = (uint8_t)(int)kept;
@@ -262,7 +273,8 @@ static void compare_result(const ql_output *output, int status, const int64_t *e
             uint8_t expected[4] = {CANARY, CANARY, CANARY, CANARY};
             const uint8_t *actual = y + (i * stride + j) * size;
             if (j < columns)
-                expect_entry(output, (int32_t)exact[i * columns + j], i, j, expected);
+                expect_entry(output, (int32_t)exact[i * columns + j], i, j, i * columns + j,
+                             expected);
             if (memcmp(actual, expected, (size_t)size) != 0)
                 fail("entry (%lld, %lld) of type %d begins with byte %d, not %d", (long long)i,
                      (long long)j, output->type, actual[0], expected[0]);
@@ -506,6 +518,17 @@ static int64_t convolve_at(const ql_conv_shape *s, const uint8_t *x, int x_signe
     return sum;
 }
 
+/* Codes to be added to results, one in three times; then rows have no factors. */
+static const uint8_t *draw_residual(ql_output *output, int64_t count) {
+    if (output->type == QL_INT32 || draw() % 3)
+        return NULL;
+    output->row_factor = output->row_divisor = NULL;
+    output->residual_signed = draw() % 2;
+    output->residual_zero_point = draw_code(output->residual_signed);
+    output->residual_factor = draw() % 2 ? 0.5f : (float)draw_real();
+    return output->residual = codes(count, output->residual_signed, ANY);
+}
+
 /* y[n][j][i] = x[n][i][j]. */
 static void reorder(const uint8_t *x, uint8_t *y, int64_t batch, int64_t rows, int64_t columns,
                     int64_t size) {
@@ -537,6 +560,7 @@ static void compare_convolution(enum fill fill) {
     const int64_t rows = s.batch * pixels;
     ql_output output = draw_output(rows, s.out_channels, in * taps, 0);
     output.row_step = 0;
+    const uint8_t *residual = draw_residual(&output, rows * s.out_channels);
 
     int64_t *exact = malloc((size_t)(rows * s.out_channels) * sizeof *exact), *next = exact;
     for (int64_t image = 0; image < s.batch; image++)
@@ -556,13 +580,16 @@ static void compare_convolution(enum fill fill) {
         memcmp(unpacked, w, (size_t)(s.out_channels * in * taps)) != 0)
         fail("weights were not unpacked");
     uint8_t *y = draw_result(&output, rows, s.out_channels, s.out_channels);
-    int status = ql_conv(filter, x, x_signed, x_zero, &s, 0, &output, y);
+    int status = ql_conv(filter, x, x_signed, x_zero, &s, 0, &output, residual, y);
     compare_result(&output, status, exact, rows, s.out_channels, y, s.out_channels);
     const int64_t in_pixels = s.in[0] * s.in[1] * s.in[2], size = bytes_of(output.type);
     uint8_t *x_first = allocate(s.batch * in_pixels * s.channels);
     reorder(x, x_first, s.batch, in_pixels, s.channels, 1);
+    uint8_t *first_residual = residual == NULL ? NULL : allocate(rows * s.out_channels);
+    if (residual != NULL)
+        reorder(residual, first_residual, s.batch, pixels, s.out_channels, 1);
     uint8_t *y_first = allocate(s.batch * pixels * s.out_channels * size);
-    status = ql_conv(filter, x_first, x_signed, x_zero, &s, 1, &output, y_first);
+    status = ql_conv(filter, x_first, x_signed, x_zero, &s, 1, &output, first_residual, y_first);
     reorder(y_first, y, s.batch, s.out_channels, pixels, size);
     compare_result(&output, status, exact, rows, s.out_channels, y, s.out_channels);
     ql_filter_free(filter);

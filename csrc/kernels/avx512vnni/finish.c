@@ -10,127 +10,149 @@ QL_TARGET_BEGIN_AVX512VNNI
 
 #include "lanes.h"
 
-/* What turns sums into codes. */
+/* What turns sums into codes, and codes to be added into steps. */
 typedef struct {
-    __m512 high_f32x16;
+    __m512 high_f32x16, residual_zero_f32x16, residual_factor_f32x16;
     __m512i zero_i16x32, lower_i8x64, upper_i8x64;
+    __m128i residual_flip_u8x16;
     int is_signed;
 } requantizer;
 
-QL_INLINE requantizer requantizer_of(int32_t zero_point, int32_t lower, int32_t upper) {
-    return (requantizer){
+QL_INLINE requantizer requantizer_of(int32_t zero_point, int32_t lower, int32_t upper,
+                                     const ql_residual *residual) {
+    requantizer r = {
         .high_f32x16 = _mm512_set1_ps(65536.0f),
         .zero_i16x32 = _mm512_set1_epi16((short)zero_point),
         .lower_i8x64 = _mm512_set1_epi8((char)lower),
         .upper_i8x64 = _mm512_set1_epi8((char)upper),
         .is_signed = lower < 0,
     };
+    if (residual != NULL) {
+        r.residual_zero_f32x16 = _mm512_set1_ps(residual->zero);
+        r.residual_factor_f32x16 = _mm512_set1_ps(residual->factor);
+        r.residual_flip_u8x16 = _mm_set1_epi8((char)residual->flip);
+    }
+    return r;
 }
 
-/* Sums to steps. Beyond the least int32, vcvtps2dq gives the least int32; the largest steps are cut
- * before, still out of reach of every zero point. */
-QL_INLINE __m512i steps_of(const int32_t *sums, __mmask16 mask, __m512 multiplier_f32x16,
-                           const requantizer *r) {
+/* The steps of codes to be added. */
+QL_INLINE __m512 steps_of_codes(const uint8_t *codes, __mmask16 mask, const requantizer *r) {
+    const __m128i codes_u8x16 =
+        _mm_xor_si128(_mm_maskz_loadu_epi8(mask, codes), r->residual_flip_u8x16);
+    const __m512 codes_f32x16 = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(codes_u8x16));
+    return _mm512_mul_ps(_mm512_sub_ps(codes_f32x16, r->residual_zero_f32x16),
+                         r->residual_factor_f32x16);
+}
+
+/* Sums to steps, with those of codes added if there are any. Beyond the least int32, vcvtps2dq
+ * gives the least int32; the largest steps are cut before, still out of reach of every zero point.
+ */
+QL_INLINE __m512i steps_of(const int32_t *sums, const uint8_t *added, __mmask16 mask,
+                           __m512 multiplier_f32x16, const requantizer *r) {
     const __m512 sums_f32x16 = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, sums));
-    const __m512 steps_f32x16 = _mm512_mul_ps(sums_f32x16, multiplier_f32x16);
+    __m512 steps_f32x16 = _mm512_mul_ps(sums_f32x16, multiplier_f32x16);
+    if (added != NULL)
+        steps_f32x16 = _mm512_add_ps(steps_f32x16, steps_of_codes(added, mask, r));
     return _mm512_cvtps_epi32(_mm512_min_ps(steps_f32x16, r->high_f32x16));
 }
 
 /* Four vectors of steps to 64 codes, in order. Packs saturate, and interleave the lanes of their
  * operands: a permutation at the end puts them in order. */
-QL_INLINE __m512i codes_of(__m512i a, __m512i b, __m512i c, __m512i d, const requantizer *r) {
+QL_INLINE __m512i codes_of(const __m512i steps_i32x16[4], const requantizer *r) {
     const __m512i order_i32x16 =
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512i ab_i16x32 = _mm512_adds_epi16(_mm512_packs_epi32(a, b), r->zero_i16x32);
-    const __m512i cd_i16x32 = _mm512_adds_epi16(_mm512_packs_epi32(c, d), r->zero_i16x32);
+    const __m512i low_i16x32 =
+        _mm512_adds_epi16(_mm512_packs_epi32(steps_i32x16[0], steps_i32x16[1]), r->zero_i16x32);
+    const __m512i high_i16x32 =
+        _mm512_adds_epi16(_mm512_packs_epi32(steps_i32x16[2], steps_i32x16[3]), r->zero_i16x32);
     __m512i codes;
     if (r->is_signed) {
-        codes = _mm512_packs_epi16(ab_i16x32, cd_i16x32);
+        codes = _mm512_packs_epi16(low_i16x32, high_i16x32);
         codes = _mm512_min_epi8(_mm512_max_epi8(codes, r->lower_i8x64), r->upper_i8x64);
     } else {
-        codes = _mm512_packus_epi16(ab_i16x32, cd_i16x32);
+        codes = _mm512_packus_epi16(low_i16x32, high_i16x32);
         codes = _mm512_min_epu8(_mm512_max_epu8(codes, r->lower_i8x64), r->upper_i8x64);
     }
     return _mm512_permutexvar_epi32(order_i32x16, codes);
 }
 
-/* Up to 64 columns of one row after the other. */
-QL_INLINE void requantize_64(const int32_t *sums, int64_t sums_stride, int64_t rows,
-                             int64_t columns, const float *multiplier, const requantizer *r,
-                             uint8_t *y, int64_t y_stride) {
+/* 4, 2 or 1 vectors of columns, of 1, 2 or 4 rows at a time: 64 sums. A last row counts for those
+ * that are missing. */
+QL_INLINE void requantize_columns(const int vectors, const int32_t *sums, int64_t sums_stride,
+                                  int64_t rows, int64_t columns, const float *multiplier,
+                                  const uint8_t *added, int64_t added_stride, const requantizer *r,
+                                  uint8_t *y, int64_t y_stride) {
+    const __mmask64 bytes = first_bytes(columns);
     __m512 multiplier_f32x16[4];
     __mmask16 mask[4];
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; v++) {
+    for (int v = 0; v < vectors; v++) {
         mask[v] = first(columns - 16 * v);
         multiplier_f32x16[v] = _mm512_maskz_loadu_ps(mask[v], multiplier + 16 * v);
     }
-    for (int64_t i = 0; i < rows; i++, sums += sums_stride, y += y_stride) {
-        __m512i steps_i32x16[4];
-#pragma GCC unroll 4
-        for (int v = 0; v < 4; v++)
-            steps_i32x16[v] = steps_of(sums + 16 * v, mask[v], multiplier_f32x16[v], r);
-        _mm512_mask_storeu_epi8(
-            y, first_bytes(columns),
-            codes_of(steps_i32x16[0], steps_i32x16[1], steps_i32x16[2], steps_i32x16[3], r));
-    }
-}
-
-/* Up to 32 columns of two rows after the other; a last row alone counts twice. */
-QL_INLINE void requantize_32(const int32_t *sums, int64_t sums_stride, int64_t rows,
-                             int64_t columns, const float *multiplier, const requantizer *r,
-                             uint8_t *y, int64_t y_stride) {
-    const __mmask16 low = first(columns), high = first(columns - 16);
-    const __mmask32 bytes = (__mmask32)first_bytes(columns);
-    const __m512 low_f32x16 = _mm512_maskz_loadu_ps(low, multiplier);
-    const __m512 high_f32x16 = _mm512_maskz_loadu_ps(high, multiplier + 16);
-    for (int64_t i = 0; i < rows; i += 2) {
-        const int64_t next = i + 1 < rows ? i + 1 : i;
-        const int32_t *one = sums + i * sums_stride, *two = sums + next * sums_stride;
-        const __m512i codes = codes_of(
-            steps_of(one, low, low_f32x16, r), steps_of(one + 16, high, high_f32x16, r),
-            steps_of(two, low, low_f32x16, r), steps_of(two + 16, high, high_f32x16, r), r);
-        _mm256_mask_storeu_epi8(y + i * y_stride, bytes, _mm512_castsi512_si256(codes));
-        _mm256_mask_storeu_epi8(y + next * y_stride, bytes, _mm512_extracti64x4_epi64(codes, 1));
-    }
-}
-
-/* Up to 16 columns of four rows after the other; a last row counts for those that are missing. */
-QL_INLINE void requantize_16(const int32_t *sums, int64_t sums_stride, int64_t rows,
-                             int64_t columns, const float *multiplier, const requantizer *r,
-                             uint8_t *y, int64_t y_stride) {
-    const __mmask16 mask = first(columns);
-    const __m512 multiplier_f32x16 = _mm512_maskz_loadu_ps(mask, multiplier);
-    for (int64_t i = 0; i < rows; i += 4) {
+    for (int64_t i = 0; i < rows; i += 4 / vectors) {
         int64_t row[4];
         __m512i steps_i32x16[4];
 #pragma GCC unroll 4
-        for (int v = 0; v < 4; v++) {
-            row[v] = ql_min(i + v, rows - 1);
-            steps_i32x16[v] = steps_of(sums + row[v] * sums_stride, mask, multiplier_f32x16, r);
+        for (int k = 0; k < 4; k++) {
+            const int v = k % vectors;
+            row[k] = ql_min(i + k / vectors, rows - 1);
+            const uint8_t *codes = added == NULL ? NULL : added + row[k] * added_stride + 16 * v;
+            steps_i32x16[k] = steps_of(sums + row[k] * sums_stride + 16 * v, codes, mask[v],
+                                       multiplier_f32x16[v], r);
         }
-        const __m512i codes =
-            codes_of(steps_i32x16[0], steps_i32x16[1], steps_i32x16[2], steps_i32x16[3], r);
-        _mm_mask_storeu_epi8(y + row[0] * y_stride, mask, _mm512_castsi512_si128(codes));
-        _mm_mask_storeu_epi8(y + row[1] * y_stride, mask, _mm512_extracti32x4_epi32(codes, 1));
-        _mm_mask_storeu_epi8(y + row[2] * y_stride, mask, _mm512_extracti32x4_epi32(codes, 2));
-        _mm_mask_storeu_epi8(y + row[3] * y_stride, mask, _mm512_extracti32x4_epi32(codes, 3));
+        const __m512i codes = codes_of(steps_i32x16, r);
+        if (vectors == 4) {
+            _mm512_mask_storeu_epi8(y + row[0] * y_stride, bytes, codes);
+        } else if (vectors == 2) {
+            _mm256_mask_storeu_epi8(y + row[0] * y_stride, (__mmask32)bytes,
+                                    _mm512_castsi512_si256(codes));
+            _mm256_mask_storeu_epi8(y + row[2] * y_stride, (__mmask32)bytes,
+                                    _mm512_extracti64x4_epi64(codes, 1));
+        } else {
+            _mm_mask_storeu_epi8(y + row[0] * y_stride, mask[0], _mm512_castsi512_si128(codes));
+            _mm_mask_storeu_epi8(y + row[1] * y_stride, mask[0],
+                                 _mm512_extracti32x4_epi32(codes, 1));
+            _mm_mask_storeu_epi8(y + row[2] * y_stride, mask[0],
+                                 _mm512_extracti32x4_epi32(codes, 2));
+            _mm_mask_storeu_epi8(y + row[3] * y_stride, mask[0],
+                                 _mm512_extracti32x4_epi32(codes, 3));
+        }
+    }
+}
+
+QL_INLINE void requantize(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                          const float *multiplier, const uint8_t *added, int64_t added_stride,
+                          const requantizer *r, uint8_t *y, int64_t y_stride) {
+    for (int64_t j = 0; j < columns; j += 64) {
+        const int64_t left = ql_min(64, columns - j);
+        const uint8_t *codes = added == NULL ? NULL : added + j;
+        if (left > 32)
+            requantize_columns(4, sums + j, sums_stride, rows, left, multiplier + j, codes,
+                               added_stride, r, y + j, y_stride);
+        else if (left > 16)
+            requantize_columns(2, sums + j, sums_stride, rows, left, multiplier + j, codes,
+                               added_stride, r, y + j, y_stride);
+        else
+            requantize_columns(1, sums + j, sums_stride, rows, left, multiplier + j, codes,
+                               added_stride, r, y + j, y_stride);
     }
 }
 
 void ql_avx512vnni_requantize(const int32_t *sums, int64_t sums_stride, int64_t rows,
                               int64_t columns, const float *multiplier, int32_t zero_point,
                               int32_t lower, int32_t upper, uint8_t *y, int64_t y_stride) {
-    const requantizer r = requantizer_of(zero_point, lower, upper);
-    for (int64_t j = 0; j < columns; j += 64) {
-        const int64_t left = ql_min(64, columns - j);
-        if (left > 32)
-            requantize_64(sums + j, sums_stride, rows, left, multiplier + j, &r, y + j, y_stride);
-        else if (left > 16)
-            requantize_32(sums + j, sums_stride, rows, left, multiplier + j, &r, y + j, y_stride);
-        else
-            requantize_16(sums + j, sums_stride, rows, left, multiplier + j, &r, y + j, y_stride);
-    }
+    const requantizer r = requantizer_of(zero_point, lower, upper, NULL);
+    requantize(sums, sums_stride, rows, columns, multiplier, NULL, 0, &r, y, y_stride);
+}
+
+void ql_avx512vnni_requantize_sum(const int32_t *sums, int64_t sums_stride, int64_t rows,
+                                  int64_t columns, const float *multiplier,
+                                  const ql_residual *residual, int32_t zero_point, int32_t lower,
+                                  int32_t upper, uint8_t *y, int64_t y_stride) {
+    const requantizer r = requantizer_of(zero_point, lower, upper, residual);
+    requantize(sums, sums_stride, rows, columns, multiplier, residual->codes, residual->stride, &r,
+               y, y_stride);
 }
 
 /* Two vectors of columns at a time, as wide as a tile: what belongs to columns stays in registers

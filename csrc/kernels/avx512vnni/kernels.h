@@ -27,6 +27,7 @@ ql_sum_row ql_avx512vnni_sum_row;
 ql_correct_tile ql_avx512vnni_correct;
 ql_pack_columns ql_avx512vnni_pack_columns;
 ql_requantize_tile ql_avx512vnni_requantize;
+ql_requantize_sum_tile ql_avx512vnni_requantize_sum;
 ql_rescale_tile ql_avx512vnni_rescale;
 ql_copy_tile ql_avx512vnni_copy;
 ql_copy_runs ql_avx512vnni_copy_runs;

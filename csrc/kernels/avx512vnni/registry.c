@@ -36,6 +36,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->correct = ql_avx512vnni_correct;
     kernels->pack_columns = ql_avx512vnni_pack_columns;
     kernels->requantize = ql_avx512vnni_requantize;
+    kernels->requantize_sum = ql_avx512vnni_requantize_sum;
     kernels->rescale = ql_avx512vnni_rescale;
     kernels->copy = ql_avx512vnni_copy;
     kernels->copy_runs = ql_avx512vnni_copy_runs;

@@ -18,6 +18,27 @@ void ql_portable_requantize(const int32_t *sums, int64_t sums_stride, int64_t ro
     }
 }
 
+void ql_portable_requantize_sum(const int32_t *sums, int64_t sums_stride, int64_t rows,
+                                int64_t columns, const float *restrict multiplier,
+                                const ql_residual *residual, int32_t zero_point, int32_t lower,
+                                int32_t upper, uint8_t *y, int64_t y_stride) {
+    const float low = (float)(lower - zero_point), high = (float)(upper - zero_point);
+    const ql_residual r = *residual;
+    for (int64_t i = 0; i < rows; i++) {
+        const int32_t *restrict sum = sums + i * sums_stride;
+        const uint8_t *restrict added = r.codes + i * r.stride;
+        uint8_t *restrict code = y + i * y_stride;
+        for (int64_t j = 0; j < columns; j++) {
+            const float own = (float)sum[j] * multiplier[j];
+            const float term = ((float)(added[j] ^ r.flip) - r.zero) * r.factor;
+            float steps = own + term;
+            steps = steps > low ? steps : low;
+            steps = steps < high ? steps : high;
+            code[j] = (uint8_t)((int32_t)((steps + 12582912.0f) - 12582912.0f) + zero_point);
+        }
+    }
+}
+
 void ql_portable_rescale(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
                          const float *restrict multiplier, const float *restrict row_factor,
                          int64_t row_step, const float *restrict bias, float lower, float upper,

@@ -29,6 +29,7 @@ ql_correct_tile ql_portable_correct;
 ql_sum_row ql_portable_sum_row;
 ql_correct_tile ql_portable_correct;
 ql_requantize_tile ql_portable_requantize;
+ql_requantize_sum_tile ql_portable_requantize_sum;
 ql_rescale_tile ql_portable_rescale;
 ql_copy_tile ql_portable_copy;
 ql_copy_runs ql_portable_copy_runs;

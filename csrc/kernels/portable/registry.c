@@ -42,6 +42,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .sum_row = ql_portable_sum_row,
         .correct = ql_portable_correct,
         .requantize = ql_portable_requantize,
+        .requantize_sum = ql_portable_requantize_sum,
         .rescale = ql_portable_rescale,
         .copy = ql_portable_copy,
         .copy_runs = ql_portable_copy_runs,
