@@ -214,6 +214,45 @@ def test_normalizations_behind_joined_data(rng: np.random.Generator) -> None:
     assert kinds(left)["quantlib.BatchNormalization"] == 1
 
 
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_transposed_convolutions(per_channel: bool, rng: np.random.Generator) -> None:
+    """They work on integers, but for grouped ones (channels on two axes of the weights)."""
+    constants = {
+        "a": rng.standard_normal((8, 3, 3, 3)) / 5, "b": rng.standard_normal((8, 6, 4, 4)) / 8,
+        "c": rng.standard_normal(6), "d": rng.standard_normal((6, 2, 2, 2)) / 3,
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("Conv", ["x", "a"], ["p"], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Relu", ["p"], ["q"]),
+        helper.make_node("ConvTranspose", ["q", "b", "c"], ["r"], pads=[1, 1, 1, 1],
+                         strides=[2, 2], output_padding=[1, 0]),
+        helper.make_node("Relu", ["r"], ["s"]),
+        helper.make_node("ConvTranspose", ["s", "d"], ["y"], strides=[2, 2], group=2),
+    ]  # fmt: skip
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", 3, 10, 10])],
+        [helper.make_tensor_value_info("y", 1, None), helper.make_tensor_value_info("s", 1, None)],
+        [numpy_helper.from_array(a.astype(np.float32), name) for name, a in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    samples = [{"x": rng.standard_normal((2, 3, 10, 10)).astype(np.float32)} for _ in range(4)]
+    float_ = ql.model.load(model)
+    quantized = ql.model.quantize(model, samples, method="minmax", per_channel=per_channel)
+    found = kinds(quantized)
+    assert (found["quantlib.QLinearConvTranspose"], found["ConvTranspose"]) == (1, 1)
+    wanted = onnxruntime_says(quantized, samples[0])
+    for results, atol in ((float_.run(samples[0])[0], 0.05), (wanted, 0.01)):
+        np.testing.assert_allclose(
+            quantized.run(samples[0])[0], results, atol=atol * np.abs(wanted).max()
+        )
+    few = ql.model.quantize(model, mode="weight_only", per_channel=per_channel)
+    np.testing.assert_allclose(
+        few.run(samples[0])[0], onnxruntime_says(few, samples[0]), rtol=1e-4, atol=1e-4
+    )
+    codes = [a for a in few.graph.constants.values() if a.dtype == np.int8 and a.ndim == 4]
+    assert len(codes) == 2
+
+
 def test_excluded_nodes_stay_in_floats(samples: Any) -> None:
     model = ql.model.load(FOLDER / "plain.onnx")
     graph = prepare(model.graph)

@@ -19,7 +19,8 @@ from quantlib.model.operators.registry import Array, Kernel, Known, operator
 BYTES = frozenset({np.dtype(np.int8), np.dtype(np.uint8)})
 _CODES = ("int8", "uint8", "int16", "uint16", "int4", "uint4", "int2", "uint2")
 _REALS = frozenset({np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)})
-_GEOMETRY = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides", "layout")
+_GEOMETRY = ("auto_pad", "dilations", "group", "kernel_shape", "output_padding", "output_shape",
+             "pads", "strides", "layout")  # fmt: skip
 
 
 def _is_code(dtype: np.dtype[Any] | None) -> bool:
@@ -137,6 +138,18 @@ def qlinear_conv(node: Node, known: Known) -> Kernel | None:
         **_geometry(node),
     )
     return Kernel(lambda x, *_, out=None: layer(x, out=out), takes_out=True)
+
+
+@operator("quantlib.QLinearConvTranspose")
+def qlinear_conv_transpose(node: Node, known: Known) -> Kernel | None:
+    """``Q(conv_transpose(DQ(x), DQ(w)) + b)``."""
+    keywords = {**_geometry(node), "activation": bounds_of(node)}
+
+    def run(*inputs: Any, out: Array | None = None) -> Array:
+        padded = (*inputs, *(None,) * (9 - len(inputs)))
+        return ops.qlinear_conv_transpose(*padded, out=out, **keywords)
+
+    return Kernel(run, takes_out=True)
 
 
 @operator("QLinearMatMul", "quantlib.QLinearMatMul")

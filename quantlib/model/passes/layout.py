@@ -18,10 +18,15 @@ __all__ = ["assign_layout"]
 
 _CARES = frozenset(
     {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "quantlib.Conv",
-     "quantlib.QLinearConv", "quantlib.QLinearAveragePool", "quantlib.QLinearGlobalAveragePool"}
+     "quantlib.QLinearConv", "quantlib.QLinearConvTranspose", "quantlib.QLinearAveragePool",
+     "quantlib.QLinearGlobalAveragePool"}
 )  # fmt: skip
+_CONVOLUTIONS = frozenset(
+    {"Conv", "quantlib.Conv", "quantlib.QLinearConv", "quantlib.QLinearConvTranspose"}
+)
 _OF_CODES = frozenset(
-    {"MaxPool", "quantlib.QLinearConv", "quantlib.QLinearAveragePool",
+    {"MaxPool", "quantlib.QLinearConv", "quantlib.QLinearConvTranspose",
+     "quantlib.QLinearAveragePool",
      "quantlib.QLinearGlobalAveragePool"}
 )  # fmt: skip
 _FOLLOWS = frozenset(
@@ -89,8 +94,7 @@ def _turn(source: str, target: str, order: tuple[int, ...]) -> Node:
 
 def assign_layout(graph: Graph) -> None:
     """Let convolutions, pools and their surroundings work on channels-last data."""
-    if not any(node.kind in ("Conv", "quantlib.Conv", "quantlib.QLinearConv")
-               for node in graph.nodes):  # fmt: skip
+    if not any(node.kind in _CONVOLUTIONS for node in graph.nodes):
         return
     layout = _Layout(graph)
     layout.first_is_made.update(graph.input_names, graph.constants)

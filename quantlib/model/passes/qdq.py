@@ -21,7 +21,8 @@ from quantlib.model.passes.activation import bounds_of_clip, only_consumer
 __all__ = ["fuse_qdq"]
 
 _BYTES = (np.dtype(np.int8), np.dtype(np.uint8))
-_GEOMETRY = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+_GEOMETRY = ("auto_pad", "dilations", "group", "kernel_shape", "output_padding", "output_shape",
+             "pads", "strides")  # fmt: skip
 _MOVES = frozenset(
     {"DepthToSpace", "Expand", "Flatten", "Identity", "MaxPool", "Reshape", "Slice", "SpaceToDepth",
      "Squeeze", "Tile", "Transpose", "Unsqueeze", "Gather"}
@@ -188,7 +189,7 @@ def _is_portable(
     quantizer: Node | None,
 ) -> bool:
     """Whether other run times have an integer operator for a product and what follows it."""
-    if quantizer is None:
+    if quantizer is None or node.op_type == "ConvTranspose":
         return False
     if node.op_type != "Conv" and bias and fusion.graph.rank(node.inputs[0]) != 2:
         return False
@@ -246,13 +247,18 @@ def _bias(fusion: _Fusion, name: str, a: Codes, b: Codes, quantized: bool) -> st
 
 def _fuse_conv(fusion: _Fusion, node: Node) -> None:
     x, w = fusion.tensor(node.inputs[0]), fusion.codes(node.inputs[1])
-    if x is None or w is None or w.axis not in (None, 0) or w.codes not in fusion.graph.constants:
+    transposes = node.op_type == "ConvTranspose"  # whose output channels lie on axis 1, by group
+    if x is None or w is None or w.codes not in fusion.graph.constants:
+        return
+    if w.axis is not None and w.axis != int(transposes):
+        return
+    if w.axis is not None and transposes and node.attributes.get("group", 1) != 1:
         return
     rank = fusion.graph.rank(w.codes)
     if rank is None or not 3 <= rank <= 5:
         return
     attributes = {name: node.attributes[name] for name in _GEOMETRY if name in node.attributes}
-    _fuse_product(fusion, node, x, w, node.input(2), "QLinearConv", node, attributes)
+    _fuse_product(fusion, node, x, w, node.input(2), f"QLinear{node.op_type}", node, attributes)
 
 
 def _fuse_matmul(fusion: _Fusion, node: Node) -> None:
@@ -507,6 +513,7 @@ def _lookup(codes: str, table: str, quantizer: Node) -> Node:
 
 _PATTERNS: dict[str, Callable[[_Fusion, Node], None]] = {
     "Conv": _fuse_conv,
+    "ConvTranspose": _fuse_conv,
     "MatMul": _fuse_matmul,
     "Gemm": _fuse_gemm,
     "Add": _fuse_binary,

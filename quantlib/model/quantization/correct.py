@@ -17,7 +17,7 @@ from quantlib.correction import bias_correction, correct_bias
 from quantlib.model.graph import Array, Graph, Namer, Node, Value
 from quantlib.model.model import Model
 from quantlib.model.quantization.ranges import Feeds, length_of, stream
-from quantlib.model.quantization.selection import PRODUCTS, Selection
+from quantlib.model.quantization.selection import CONVOLUTIONS, PRODUCTS, Selection
 from quantlib.model.quantization.static import bias_codes, channel_axis, qdq_pair
 from quantlib.model.quantization.weights import Weights
 from quantlib.params import QuantParams
@@ -58,7 +58,7 @@ def corrected_biases(
 
 def _has_room(node: Node) -> bool:
     """Whether an operator takes a bias: a MatMul does not."""
-    return node.op_type in ("Conv", "Gemm")
+    return node.op_type in CONVOLUTIONS | {"Gemm"}
 
 
 def _errors(

@@ -10,7 +10,7 @@ from onnx import TensorProto
 from quantlib.model.graph import Array, Graph, Namer, Node
 from quantlib.model.passes.dynamic import expand_rows
 from quantlib.model.quantization.config import QuantConfig
-from quantlib.model.quantization.selection import PRODUCTS, has_constant_weights
+from quantlib.model.quantization.selection import CONVOLUTIONS, PRODUCTS, has_constant_weights
 from quantlib.model.quantization.weights import (
     Weights,
     dequantized_constant,
@@ -28,8 +28,10 @@ def takes_codes(node: Node, graph: Graph, config: QuantConfig) -> bool:
     if node.op_type not in PRODUCTS or node.domain or config.leaves_out(node):
         return False
     if config.mode == "dynamic":
-        return node.op_type != "Conv" and has_constant_weights(node, graph)
+        return node.op_type not in CONVOLUTIONS and has_constant_weights(node, graph)
     weights, own = graph.constant(node.input(1)), config.for_node(node)
+    if node.op_type == "ConvTranspose" and node.attributes.get("group", 1) != 1:
+        return False
     if weights is None or own.weight_bits is not None or not _is_plain(node, weights):
         return False
     return own.takes(node.op_type, weights.shape)
@@ -89,7 +91,7 @@ def _dynamic_product(
 
 def _is_plain(node: Node, weights: Array) -> bool:
     """Whether weights have one axis of output channels."""
-    ranks = (3, 4, 5) if node.op_type == "Conv" else (2,)
+    ranks = (3, 4, 5) if node.op_type in CONVOLUTIONS else (2,)
     return weights.dtype == np.float32 and weights.ndim in ranks and weights.size > 0
 
 

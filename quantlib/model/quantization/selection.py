@@ -10,7 +10,8 @@ from quantlib.model.quantization.config import QuantConfig
 
 __all__ = ["Selection", "has_constant_weights", "select"]
 
-PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 SUMS = frozenset({"Add", "Mul"})
 POOLS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
 BY_ELEMENT = frozenset(
@@ -43,7 +44,9 @@ def has_constant_weights(node: Node, graph: Graph) -> bool:
     weights = graph.constant(node.input(1))
     if weights is None or weights.dtype.name != "float32" or weights.size == 0:
         return False
-    if node.op_type == "Conv":
+    if node.op_type == "ConvTranspose" and node.attributes.get("group", 1) != 1:
+        return False  # its output channels lie on two axes of the weights
+    if node.op_type in CONVOLUTIONS:
         return 3 <= weights.ndim <= 5 and _is_constant_or_absent(node, graph, 2)
     if node.op_type == "Gemm":
         plain = node.attributes.get("alpha", 1.0) == 1 and node.attributes.get("beta", 1.0) == 1

@@ -9,7 +9,14 @@ import numpy as np
 from quantlib.calibration.observer import Observer
 from quantlib.model.graph import Array, Graph, Namer, Node, Value
 from quantlib.model.quantization.config import QuantConfig
-from quantlib.model.quantization.selection import JOINS, MOVES, PRODUCTS, Selection, data_inputs
+from quantlib.model.quantization.selection import (
+    CONVOLUTIONS,
+    JOINS,
+    MOVES,
+    PRODUCTS,
+    Selection,
+    data_inputs,
+)
 from quantlib.model.quantization.weights import (
     Weights,
     dequantized_constant,
@@ -222,7 +229,7 @@ def _write_weights(
 
 def channel_axis(node: Node, graph: Graph) -> int:
     """The axis of a product's result along which its channels lie."""
-    if node.op_type == "Conv":
+    if node.op_type in CONVOLUTIONS:
         return 1
     rank = graph.rank(node.outputs[0])
     return (rank or 2) - 1

@@ -11,6 +11,7 @@ from quantlib.calibration.api import calibrate
 from quantlib.correction import weight_correction
 from quantlib.model.graph import Array, Graph, Namer, Node
 from quantlib.model.quantization.config import QuantConfig
+from quantlib.model.quantization.selection import CONVOLUTIONS
 from quantlib.params import QuantParams
 
 __all__ = ["WeightCache", "Weights", "dequantized_constant", "output_axis", "quantize_weights"]
@@ -30,8 +31,8 @@ class Weights:
 
 def output_axis(node: Node, weights: Array) -> int:
     """The axis of a weight along which the node's output channels lie."""
-    if node.op_type == "Conv":
-        return 0
+    if node.op_type in CONVOLUTIONS:
+        return 0 if node.op_type == "Conv" else 1
     if node.op_type == "Gemm":
         return 0 if node.attributes.get("transB", 0) else 1
     return weights.ndim - 1
@@ -43,7 +44,7 @@ def quantize_weights(node: Node, weights: Array, config: QuantConfig) -> Weights
     axis = output_axis(node, weights)
     data = weights.astype(np.float32, copy=False)
     channels = axis if config.per_channel else None
-    if config.block_size is not None and node.op_type != "Conv" and weights.ndim == 2:
+    if config.block_size is not None and node.op_type not in CONVOLUTIONS and weights.ndim == 2:
         params = _of_extremes(data, 1 - axis, config, config.block_size)
     elif config.weight_method == "minmax":  # which needs no histogram for each channel
         params = _of_extremes(data, channels, config)
