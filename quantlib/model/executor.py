@@ -24,7 +24,12 @@ from quantlib.model.shapes import infer_values
 __all__ = ["Plan", "optimize"]
 
 Array = npt.NDArray[Any]
-_PACKED = ("quantlib.QLinearConv", "quantlib.QLinearMatMul", "quantlib.DynamicQuantizeMatMul")
+_PACKED = (
+    "quantlib.QLinearConv",
+    "quantlib.QLinearConvTranspose",
+    "quantlib.QLinearMatMul",
+    "quantlib.DynamicQuantizeMatMul",
+)
 MOST_LAYOUTS = 16  # input shapes whose memory layout a plan remembers
 
 

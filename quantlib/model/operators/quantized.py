@@ -125,16 +125,21 @@ def qlinear_conv(node: Node, known: Known) -> Kernel | None:
             return ops.qlinear_conv(*inputs, out=out, **keywords)
 
         return Kernel(run, takes_out=True)
-    layer = ops.QLinearConv(
-        known.constant(3),  # type: ignore[arg-type]
-        known.constant(4),  # type: ignore[arg-type]
+    return _prepared_conv(ops.QLinearConv, node, known)
+
+
+def _prepared_conv(prepared: Any, node: Node, known: Known) -> Kernel:
+    """A convolution with its weights packed."""
+    layer = prepared(
+        known.constant(3),
+        known.constant(4),
         known.constant(5),
-        x_scale=known.constant(1),  # type: ignore[arg-type]
+        x_scale=known.constant(1),
         x_zero_point=known.constant(2),
         y_scale=known.constant(6),
         y_zero_point=known.constant(7),
         b=known.constant(8),
-        activation=bounds,
+        activation=bounds_of(node),
         **_geometry(node),
     )
     return Kernel(lambda x, *_, out=None: layer(x, out=out), takes_out=True)
@@ -142,14 +147,8 @@ def qlinear_conv(node: Node, known: Known) -> Kernel | None:
 
 @operator("quantlib.QLinearConvTranspose")
 def qlinear_conv_transpose(node: Node, known: Known) -> Kernel | None:
-    """``Q(conv_transpose(DQ(x), DQ(w)) + b)``."""
-    keywords = {**_geometry(node), "activation": bounds_of(node)}
-
-    def run(*inputs: Any, out: Array | None = None) -> Array:
-        padded = (*inputs, *(None,) * (9 - len(inputs)))
-        return ops.qlinear_conv_transpose(*padded, out=out, **keywords)
-
-    return Kernel(run, takes_out=True)
+    """``Q(conv_transpose(DQ(x), DQ(w)) + b)``; all but x are constants."""
+    return _prepared_conv(ops.QLinearConvTranspose, node, known)
 
 
 @operator("QLinearMatMul", "quantlib.QLinearMatMul")
