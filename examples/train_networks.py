@@ -6,8 +6,8 @@ They classify scikit-learn's digits, 1797 images of 8 x 8 pixels, of which the l
 out: a plain convolutional network, one with residual sums, and one with depthwise convolutions.
 A fourth, a transformer encoder, keeps random weights. PyTorch trains and exports them, which takes
 about two minutes; everything that is random is seeded. The plain one is also quantized by PyTorch,
-with weights per channel and per tensor.
-Needs torch, onnx, onnxscript and scikit-learn.
+with weights per channel and per tensor, and the residual one by NNCF, OpenVINO's quantizer.
+Needs torch, onnx, onnxscript, scikit-learn and nncf.
 """
 
 from __future__ import annotations
@@ -174,6 +174,15 @@ def export_quantized(network: nn.Module, x: Tensor, engine: str, path: Path) -> 
     forget_origins(path)
 
 
+def quantize_with_nncf(source: Path, x: Tensor, path: Path) -> None:
+    """Let NNCF quantize a network, and write it with QuantizeLinear and the like."""
+    import nncf
+
+    samples = nncf.Dataset([{"image": image[None].numpy()} for image in x])
+    onnx.save(nncf.quantize(onnx.load(source), samples), path)
+    forget_origins(path)
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     x, y = images()
@@ -191,6 +200,7 @@ def main(folder: Path) -> None:
         if name == "plain":
             for engine, kind in (("x86", "channel"), ("qnnpack", "tensor")):
                 export_quantized(network, x[:400], engine, folder / f"torch_per_{kind}.onnx")
+    quantize_with_nncf(folder / "residual.onnx", x[:400], folder / "nncf.onnx")
     torch.manual_seed(7)
     ids = torch.randint(0, 50, (2, 9))
     export(Encoder(), ids, ["ids", "scores"], ["n", "t"], folder / "encoder.onnx")

@@ -45,6 +45,7 @@ def optimize(graph: Graph) -> Graph:
     passes.fold_constants(graph, keep_dequantized=True)
     passes.fold_batch_norms(graph)
     passes.quantize_early(graph)
+    passes.dequantize_late(graph)
     passes.fuse_qdq(graph)
     passes.fuse_dynamic(graph)
     passes.remove_dead_code(graph)

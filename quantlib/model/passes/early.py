@@ -1,9 +1,10 @@
-"""Early quantization: what only moves data moves bytes, where floats in front would be moved.
+"""What only moves data moves bytes: quantization comes before it, and dequantization behind it.
 
 The code of a value does not depend on where it stands, and a larger value has no smaller code. So a
 QuantizeLinear behind a transposition, a reshape, a concatenation or a pool of maxima may as well
 stand before it, which then has a quarter of the bytes to move. (Where a window of a pool holds NaN,
-its code becomes that of the largest number instead of the zero point.)
+its code becomes that of the largest number instead of the zero point.) A DequantizeLinear in front
+may as well stand behind, where it may meet a product that takes codes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from quantlib.model.graph import Graph, Namer, Node, Value
 from quantlib.model.passes.activation import only_consumer
 
-__all__ = ["quantize_early"]
+__all__ = ["dequantize_late", "quantize_early"]
 
 _OPERANDS = {"Concat": None, "Flatten": 1, "MaxPool": 1, "Reshape": 1, "Squeeze": 1, "Transpose": 1,
              "Unsqueeze": 1}  # fmt: skip
@@ -46,6 +47,46 @@ def quantize_early(graph: Graph) -> None:
         place = next(i for i, node in enumerate(graph.nodes) if node is mover)
         graph.nodes[place:place] = made
         graph.remove([quantizer])
+
+
+def dequantize_late(graph: Graph) -> None:
+    """Let what moves its one operand come before dequantization, from first to last."""
+    namer, outputs = Namer(graph), set(graph.output_names)
+    producers, consumers = graph.producers(), graph.consumers()
+    for mover in list(graph.nodes):
+        if _OPERANDS.get(mover.kind) != 1 or len(mover.outputs) != 1:
+            continue
+        dequantizer = producers.get(mover.inputs[0])
+        follower = only_consumer(mover.outputs[0], consumers, outputs)
+        is_fused = follower is not None and follower.kind == "QuantizeLinear"
+        if dequantizer is None or is_fused or not _is_whole(dequantizer, graph):
+            continue
+        if only_consumer(mover.inputs[0], consumers, outputs) is not mover:
+            continue  # the reals are needed, too
+        codes, reals = namer(f"{mover.outputs[0]}_codes"), mover.outputs[0]
+        dtype = graph.dtype(dequantizer.inputs[0])
+        graph.values[codes] = Value(codes, dtype, graph.shape(reals))
+        mover.inputs[0], mover.outputs = dequantizer.inputs[0], [codes]
+        moved = Node("DequantizeLinear", [codes, *dequantizer.inputs[1:]], [reals],
+                     dict(dequantizer.attributes), namer(f"{reals}_DQ"), "",
+                     dequantizer.version)  # fmt: skip
+        producers[reals], producers[codes] = moved, mover
+        consumers[codes] = [moved]
+        place = next(i for i, node in enumerate(graph.nodes) if node is mover)
+        graph.nodes.insert(place + 1, moved)
+
+
+def _is_whole(node: Node, graph: Graph) -> bool:
+    """Whether a node dequantizes bytes that come at run time, with one scale."""
+    scale = graph.constant(node.input(1))
+    is_bytes = graph.dtype(node.inputs[0]) in (np.dtype(np.int8), np.dtype(np.uint8))
+    return (
+        node.kind == "DequantizeLinear"
+        and scale is not None
+        and scale.ndim == 0
+        and is_bytes
+        and node.inputs[0] not in graph.constants
+    )
 
 
 def _is_computed(name: str, graph: Graph, producers: dict[str, Node]) -> bool:
