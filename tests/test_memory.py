@@ -282,11 +282,31 @@ def layers(random: Any) -> None:
         check("qlinear_global_average_pool", {"x": x, **scales, "layout": layout})
 
 
+def reals(random: Any) -> None:
+    """Layers of float32, which only models have."""
+    calls: dict[str, Callable[..., None]] = {
+        "activate": lambda x, row, y: _native.activate("gelu", x, y),
+        "real_softmax": lambda x, row, y: _native.real_softmax(x, y),
+        "layer_norm": lambda x, row, y: _native.layer_norm(x, row, row, 1e-5, y),
+        "local_norm": lambda x, row, y: _native.local_norm(x, 5, 0.1, 1.0, 0.75, y),
+    }
+    for width in WIDTHS:
+        x, row = (random.normal(size=(*n, width)).astype(np.float32) for n in ((3,), ()))
+        for name, call in calls.items():
+            print(name, width, flush=True)
+            wanted = np.empty_like(x)
+            call(x, row, wanted)
+            for at_end in (True, False):
+                y, _ = between_guards(x.shape, x.dtype, at_end=at_end)
+                call(guarded(x, at_end), guarded(row, at_end), y)
+                assert y.tobytes() == wanted.tobytes(), (name, width)
+
+
 def main(isa: str) -> None:
     faulthandler.enable()
     _native.select_isa(isa)
     _native.own = own_between_guards
-    for part in (affine, products, convolutions, layers):
+    for part in (affine, products, convolutions, layers, reals):
         part(np.random.default_rng(7))
     print("done")
 

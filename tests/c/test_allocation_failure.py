@@ -71,6 +71,12 @@ def _calls() -> dict[str, Callable[[], Any]]:
     pointwise, depthwise = codes((8, 32, 1, 1), np.int8), codes((32, 1, 3, 3), np.int8)
     prepared, dynamic = ql.MatMulInteger(b), ql.DynamicQuantizeMatMul(b, 0.1, per_row=True)
     large = random.normal(size=(300, 70)).astype(np.float32)
+
+    def local_norm() -> Any:
+        y = np.empty_like(large)
+        _native.local_norm(large, 5, 0.1, 1.0, 0.75, y)
+        return y
+
     layer = ql.QLinearConv(w, 1.0, x_scale=0.5, y_scale=99.0, group=2, layout="NHWC")
     return {
         "product": lambda: ql.matmul_integer(a, b),
@@ -83,6 +89,7 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "channels first": lambda: ql.conv_integer(x.transpose(0, 3, 1, 2), w, group=2),
         "pointwise": lambda: ql.conv_integer(x, pointwise, layout="NHWC"),
         "depthwise": lambda: ql.conv_integer(x, depthwise, group=32, layout="NHWC"),
+        "local normalization": local_norm,
         "channels": lambda: ql.quantize_linear(reals, channels),
     }
 
