@@ -20,5 +20,12 @@ ql_transpose_bytes ql_neon_transpose_bytes;
 ql_interleave ql_neon_interleave;
 ql_depthwise ql_neon_depthwise;
 ql_depthwise_codes ql_neon_depthwise_codes;
+ql_blend_run ql_neon_add, ql_neon_multiply;
+ql_look_up_run ql_neon_look_up;
+ql_max_run ql_neon_max_uint8, ql_neon_max_int8;
+ql_sum_run ql_neon_sum;
+ql_total ql_neon_total;
+ql_average_run ql_neon_average;
+ql_double_rows ql_neon_double_rows;
 
 #endif

@@ -34,6 +34,16 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->interleave = ql_neon_interleave;
     kernels->depthwise = ql_neon_depthwise;
     kernels->depthwise_codes = ql_neon_depthwise_codes;
+
+    kernels->add = ql_neon_add;
+    kernels->multiply = ql_neon_multiply;
+    kernels->look_up = ql_neon_look_up;
+    kernels->max[0] = ql_neon_max_uint8;
+    kernels->max[1] = ql_neon_max_int8;
+    kernels->sum = ql_neon_sum;
+    kernels->total = ql_neon_total;
+    kernels->average = ql_neon_average;
+    kernels->double_rows = ql_neon_double_rows;
 }
 
 #endif
