@@ -1,7 +1,6 @@
-/* What values add to a summary (../summary.h) for AVX2. Vectors of values have their bins worked
- * out and their terms added, and the bins are stored; scalars count them LAG values later, when
- * they have left the store buffer. Nothing depends on the vectors of the same turn, so that they
- * run beside it. */
+/* What values add to a summary (../summary.h) for AVX2: vectors of values have their bins worked
+ * out and their terms added while scalars count bins of before, on which nothing depends. Doubles
+ * are left to the compiler. */
 #include "kernels.h"
 
 #if QL_BUILDS_AVX2
@@ -11,16 +10,6 @@
 QL_TARGET_BEGIN_AVX2
 
 QL_DEFINE_DOUBLE_TALLY(ql_avx2_tally_double)
-
-enum { LAG = 64, RING = 2 * LAG };
-
-/* Counts from the middle of the first table, one table after the other. */
-QL_INLINE void count_up(uint16_t *middle, const int32_t *at, int count) {
-    QL_LOADS_IN_ORDER; /* compilers would put the bins into vectors, and take them out again */
-#pragma GCC unroll 8
-    for (int i = 0; i < count; i++)
-        __asm__("incw %0" : "+m"(middle[i % QL_TABLES * QL_TABLE + (int64_t)at[i]]) : : "cc");
-}
 
 QL_INLINE __m256 magnitude_of(__m256 x_f32x8) {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x_f32x8);
@@ -82,18 +71,17 @@ void ql_avx2_tally_float(const void *x_, int64_t count, ql_tally *to) {
     const __m256d magic_f64x4 = _mm256_set1_pd(ql_magic(2 * to->bound - 42));
     __m256d sum_f64x4 = _mm256_setzero_pd(), coarse_f64x4 = sum_f64x4, rest_f64x4 = sum_f64x4;
     __m256d sum2_f64x4 = sum_f64x4, coarse2_f64x4 = sum_f64x4, rest2_f64x4 = sum_f64x4;
-    uint16_t *const middle = to->tables + QL_BINS;
-    _Alignas(QL_ALIGNMENT) int32_t at[RING];
+    _Alignas(QL_ALIGNMENT) int32_t ring[QL_RING];
     to->smalls = 0;
     to->between = to->between || has_between(x, count, (float)to->factor, (float)to->width);
-    for (int64_t i = 0; i < count + LAG; i += 8) {
+    for (int64_t i = 0; i < count + QL_LAG; i += 8) {
         if (i < count) {
             float edge[8] = {0};
             const float *from = x + i;
             if (i + 8 > count)
                 from = memcpy(edge, x + i, (size_t)(count - i) * sizeof *x);
             __m256 x_f32x8 = _mm256_loadu_ps(from);
-            _mm256_store_si256((__m256i *)(at + i % RING), bins_of(x_f32x8, factor_f32x8));
+            _mm256_store_si256((__m256i *)(ring + i % QL_RING), bins_of(x_f32x8, factor_f32x8));
             const __m256 small = small_ones(x_f32x8, least_f32x8);
             if (__builtin_expect(_mm256_movemask_ps(small) != 0, 0)) {
                 keep_small(from, _mm256_movemask_ps(small), to);
@@ -104,11 +92,7 @@ void ql_avx2_tally_float(const void *x_, int64_t count, ql_tally *to) {
             add_four(_mm256_extractf128_ps(x_f32x8, 1), magic_f64x4, &sum2_f64x4, &coarse2_f64x4,
                      &rest2_f64x4);
         }
-        const int64_t behind = i - LAG;
-        if (behind >= 0 && behind + 8 <= count)
-            count_up(middle, at + behind % RING, 8);
-        else if (behind >= 0)
-            count_up(middle, at + behind % RING, (int)ql_max(count - behind, 0));
+        ql_count_behind(to->tables, ring, i, count, 8);
     }
     _mm256_storeu_pd(to->sums[0], sum_f64x4);
     _mm256_storeu_pd(to->sums[0] + 4, sum2_f64x4);

@@ -1,7 +1,5 @@
-/* What values add to a summary (../summary.h) for AVX-512. Vectors of values have their bins worked
- * out and their terms added, and the bins are stored; scalars count them LAG values later, when
- * they have left the store buffer: sixteen loads from a store that is still in it cost more than
- * the counting. Nothing depends on the vectors of the same turn, so that they run beside it. */
+/* What values add to a summary (../summary.h) for AVX-512: vectors of values have their bins worked
+ * out and their terms added while scalars count bins of before, on which nothing depends. */
 #include "kernels.h"
 
 #if QL_BUILDS_AVX512VNNI
@@ -12,17 +10,7 @@ QL_TARGET_BEGIN_AVX512VNNI
 
 #include "lanes.h"
 
-enum { MAGNITUDE = 0x7FFFFFFF, LAG = 64, RING = 2 * LAG };
-
-/* Counts from the middle of the first table, one table after the other. Compilers would add 1, an
- * instruction too long to be stored decoded as one; they would also put the bins into vectors, and
- * take them out again. */
-QL_INLINE void count_up(uint16_t *middle, const int32_t *at, int count) {
-    QL_LOADS_IN_ORDER;
-#pragma GCC unroll 16
-    for (int i = 0; i < count; i++)
-        __asm__("incw %0" : "+m"(middle[i % QL_TABLES * QL_TABLE + (int64_t)at[i]]) : : "cc");
-}
+enum { MAGNITUDE = 0x7FFFFFFF };
 
 /* --- floats --------------------------------------------------------------------------------- */
 
@@ -80,15 +68,14 @@ void ql_avx512vnni_tally_float(const void *x_, int64_t count, ql_tally *to) {
     const __m512d magic_f64x8 = _mm512_set1_pd(ql_magic(2 * to->bound - 42));
     __m512d sum_f64x8 = _mm512_setzero_pd(), coarse_f64x8 = sum_f64x8, rest_f64x8 = sum_f64x8;
     __m512d sum2_f64x8 = sum_f64x8, coarse2_f64x8 = sum_f64x8, rest2_f64x8 = sum_f64x8;
-    uint16_t *const middle = to->tables + QL_BINS;
-    _Alignas(QL_ALIGNMENT) int32_t at[RING];
+    _Alignas(QL_ALIGNMENT) int32_t ring[QL_RING];
     to->smalls = 0;
     to->between = to->between || has_float_between(x, count, (float)to->factor, (float)to->width);
-    for (int64_t i = 0; i < count + LAG; i += 16) {
+    for (int64_t i = 0; i < count + QL_LAG; i += 16) {
         if (i < count) {
             __m512 x_f32x16 = i + 16 <= count ? _mm512_loadu_ps(x + i)
                                               : _mm512_maskz_loadu_ps(first(count - i), x + i);
-            _mm512_storeu_si512(at + i % RING, bins_of_floats(x_f32x16, factor_f32x16));
+            _mm512_storeu_si512(ring + i % QL_RING, bins_of_floats(x_f32x16, factor_f32x16));
             _mm_prefetch((const char *)(x + i + QL_TALLY), _MM_HINT_T1); /* the next block */
             const __mmask16 small = small_floats(x_f32x16, least_less_one_u32x16);
             if (__builtin_expect(small != 0, 0)) {
@@ -101,11 +88,7 @@ void ql_avx512vnni_tally_float(const void *x_, int64_t count, ql_tally *to) {
             add_eight(_mm512_extractf32x8_ps(x_f32x16, 1), magic_f64x8, &sum2_f64x8, &coarse2_f64x8,
                       &rest2_f64x8);
         }
-        const int64_t behind = i - LAG;
-        if (behind >= 0 && behind + 16 <= count)
-            count_up(middle, at + behind % RING, 16);
-        else if (behind >= 0)
-            count_up(middle, at + behind % RING, (int)ql_max(count - behind, 0));
+        ql_count_behind(to->tables, ring, i, count, 16);
     }
     _mm512_storeu_pd(to->sums[0], _mm512_add_pd(sum_f64x8, sum2_f64x8));
     _mm512_storeu_pd(to->sums[1], _mm512_add_pd(coarse_f64x8, coarse2_f64x8));
@@ -180,16 +163,16 @@ void ql_avx512vnni_tally_double(const void *x_, int64_t count, ql_tally *to) {
 #pragma GCC unroll 11
     for (int term = 0; term < 11; term++)
         sums_f64x8[term] = _mm512_setzero_pd();
-    uint16_t *const middle = to->tables + QL_BINS;
-    _Alignas(QL_ALIGNMENT) int32_t at[RING];
+    _Alignas(QL_ALIGNMENT) int32_t ring[QL_RING];
     to->smalls = 0;
     to->between = to->between || has_double_between(x, count, to->factor, to->width);
-    for (int64_t i = 0; i < count + LAG; i += 8) {
+    for (int64_t i = 0; i < count + QL_LAG; i += 8) {
         if (i < count) {
             __m512d x_f64x8 = i + 8 <= count
                                   ? _mm512_loadu_pd(x + i)
                                   : _mm512_maskz_loadu_pd((__mmask8)first(count - i), x + i);
-            _mm256_storeu_si256((__m256i *)(at + i % RING), bins_of_doubles(x_f64x8, factor_f64x8));
+            _mm256_storeu_si256((__m256i *)(ring + i % QL_RING),
+                                bins_of_doubles(x_f64x8, factor_f64x8));
             _mm_prefetch((const char *)(x + i + QL_TALLY), _MM_HINT_T1);
             const __mmask8 small = small_doubles(x_f64x8, least_f64x8);
             if (__builtin_expect(small != 0, 0)) {
@@ -199,11 +182,7 @@ void ql_avx512vnni_tally_double(const void *x_, int64_t count, ql_tally *to) {
             }
             add_terms(x_f64x8, cuts_f64x8, sums_f64x8);
         }
-        const int64_t behind = i - LAG;
-        if (behind >= 0 && behind + 8 <= count)
-            count_up(middle, at + behind % RING, 8);
-        else if (behind >= 0)
-            count_up(middle, at + behind % RING, (int)ql_max(count - behind, 0));
+        ql_count_behind(to->tables, ring, i, count, 8);
     }
 #pragma GCC unroll 11
     for (int term = 0; term < 11; term++)
