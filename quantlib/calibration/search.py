@@ -3,8 +3,8 @@
 A range is a pair of ends, ``low <= 0 <= high``. The cost of a range is cheap to evaluate for many
 ranges at once but has no useful derivative, is not convex, and its best end may lie anywhere from
 the largest value down to a thousandth of it. So ends are searched first on a geometric grid, to
-which the first search adds a uniform one where values far from 0 make the cost ripple, and then,
-twice, on a finer uniform grid around the best so far.
+which a search of one end alone adds a uniform one where values far from 0 make the cost ripple, and
+then on finer uniform grids around the best so far.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Ends = npt.NDArray[np.float64]
 Cost = Callable[[Ends, Ends], Ends]  # (low, high), both of shape (candidates,), to their costs
 
 FRACTIONS = 2.0 ** (-np.arange(30, -1, -1) / 3)  # three per octave, ten octaves, up to 1
-FIRST_FRACTIONS = np.union1d(FRACTIONS, np.linspace(0.5, 1, 65))
+ONE_SIDED_FRACTIONS = np.union1d(FRACTIONS, np.linspace(0.5, 1, 65))
 REFINEMENTS = 2
 FINER = 8  # parts that a refinement cuts the space on each side of the best end into
 
@@ -62,7 +62,7 @@ def search_range(cost: Cost, lowest: float, highest: float) -> tuple[float, floa
     one_sided = lowest == 0 or highest == 0
     t = _best_end(
         lambda t: cost(np.maximum(lowest, -t), np.minimum(highest, t)),
-        max(-lowest, highest) * FIRST_FRACTIONS,
+        max(-lowest, highest) * (ONE_SIDED_FRACTIONS if one_sided else FRACTIONS),
         REFINEMENTS if one_sided else 1,
     )
     low, high = max(lowest, -t), min(highest, t)
