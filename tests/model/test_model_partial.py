@@ -213,6 +213,17 @@ def test_static_quantization_leaves_layers(samples: Any) -> None:
     assert str(restored.partial).splitlines()[-1].startswith("loss 0.0")
 
 
+@pytest.mark.parametrize(("bits", "kind"), [(3, "3 bits"), (0, "mixed bits")])
+def test_encoded_weights_keep_to_a_loss(bits: int, kind: str, samples: Any) -> None:
+    model = ql.model.load(FOLDER / "separable.onnx")
+    kept = ql.model.quantize(
+        model, feeds=samples[:3], max_loss=0.04, mode="weight_only", weight_bits=bits
+    )
+    assert kept.partial is not None
+    assert set(kept.partial.types.values()) == {"float32", kind}
+    assert kept.partial.loss <= 0.04
+
+
 def test_impossible_promises(two: ql.model.Model) -> None:
     with pytest.raises(ql.model.ModelError, match=r"no layer can be quantized .* loses 0\.0"):
         ql.model.quantize(two, feeds=FEEDS, max_loss=1e-3, **ROUGH)

@@ -108,7 +108,7 @@ class Partial:
     ----------
     types : dict of str to str
         For each layer in the order of computation what its weights became: "float32" if it was
-        left in floats, or "int8" and the like.
+        left in floats, or "int8", "5 bits", "mixed bits" and the like.
     loss : float
         Of the whole model, by `sensitivity.measure`.
     bytes : int
@@ -271,10 +271,17 @@ def within_loss(
             f"{alone.loss:.4g} ({found.measure})"
         )
     types = {
-        name: "float32" if name in left else config.for_node(node).weight.name
+        name: "float32" if name in left else _kind_of(config.for_node(node))
         for name, node in _layers(quantizer, config).items()
     }
     return _decided(*best, types, found)
+
+
+def _kind_of(config: QuantConfig) -> str:
+    """What weights become, in a word."""
+    if config.mode != "weight_only" or config.weight_bits is None:
+        return config.weight.name
+    return f"{config.weight_bits} bits" if config.weight_bits else "mixed bits"
 
 
 def _decided(model: Model, loss: float, types: dict[str, str], found: Sensitivity) -> Model:
