@@ -21,6 +21,7 @@ ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is the witness")
 from onnx import helper, numpy_helper  # noqa: E402
 
 import quantlib as ql  # noqa: E402
+from quantlib import cli  # noqa: E402
 from quantlib.encoding import encode  # noqa: E402
 from quantlib.model import ModelError, QuantConfig  # noqa: E402
 from quantlib.model.quantization import prepare  # noqa: E402
@@ -452,6 +453,31 @@ def test_reports_know_the_parameters(bits: int, digits: Any, tmp_path: Path) -> 
         assert {row["Bits"] for row in found} == {str(bits)}
     rules = {finding.rule for finding in ql.model.lint(quantized).findings}
     assert rules == (set() if bits == 8 else {"own-encoding"})
+
+
+@pytest.mark.parametrize("kind", ["fixed", "mixed"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_configuration_files_as_they_stand(
+    kind: str, name: str, digits: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of MindSpore Lite's documentation, on the command line. (`mixed` takes only weights of
+    more than 5000 entries, of which one network has none.)"""
+    path = FOLDER.parent / "configurations" / f"{kind}_bit_weight_quant.cfg"
+    network, output = FOLDER / f"{name}.onnx", tmp_path / "q.onnx"
+    arguments = ["quantize", str(network), "-o", str(output), "--config", str(path)]
+    if (kind, name) == ("mixed", "separable"):
+        assert cli.main(arguments) != 0
+        assert "nothing is quantized" in capsys.readouterr().err
+        return
+    assert cli.main(arguments) == 0
+    assert cli.main(["inspect", str(output), "--weights"]) == 0
+    table = capsys.readouterr().out
+    assert ("int8" if kind == "fixed" else "entropy") in table
+    quantized = ql.model.load(output)
+    assert str(ql.model.stored_weights(quantized)) in table
+    assert abs(right(quantized, digits) - right(ql.model.load(network), digits)) <= 0.4
+    large = [w for w in ql.model.stored_weights(quantized).weights if w.count > 5000]
+    assert all(8 < w.bits < 9 if kind == "fixed" else 6 < w.bits < 7 for w in large)
 
 
 # --- which weights ------------------------------------------------------------------------------
