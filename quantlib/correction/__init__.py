@@ -11,6 +11,7 @@ from quantlib.correction.equalization import (
     equalization_scales,
     smooth_quant_scales,
 )
+from quantlib.correction.gptq import gptq
 from quantlib.correction.measures import cosine_similarity, relative_error, sqnr
 from quantlib.correction.weights import weight_correction
 
@@ -21,6 +22,7 @@ __all__ = [
     "cosine_similarity",
     "cross_layer_equalization",
     "equalization_scales",
+    "gptq",
     "relative_error",
     "smooth_quant_scales",
     "sqnr",

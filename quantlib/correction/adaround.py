@@ -11,7 +11,7 @@ from quantlib._arguments.arrays import Array
 from quantlib._arguments.correction import as_between, as_finite
 from quantlib.params import QuantParams, as_index
 
-__all__ = ["adaround"]
+__all__ = ["adaround", "as_layer", "row_errors"]
 
 STRETCH, SHIFT = 1.2, -0.1  # of the sigmoid, so that it reaches 0 and 1
 SHARPEST, SMOOTHEST = 20.0, 2.0  # the regularizer's exponent, from the first step to the last
@@ -83,7 +83,7 @@ def adaround(
     >>> bool(error[1] < 0.35 * error[0])
     True
     """
-    weights, gram = _checked(w, x, params)
+    weights, gram = as_layer(w, x, params)
     count = as_index(steps, "steps")
     if count < 0:
         raise ValueError(f"steps is {count}; it must be 0 or more")
@@ -95,13 +95,13 @@ def adaround(
     nearest = np.clip(np.rint(position), *limits)
     up = _descend(position, gram, limits, count, pull, progress)
     adapted = np.clip(np.floor(position) + (up >= 0.5), *limits)
-    better = _row_errors(adapted - position, gram) < _row_errors(nearest - position, gram)
+    better = row_errors(adapted - position, gram) < row_errors(nearest - position, gram)
     chosen = np.where(better[:, np.newaxis], adapted, nearest)
     codes: Array = (chosen + zero).astype(params.qtype.dtype)
     return codes
 
 
-def _checked(w: npt.ArrayLike, x: npt.ArrayLike, params: QuantParams) -> tuple[Array, Array]:
+def as_layer(w: npt.ArrayLike, x: npt.ArrayLike, params: QuantParams) -> tuple[Array, Array]:
     """The weights, and the Gram matrix of the data, whose diagonal has the mean 1."""
     weights, data = (as_finite(v, name).astype(np.float64) for v, name in ((w, "w"), (x, "x")))
     if weights.ndim != 2:
@@ -125,7 +125,8 @@ def _checked(w: npt.ArrayLike, x: npt.ArrayLike, params: QuantParams) -> tuple[A
     return weights, gram / diagonal if diagonal > 0 else gram
 
 
-def _row_errors(change: Array, gram: Array) -> Array:
+def row_errors(change: Array, gram: Array) -> Array:
+    """What the outputs of each row change by, as a sum of squares."""
     errors: Array = np.sum((change @ gram) * change, axis=1)
     return errors
 

@@ -20,6 +20,7 @@ from quantlib.correction import (
     cosine_similarity,
     cross_layer_equalization,
     equalization_scales,
+    gptq,
     relative_error,
     smooth_quant_scales,
     sqnr,
@@ -346,6 +347,81 @@ class TestAdaRound:
         assert calls == [(100, 250), (200, 250), (250, 250)]
 
 
+class TestGptq:
+    @staticmethod
+    def one_after_the_other(
+        w: np.ndarray, x: np.ndarray, params: ql.QuantParams, damping: float, order: list[int]
+    ) -> np.ndarray:
+        """By the definition: after each input, the least squares of all that are left."""
+        gram = x.T @ x
+        gram += damping * np.diag(gram).mean() * np.eye(len(gram))
+        scale, zero = (part.astype(float).reshape(-1) for part in (params.scale, params.zero_point))
+        left, codes = w.copy(), np.zeros(w.shape)
+        for place, column in enumerate(order):
+            rest = order[place + 1 :]
+            code = np.clip(
+                np.rint(left[:, column] / scale) + zero, params.qtype.qmin, params.qtype.qmax
+            )
+            error = (code - zero) * scale - left[:, column]
+            codes[:, column] = code
+            if rest:  # the changes of the others that make up best for a change of this one
+                answer = np.linalg.solve(gram[np.ix_(rest, rest)], gram[np.ix_(rest, [column])])
+                left[:, rest] -= np.outer(error, answer)
+        return codes
+
+    @pytest.mark.parametrize("largest_first", [False, True])
+    @pytest.mark.parametrize(("inputs", "damping"), [(1, 0.01), (7, 0.01), (40, 0.5), (150, 0.01)])
+    def test_definition(self, inputs: int, damping: float, largest_first: bool) -> None:
+        """Also beyond the 128 inputs whose errors are handed on together."""
+        rng = np.random.default_rng(inputs)
+        x = rng.standard_normal((400, inputs)) * rng.uniform(0.5, 2, inputs) + 1
+        w = rng.standard_normal((6, inputs))
+        params = ql.calibrate(w, "minmax", "int3", axis=0)
+        order = list(np.argsort(-(x**2).sum(axis=0))) if largest_first else list(range(inputs))
+        wanted = self.one_after_the_other(w, x, params, damping, order)
+        found = gptq(w, x, params, damping=damping, largest_first=largest_first)
+        worse = TestAdaRound.error(found, w, x, params) < TestAdaRound.error(
+            wanted.astype(found.dtype), w, x, params
+        )
+        np.testing.assert_array_equal(found[~worse], wanted[~worse])
+        assert worse.sum() <= (6 if inputs == 1 else 1)  # rows that keep the nearest codes
+
+    @settings(max_examples=25, deadline=None)
+    @given(
+        st.integers(0, 10_000), st.sampled_from(["int2", "int4", "uint4", "int8"]), st.booleans()
+    )
+    def test_never_worse_than_the_nearest(self, seed: int, qtype: str, channels: bool) -> None:
+        rng = np.random.default_rng(seed)
+        w, x = rng.standard_normal((4, 6)), rng.standard_normal((30, 6)) + rng.standard_normal(6)
+        params = ql.calibrate(w, "mse", qtype, axis=0 if channels else None)
+        adapted = gptq(w, x, params)
+        assert adapted.dtype == params.qtype.dtype
+        assert params.qtype.qmin <= adapted.min()
+        assert adapted.max() <= params.qtype.qmax
+        nearest = TestAdaRound.error(ql.quantize(w, params), w, x, params)
+        assert np.all(TestAdaRound.error(adapted, w, x, params) <= nearest * (1 + 1e-6) + 1e-12)
+
+    def test_a_layer_gets_better(self) -> None:
+        rng = np.random.default_rng(0)
+        x, w = rng.uniform(0, 1, (1000, 64)), rng.standard_normal((32, 64))
+        params = ql.calibrate(w, "minmax", "int4", symmetric=True, axis=0)
+        nearest, adapted = ql.quantize(w, params), gptq(w, x, params)
+        before, after = (
+            TestAdaRound.error(codes, w, x, params).mean() for codes in (nearest, adapted)
+        )
+        assert after < 0.35 * before
+
+    def test_degenerate(self) -> None:
+        w, x = np.array([[0.3, -0.7]]), np.zeros((3, 2))
+        params = ql.QuantParams(0.5, 0, "int8")
+        assert gptq(w, x, params).tolist() == ql.quantize(w, params).tolist()
+        assert gptq(np.zeros((0, 2)), x, params).shape == (0, 2)
+        assert gptq(np.zeros((2, 0)), np.zeros((3, 0)), params).shape == (2, 0)
+        assert gptq(w * 1e6, x + 1, params).tolist() == [[127, -128]]
+        only_one = np.array([[1.0, 0], [2, 0], [3, 0]])  # an input that is always 0
+        assert gptq(w, only_one, params).tolist() == ql.quantize(w, params).tolist()
+
+
 W, X, P = np.ones((2, 3)), np.ones((4, 3)), ql.QuantParams(0.5, 0, "int8")
 PER_ROW, PER_COLUMN = (ql.QuantParams([1.0] * 3, 0, "int8", axis=axis) for axis in (0, 1))
 BAD: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], type[Exception], str]] = [
@@ -394,6 +470,12 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], type[Except
     (adaround, (W, X, P), {"steps": -1}, ValueError, "steps is -1"),
     (adaround, (W, X, P), {"steps": 1.0}, TypeError, "steps must be an integer"),
     (adaround, (W, X, P), {"regularization": -1}, ValueError, "regularization is -1"),
+    (gptq, (W[0], X, P), {}, ValueError, "w has shape"),
+    (gptq, (W, X[:, :2], P), {}, ValueError, "x has shape"),
+    (gptq, (W, X, 0.5), {}, TypeError, "params must be QuantParams"),
+    (gptq, (W, X, PER_COLUMN), {}, ValueError, "axis 0"),
+    (gptq, (W, X, P), {"damping": 0}, ValueError, "damping is 0"),
+    (gptq, (W, X, P), {"largest_first": 1}, TypeError, "largest_first must be a bool"),
 ]
 
 
