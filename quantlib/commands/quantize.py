@@ -115,6 +115,8 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
         help="one scale for each weight")  # fmt: skip
     add(weights, "--per-channel", action="store_true", help="one for each channel (default)")
     add(weights, "--block-size", type=int, help="weight-only: weights that share a scale")
+    add(weights, "--weight-rounding", choices=("nearest", "gptq"),
+        help="weight-only, with --weight-bits; gptq needs --calibration")  # fmt: skip
     add_switch(weights, "--enable-encode", "with --weight-bits: the smallest of the encodings")
     add(weights, "--dequant-strategy", choices=("load", "on_the_fly"),
         help="with --weight-bits: when weights are decoded")  # fmt: skip

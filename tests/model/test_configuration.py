@@ -413,6 +413,7 @@ KL = {"method": "kl", "variant": "mindspore_lite"}
             "min_quant_weight_channel=5": {"min_weight_channel": 5},
             "enable_encode=false": {"enable_encode": False},
             "skip_quant_node=a,b[1]*": {"exclude": ("a", "b[[]1][*]")},
+            "weight_quant_param.quant_strategy=GPTQ": {"weight_rounding": "gptq"},
             "init_scale=0.1": {"init_scale": 0.1},
             "auto_tune=true": {"auto_tune": True},
             "max_iterations=80": {"max_iterations": 80},
@@ -474,8 +475,8 @@ def test_from_file() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["quant_type=WEIGHT_QUANT", "weight_quant_param.quant_strategy=GPTQ"],
-         rf"\[{W}\] quant_strategy is 'GPTQ', which is not available"),
+        (["quant_type=WEIGHT_QUANT", "weight_quant_param.quant_strategy=GPTQ", "bit_num=0"],
+         rf"\[{W}\] quant_strategy is 'GPTQ'; with bit_num 0 it must be MAX_MIN"),
         *(([f"quant_type={kind}", "export_precision_mode=FLOAT32"],
            rf"\[{T}\] export_precision_mode is 'FLOAT32'; with quant_type {kind} it must be QUANT")
           for kind in ("FULL_QUANT", "DYNAMIC_QUANT")),

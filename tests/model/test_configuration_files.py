@@ -71,6 +71,40 @@ def test_full_quantization(name: str, bits: int, digits: Any, images: Path, tmp_
     assert not {"Conv", "quantlib.Conv"} & kinds
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    ("config", "loss", "share"),
+    [("fixed_bit_weight_quant", 0.4, 0.55), ("mixed_bit_weight_quant", 0.6, 0.75)],
+)
+def test_weight_quantization(
+    config: str, loss: float, share: float, name: str, digits: Any, tmp_path: Path
+) -> None:
+    """The files as they are. Mixed bits are for weights of more than 5000 entries only."""
+    network = FOLDER / "networks" / f"{name}.onnx"
+    model, target = ql.model.load(network), tmp_path / "q.onnx"
+    large = any(array.size > 5000 for array in model.graph.constants.values())
+    if config.startswith("mixed") and not large:
+        with pytest.raises(AssertionError):
+            quantized(network, target, f"{config}.cfg")
+        return
+    found = quantized(network, target, f"{config}.cfg")
+    assert accuracy(found, digits) >= accuracy(model, digits) - loss
+    assert target.stat().st_size < share * network.stat().st_size
+
+
+def test_weight_quantization_for_what_is_multiplied(
+    digits: Any, images: Path, tmp_path: Path
+) -> None:
+    """GPTQ reads the images that full quantization reads."""
+    network = FOLDER / "networks" / "plain.onnx"
+    found = quantized(
+        network, tmp_path / "q.onnx", "fixed_bit_weight_quant.cfg", "bit_num=4",
+        "weight_quant_param.quant_strategy=GPTQ", f"calibrate_path=image:{images}",
+        "calibrate_size=50", "input_type=IMAGE", "image_to_format=GRAY", "normalize_std=[255]",
+    )  # fmt: skip
+    assert accuracy(found, digits) >= accuracy(ql.model.load(network), digits) - 1.5
+
+
 def test_full_quantization_with_two_inputs(tmp_path: Path) -> None:
     """The file as it is, but for where the images are."""
     from PIL import Image

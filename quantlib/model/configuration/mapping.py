@@ -6,7 +6,7 @@ from collections.abc import Callable
 from glob import escape
 from typing import TYPE_CHECKING, Any
 
-from quantlib.model.configuration.sections import ConfigurationError, Section
+from quantlib.model.configuration.sections import ConfigurationError
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.targets import TARGETS
 
@@ -31,11 +31,15 @@ def quant_config(configuration: Configuration) -> QuantConfig:
 
 def _weight_quant(given: Configuration) -> dict[str, Any]:
     weight, mixed = given.weight, given.mixed_bit
-    if weight.quant_strategy == "GPTQ":
-        raise _unavailable(weight, "quant_strategy", "GPTQ")
+    gptq = weight.quant_strategy == "GPTQ"
+    if gptq and given.common.bit_num == 0:
+        raise ConfigurationError(
+            weight.section, "quant_strategy", " is 'GPTQ'; with bit_num 0 it must be MAX_MIN"
+        )
     return {
         "mode": "weight_only",
         "weight_bits": given.common.bit_num,
+        "weight_rounding": "gptq" if gptq else "nearest",
         "per_channel": weight.per_channel,
         "weight_correction": weight.bias_correction,
         "dequant_strategy": (weight.dequant_strategy or "load").lower(),
@@ -92,7 +96,3 @@ def _require_codes(given: Configuration) -> None:
             f" is {given.transform.export_precision_mode!r}; with quant_type "
             f"{given.common.quant_type} it must be QUANT",
         )  # fmt: skip
-
-
-def _unavailable(section: Section, key: str, value: str) -> ConfigurationError:
-    return ConfigurationError(section.section, key, f" is {value!r}, which is not available")

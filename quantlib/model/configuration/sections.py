@@ -203,7 +203,9 @@ class WeightQuant(Section):
     quant_strategy: str = _key(
         Choice(("MAX_MIN", "GPTQ")),
         "MAX_MIN",
-        "how codes of weights are chosen; GPTQ is not available, and says so",
+        "the nearest codes, or for matrix products those that change the results of calibration "
+        "data least (bit_num 1 to 16)",
+        becomes="`weight_rounding`",
     )
     per_channel: bool = _key(
         Flag(), True, "a scale for each output channel", becomes="`per_channel`"
@@ -211,7 +213,7 @@ class WeightQuant(Section):
     bias_correction: bool = _key(
         Flag(),
         True,
-        "give decoded weights the mean and standard deviation that they had",
+        "give decoded weights the mean and standard deviation that they had, but not after GPTQ",
         becomes="`weight_correction`",
     )
     update_mindir: bool = _key(Flag(), True, "of the original converter's own format; no effect")

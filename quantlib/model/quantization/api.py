@@ -16,6 +16,7 @@ from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.correct import corrected_biases
 from quantlib.model.quantization.dynamic import takes_codes, write_dynamic, write_weight_only
 from quantlib.model.quantization.equalize import equalize
+from quantlib.model.quantization.gptq import gram_matrices, products_of
 from quantlib.model.quantization.norms import norms_to_convolutions
 from quantlib.model.quantization.partial import (
     Loss,
@@ -264,6 +265,7 @@ class Quantizer:
         elif config.mode == "dynamic":
             result = write_dynamic(self.graph, config, self._codes)
         else:
+            self._measure_inputs(config)
             result = write_weight_bits(self.graph, config, self._coder, self._tuned(config))
             result = write_weight_only(result, config, self._codes)
         remove_dead_code(result)
@@ -275,6 +277,21 @@ class Quantizer:
             for value in result.outputs
         ]
         return Model(result)
+
+    def _measure_inputs(self, config: QuantConfig) -> None:
+        """What the products are given whose weights GPTQ rounds."""
+        products = {
+            one.name: products_of(self.graph, one.uses)
+            for one in find_weights(self.graph, config)
+            if one.config.weight_rounding == "gptq" and one.name not in self._coder.grams
+        }
+        wanted = {name: nodes for name, nodes in products.items() if nodes}
+        if wanted:
+            read = self._passes(config)
+            with reporting(self._progress, "measuring inputs") as report:
+                self._coder.grams |= gram_matrices(
+                    self.graph, wanted, read(), self._executor, report
+                )
 
     def _tuned(self, config: QuantConfig) -> float | None:
         """The step of mixed bits that is searched for, None if none is."""
@@ -315,7 +332,7 @@ class Quantizer:
 
     def _passes(self, config: QuantConfig) -> Callable[[], Feeds]:
         if self._calibration is None:
-            raise ModelError("static quantization and smoothing need calibration data")
+            raise ModelError("static quantization, smoothing and GPTQ need calibration data")
         times = int(config.mode == "static") + int(config.smooth is not None)
         times += int(config.bias_correction)
         why = "bias correction and smoothing read it again"

@@ -21,7 +21,7 @@ MODES = ("static", "dynamic", "weight_only")
 _PER_NODE = frozenset(
     {"activation_type", "activation_bits", "activation_symmetric", "method", "percentile",
      "variant", "weight_type", "weight_method", "weight_symmetric", "weight_bits",
-     "weight_correction", "init_scale", "per_channel", "block_size", "per_row"}
+     "weight_rounding", "weight_correction", "init_scale", "per_channel", "block_size", "per_row"}
 )  # fmt: skip
 
 
@@ -57,6 +57,9 @@ class QuantConfig:
         quantization: weights of 1 to 16 bits with a zero point, encoded in as few
         bytes as they take; or 0, a step for each layer and entropy coding, which make fractions of
         bits ("mixed bits"). None is for `weight_type`. See ``docs/encoding.md``.
+    weight_rounding : {"nearest", "gptq"}
+        With `weight_bits` from 1 to 16, for weight-only quantization: codes of matrix products
+        that are nearest, or that change the products of the calibration data least.
     min_weight_size, min_weight_channel : int
         For static and weight-only quantization: only weights of more than this many entries are
         quantized, and of convolutions only those of more than this many output channels. MindSpore
@@ -138,6 +141,7 @@ class QuantConfig:
     weight_method: str = "minmax"
     weight_symmetric: bool | None = None
     weight_bits: int | None = None
+    weight_rounding: str = "nearest"
     min_weight_size: int = 0
     min_weight_channel: int = 0
     enable_encode: bool = True
@@ -232,6 +236,11 @@ class QuantConfig:
             raise TypeError(f"init_scale must be a number, not {self.init_scale!r}")
         if not 0 < self.init_scale < 1:
             raise ValueError(f"init_scale is {self.init_scale}; it must be above 0 and below 1")
+        _one_of("weight_rounding", self.weight_rounding, ("nearest", "gptq"))
+        if self.weight_rounding == "gptq" and (self.mode != "weight_only" or not self.weight_bits):
+            raise ValueError(
+                "weight_rounding is 'gptq', which is for mode 'weight_only' and weight_bits from 1"
+            )
         if self.weight_bits is None:
             return
         if self.mode == "dynamic":

@@ -17,6 +17,7 @@ from quantlib.model.encoded import DOMAIN, OPERATOR, VERSION, CodedWeights
 from quantlib.model.graph import Array, Graph, ModelError, Namer, Node
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.fixed_bits import fixed_bit_weights, is_worth_it
+from quantlib.model.quantization.gptq import gptq_codes, products_of
 from quantlib.model.quantization.mixed_bits import (
     closed_form_step,
     mixed_bit_weights,
@@ -108,6 +109,8 @@ class Coder:
     """Computes the codes of weights of one graph, of each weight once for each way."""
 
     def __init__(self, graph: Graph) -> None:
+        self.grams: dict[str, Array] = {}
+        """Of what products are given, for the weights that GPTQ rounds, by name."""
         self._graph = graph
         self._known: dict[tuple[object, ...], CodedWeights] = {}
 
@@ -115,7 +118,8 @@ class Coder:
         """The codes of a weight; `tuned` is the scale that a search has found."""
         config = candidate.config
         scale = (tuned, config.init_scale) if candidate.bits == 0 else None
-        key = candidate.name, candidate.bits, candidate.axis, config.corrects_weights, scale
+        how = config.corrects_weights, config.weight_rounding
+        key = candidate.name, candidate.bits, candidate.axis, how, scale
         if key not in self._known:
             self._known[key] = self._code(candidate, tuned)
         return self._known[key]
@@ -125,6 +129,10 @@ class Coder:
         if not np.all(np.isfinite(data)):
             raise ModelError(f"the weights {candidate.name!r} are not finite")
         correct = candidate.config.corrects_weights
+        gram = self.grams.get(candidate.name)
+        if candidate.config.weight_rounding == "gptq" and gram is not None:
+            coded = fixed_bit_weights(data, candidate.bits, candidate.axis, correct=False)
+            return gptq_codes(data, coded, products_of(self._graph, candidate.uses)[0], gram)
         if candidate.bits:
             return fixed_bit_weights(data, candidate.bits, candidate.axis, correct=correct)
         if tuned is not None:
