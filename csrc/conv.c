@@ -19,6 +19,12 @@
  * A kernel of one tap needs neither: its rows are the pixels themselves, where they are if their
  * numbers are those that the tiles take.
  *
+ * What a convolution needs besides input, output and weights, for each thread: a block of rows,
+ * half a MiB, or one tile of rows or one part of a line where that is more; a copy of the part of a
+ * line under each line of the kernel; and 32 columns of a block of results, if channels come first.
+ * For layers of networks that is less than a MiB (tests/c/test_allocation_failure.py), however
+ * large the image. Only depthwise convolutions with channels first copy input and output.
+ *
  * Groups are separate products on slices of the channels; narrow ones are put together, with zeros
  * between them, until they fill a strip of columns, which costs what each of them alone would.
  * Depthwise convolutions run on vectors of channels instead (depthwise.c). */

@@ -21,6 +21,7 @@
 enum {
     BLOCK_ROWS = 256,         /* rows that are loaded together: so often is a strip of b used */
     LINES_ROWS = 320,         /* of whole lines, which fill their tiles better the more they are */
+    IMAGE_ROWS = 128,         /* of pixels that are transposed, which leave the first cache */
     BLOCK_BYTES = 512 * 1024, /* but no more than this, so that they stay in the second cache */
     PANEL_BYTES = 512 * 1024, /* of b that are packed just in time */
     PANEL_COLUMNS = 64,       /* at least: a cache line of its rows */
@@ -470,7 +471,7 @@ static int prepare_columns(product *p) {
  * their tiles best. */
 static int64_t rows_of_block(const product *p) {
     const int64_t tile = p->kernels->tile_rows, part = p->rows->lines.rows;
-    const int64_t wanted = part == 0 ? BLOCK_ROWS : LINES_ROWS;
+    const int64_t wanted = part > 0 ? LINES_ROWS : p->to.image > 0 ? IMAGE_ROWS : BLOCK_ROWS;
     const int64_t most = ql_min(wanted, ql_max(BLOCK_BYTES / p->panel_stride, tile));
     if (part == 0)
         return most / tile * tile;

@@ -261,6 +261,10 @@ class QLinearConv(Prepared):
     with its errors. It may be made from several
     threads. Source: https://onnx.ai/onnx/operators/onnx__QLinearConv.html.
 
+    Besides its input, its result and the packed weights a call of the fast class needs memory for
+    a block of rows and a few lines, less than 1 MiB for each thread in layers of usual networks;
+    there is no matrix of patches. Depthwise convolutions with channels first copy input and result.
+
     It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
     packed for the processor there.
 

@@ -2,7 +2,8 @@
 
 A preloaded malloc (failing_malloc.c) fails the N-th call that comes from the compiled module, for
 N = 1, 2, ... until the operation succeeds. ``python test_allocation_failure.py avx2 1`` is one
-process of the test: an instruction set and a number of threads.
+process of the test: an instruction set and a number of threads. With ``memory`` in front it
+measures instead what convolutions allocate.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,65 @@ def test_every_allocation_may_fail(isa: str, threads: str, preloaded: Path) -> N
     assert run.returncode == 0, run.stdout[-500:] + run.stderr[-3000:]
     failures = int(run.stdout.splitlines()[-1])
     assert failures >= 15  # with fewer, the module's calls are not seen
+
+
+# The most that a convolution may need for each thread, besides its input, output and weights.
+MOST_BYTES = 1 << 20
+# Channels, output channels, groups, kernel, stride, extent: 3 MB to 9 MB of patches.
+LARGE_CONVOLUTIONS = {
+    "few channels": (3, 64, 1, 7, 2, 300),
+    "overlapping patches": (64, 64, 1, 3, 1, 90),
+    "patches side by side": (64, 96, 1, 3, 2, 160),
+    "pointwise": (512, 32, 1, 1, 1, 80),
+    "deep": (512, 64, 1, 3, 1, 28),
+    "long lines": (16, 16, 1, 3, 1, 150),
+    "narrow groups": (64, 64, 16, 3, 1, 90),
+}
+
+
+@pytest.mark.parametrize("isa", ql.cpu.available_isas())
+def test_convolutions_have_no_matrix_of_patches(isa: str, preloaded: Path) -> None:
+    if "LD_PRELOAD" in os.environ:
+        pytest.skip("another library is preloaded, a sanitizer's for instance")
+    run = subprocess.run(
+        [sys.executable, __file__, "memory", isa, "1"],
+        env=os.environ | {"LD_PRELOAD": str(preloaded)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-500:] + run.stderr[-3000:]
+    allocated = [int(line.split()[0]) for line in run.stdout.splitlines()]
+    assert len(allocated) == 2 * len(LARGE_CONVOLUTIONS)
+    assert min(allocated) > 100  # with less, the module's calls are not seen
+    assert max(allocated) <= MOST_BYTES, run.stdout
+
+
+def _measure(isa: str, threads: int) -> None:
+    """Prints the bytes that each large convolution allocates, on a thread that has kept none."""
+    shim = ctypes.CDLL(os.environ["LD_PRELOAD"])
+    _native.select_isa(isa)
+    ql.set_num_threads(threads)
+    for name, (channels, out, group, kernel, stride, extent) in LARGE_CONVOLUTIONS.items():
+        w = np.ones((out, channels // group, kernel, kernel), np.int8)
+        for layout in ("NHWC", "NCHW"):
+            layer = ql.QLinearConv(
+                w, 0.1, x_scale=0.1, y_scale=1.0, strides=(stride, stride), group=group,
+                layout=layout,
+            )  # fmt: skip
+            x = np.ones((1, channels, extent, extent), np.uint8)
+            x = x if layout == "NCHW" else x.reshape(1, extent, extent, channels)
+            pixels = ((extent - kernel) // stride + 1) ** 2
+            assert pixels * channels * kernel**2 > 2 * MOST_BYTES  # a matrix of them would show
+            held = shim.held_bytes()
+            shim.most_held_bytes()
+            call = threading.Thread(target=layer, args=(x,))
+            call.start()
+            call.join()
+            print(shim.most_held_bytes() - held, name, layout)
+            while shim.held_bytes() > held:  # the thread, which ends a moment after it is joined
+                time.sleep(0.001)
 
 
 def _calls() -> dict[str, Callable[[], Any]]:
@@ -124,4 +186,5 @@ def main(isa: str, threads: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    run = _measure if sys.argv[1] == "memory" else main
+    run(sys.argv[-2], int(sys.argv[-1]))
