@@ -89,8 +89,10 @@ def quantize(
     Model
         In QDQ form: an ordinary ONNX model of the opset that its types need, which other run times
         take, too. Normalizations are folded, or become convolutions of one tap. A product whose
-        result nothing quantized reads, such as the last layer, returns floats. With `max_loss` or
-        `max_bytes`, its `partial` says what became of each layer.
+        result nothing quantized reads, such as the last layer, returns floats. With `weight_bits`,
+        weights may be encoded in a way that only quantlib decodes: ``save(path, form="float32")``
+        writes them decoded. With `max_loss` or `max_bytes`, its `partial` says what became of each
+        layer.
 
     Raises
     ------

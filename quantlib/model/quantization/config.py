@@ -69,7 +69,7 @@ class QuantConfig:
         has no such type or an encoding is smaller. Otherwise 4, 8 and 16 bits are possible.
     dequant_strategy : {"load", "on_the_fly"}
         With `weight_bits`: whether weights are decoded once, or in each run, which takes less
-        memory and more time.
+        memory and more time. "on_the_fly" always makes files that only quantlib decodes.
     max_segments : int
         Parts that entropy-coded weights are cut into, which are decoded on several threads.
     init_scale : float
