@@ -1,4 +1,5 @@
-"""The documentation's configuration files, on networks."""
+"""The documentation's configuration files, on networks. (Those for weights as they stand are in
+``test_model_weight_bits.py``.)"""
 
 from __future__ import annotations
 
@@ -69,27 +70,6 @@ def test_full_quantization(name: str, bits: int, digits: Any, images: Path, tmp_
     kinds = {node.kind for node in found.plan().graph.nodes}
     assert "quantlib.QLinearConv" in kinds
     assert not {"Conv", "quantlib.Conv"} & kinds
-
-
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize(
-    ("config", "loss", "share"),
-    [("fixed_bit_weight_quant", 0.4, 0.55), ("mixed_bit_weight_quant", 0.6, 0.75)],
-)
-def test_weight_quantization(
-    config: str, loss: float, share: float, name: str, digits: Any, tmp_path: Path
-) -> None:
-    """The files as they are. Mixed bits are for weights of more than 5000 entries only."""
-    network = FOLDER / "networks" / f"{name}.onnx"
-    model, target = ql.model.load(network), tmp_path / "q.onnx"
-    large = any(array.size > 5000 for array in model.graph.constants.values())
-    if config.startswith("mixed") and not large:
-        with pytest.raises(AssertionError):
-            quantized(network, target, f"{config}.cfg")
-        return
-    found = quantized(network, target, f"{config}.cfg")
-    assert accuracy(found, digits) >= accuracy(model, digits) - loss
-    assert target.stat().st_size < share * network.stat().st_size
 
 
 def test_weight_quantization_for_what_is_multiplied(

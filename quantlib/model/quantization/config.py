@@ -131,12 +131,14 @@ class QuantConfig:
     """
 
     mode: str = "static"
+    # activations
     activation_type: str = "uint8"
     activation_bits: int = 8
     activation_symmetric: bool = False
     method: str = "mse"
     percentile: float = 99.99
     variant: str = "quantlib"
+    # weights
     weight_type: str = "int8"
     weight_method: str = "minmax"
     weight_symmetric: bool | None = None
@@ -153,11 +155,13 @@ class QuantConfig:
     export_precision_mode: str = "QUANT"
     per_channel: bool = True
     block_size: int | None = None
-    per_row: bool = False
+    per_row: bool = False  # of activations, in dynamic quantization
+    # which nodes
     operators: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
     target_device: str | None = None
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    # what repairs errors
     bias_correction: bool = False
     weight_correction: bool | None = None
     equalize: bool = False
