@@ -7,6 +7,7 @@ from quantlib import _documentation, _threadpoolctl, correction, cpu, encoding, 
 from quantlib.calibration import Observer, calibrate
 from quantlib.cpu import get_num_threads, set_num_threads
 from quantlib.ops import (
+    ConvInteger,
     DynamicQuantizeMatMul,
     MatMulInteger,
     MaxPool,
@@ -57,6 +58,7 @@ from quantlib.ops import (
 from quantlib.params import QType, QuantParams
 
 __all__ = [
+    "ConvInteger",
     "DynamicQuantizeMatMul",
     "MatMulInteger",
     "MaxPool",

@@ -165,6 +165,13 @@ CALLS: dict[str, Arguments] = {
         "activation": "relu",
         "a": X,
     },
+    "ConvInteger": {
+        "w": WEIGHTS,
+        "w_zero_point": np.int8([-2, 1]),
+        **CONV,
+        "x": IMAGE,
+        "x_zero_point": np.uint8(3),
+    },
     "QLinearConv": {
         "w": WEIGHTS,
         "w_scale": np.float32([0.25, 0.5]),
@@ -271,6 +278,7 @@ CALL_ARGUMENTS = {
     "QLinearSoftmax": ("x",),
     "QGemm": ("a",),
     "QLinearConvTranspose": ("x",),
+    "ConvInteger": ("x", "x_zero_point"),
     "QLinearAdd": ("a", "b"),
     "QLinearMul": ("a", "b"),
     "MatMulInteger": ("a", "a_zero_point"),

@@ -284,6 +284,16 @@ def test_prepared(isa: str, agree: Any, rng: np.random.Generator) -> None:
                 layer(random_codes(rng, shape, dtype))
 
 
+def test_prepared_sums(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    """Sums for many images, whose zero point comes with them."""
+    for group, layout in itertools.product((1, 6), ("NCHW", "NHWC")):
+        w = random_codes(rng, (18, 6 // group, 3, 3), np.int8)
+        layer = agree.prepared("ConvInteger", w, 9, pads=(1,) * 4, group=group, layout=layout)
+        for shape in ((1, 6, 3, 3), (2, 6, 8, 5), (0, 6, 4, 4)):
+            for dtype, zero in itertools.product(BYTES, (None, 100)):
+                layer(images(rng, layout, shape, dtype), zero)
+
+
 def test_prepared_remembers_many_sizes(agree: Any, rng: np.random.Generator) -> None:
     layer = agree.prepared("QLinearConv", random_codes(rng, (3, 2, 2), np.int8), 0.1, x_scale=0.1)
     for extent in (*range(2, 140), *range(2, 20)):

@@ -111,7 +111,14 @@ auto_pads = st.sampled_from([None, None, None, "SAME_UPPER", "SAME_LOWER"])
 @THOROUGHLY
 @given(call=conv_calls(), auto_pad=auto_pads)
 def test_sums(call: dict[str, Any], auto_pad: str | None) -> None:
-    compare("conv_integer", padded_alike(call, auto_pad))
+    call = padded_alike(call, auto_pad)
+    expected = compare("conv_integer", call)
+    zero, fixed = call.pop("x_zero_point"), {name: call[name] for name in call if name != "x"}
+    for isa in isas():
+        with use_isa(isa):
+            layer = ops.ConvInteger(**fixed)
+            assert_bit_exact(layer(call["x"], zero), expected)
+            assert_bit_exact(layer(call["x"], zero), expected)
 
 
 @THOROUGHLY

@@ -39,7 +39,12 @@ PRODUCT = {"a_scale": 0.1, "a_zero_point": 7, "y_scale": 30.0}
 CONV = {"x_scale": 0.1, "x_zero_point": 7}
 PAIR = {"a_scale": np.float32(0.5), "b_scale": [0.25], "y_scale": 0.5}
 ADDENDS = random_codes(35, np.int16).astype(np.int32)
-PACKED = {"QLinearConv": "w", "QLinearConvTranspose": "w", "QLinearLookup": "function"}
+PACKED = {
+    "ConvInteger": "w",
+    "QLinearConv": "w",
+    "QLinearConvTranspose": "w",
+    "QLinearLookup": "function",
+}
 OF_TWO = ("QLinearAdd", "QLinearMul")
 # An operation, what it is prepared with, the shape of an input.
 CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = {
@@ -134,6 +139,12 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] =
         (),
         {**CONV, "y_scale": 0.2, "y_zero_point": np.int8(3), "layout": "NHWC"},
         (2, 4, 3, 21),
+    ),
+    "sums of a conv": (
+        "ConvInteger",
+        (random_codes((21, 6, 3, 2), np.int8), np.arange(21, dtype=np.int8)),
+        {"pads": (1, 0, 2, 1), "strides": [2, 1]},
+        (2, 6, 8, 7),
     ),
     "transposed conv": (
         "QLinearConvTranspose",

@@ -15,7 +15,7 @@ from quantlib.ops.affine import (
     quantize_linear,
 )
 from quantlib.ops.concat import pad, qlinear_concat
-from quantlib.ops.conv import QLinearConv, conv_integer, qlinear_conv
+from quantlib.ops.conv import ConvInteger, QLinearConv, conv_integer, qlinear_conv
 from quantlib.ops.conv_transpose import QLinearConvTranspose, qlinear_conv_transpose
 from quantlib.ops.elementwise import QLinearAdd, QLinearMul, qlinear_add, qlinear_mul
 from quantlib.ops.gemm import QGemm, qgemm
@@ -51,6 +51,7 @@ from quantlib.ops.softmax import QLinearSoftmax, qlinear_softmax
 from quantlib.ops.summary import summarize
 
 __all__ = [
+    "ConvInteger",
     "DynamicQuantizeMatMul",
     "MatMulInteger",
     "MaxPool",

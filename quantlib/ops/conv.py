@@ -23,6 +23,7 @@ from quantlib._arguments.conv import (
 )
 from quantlib._arguments.output import Activation, Output
 from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
+from quantlib.ops._remembered import Remembered
 from quantlib.ops._results import room, settle
 
 MOST_SHAPES = 64  # that a prepared convolution remembers
@@ -108,6 +109,63 @@ def qlinear_conv(
     filter_ = _native.Filter(weights, zw, shape)
     extents, added = _native.conv_extents(shape), None if term is None else term.codes
     return _convolve(data, filter_, zx, shape, extents, stage, out, added)
+
+
+class ConvInteger(Prepared):
+    def __init__(
+        self,
+        w: npt.ArrayLike,
+        w_zero_point: npt.ArrayLike | None = None,
+        *,
+        auto_pad: str = "NOTSET",
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        layout: str = "NCHW",
+    ) -> None:
+        weights = as_bytes(w, "w")
+        self._geometry = own_geometry(
+            auto_pad=auto_pad,
+            dilations=dilations,
+            group=group,
+            kernel_shape=kernel_shape,
+            pads=pads,
+            strides=strides,
+            layout=layout,
+        )
+        self._given = own_arguments(w_zero_point=w_zero_point)
+        self._w_shape, self._w_type = weights.shape, weights.dtype
+        example = no_images(weights, None, self._geometry)
+        shape = conv_shape(example.shape, weights.shape, **self._geometry)
+        _require_three_axes(shape)
+        _, zw = conv_zero_points(example, weights, shape, None, self._given["w_zero_point"])
+        self._shapes: Remembered[tuple[ConvShape, Any]] = Remembered(MOST_SHAPES)
+        self._sums = _native.Stage(None, None, shape.out_channels)
+        self._filter = _native.Filter(weights, zw, shape)
+
+    def __call__(
+        self,
+        x: npt.ArrayLike,
+        x_zero_point: npt.ArrayLike | None = None,
+        *,
+        out: Array | None = None,
+    ) -> Array:
+        data = as_bytes(x, "x")
+        entry = self._shapes.get(data.shape)
+        if entry is None:
+            shape = conv_shape(data.shape, self._w_shape, **self._geometry)
+            entry = shape, _native.conv_extents(shape)
+            self._shapes.keep(data.shape, entry)
+        zx = as_byte_zero_point(x_zero_point, "x_zero_point", data.dtype, "x")
+        zx = per_tensor(zx, "x_zero_point")
+        return _convolve(data, self._filter, zx, *entry, self._sums, out)
+
+    def _arguments(self) -> dict[str, Any]:
+        w = np.empty(self._w_shape, self._w_type)
+        self._filter.unpack(w)
+        return {"w": w, **self._given, **self._geometry}
 
 
 class QLinearConv(Prepared):

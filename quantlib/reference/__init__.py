@@ -16,7 +16,7 @@ from quantlib.reference.affine import (
     quantize_linear,
 )
 from quantlib.reference.concat import pad, qlinear_concat
-from quantlib.reference.conv import QLinearConv, conv_integer, qlinear_conv
+from quantlib.reference.conv import ConvInteger, QLinearConv, conv_integer, qlinear_conv
 from quantlib.reference.conv_transpose import QLinearConvTranspose, qlinear_conv_transpose
 from quantlib.reference.elementwise import QLinearAdd, QLinearMul, qlinear_add, qlinear_mul
 from quantlib.reference.gemm import QGemm, qgemm
@@ -52,6 +52,7 @@ from quantlib.reference.softmax import QLinearSoftmax, qlinear_softmax
 from quantlib.reference.summary import summarize
 
 __all__ = [
+    "ConvInteger",
     "DynamicQuantizeMatMul",
     "MatMulInteger",
     "MaxPool",

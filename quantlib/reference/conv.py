@@ -223,6 +223,84 @@ def qlinear_conv(
     return deliver(finish(acc, output, added), out)
 
 
+class ConvInteger(Prepared):
+    """`conv_integer` with everything but `x` and its zero point fixed.
+
+    The fast class packs `w` once, for the instruction set in use; later changes of the arguments do
+    not show.
+
+    Parameters
+    ----------
+    w : array_like of int8 or uint8, shape (M, C / group, k1, ...)
+        Codes of the weights, in this order for both layouts.
+    w_zero_point : array_like of int, optional
+        In the type of `w`: a scalar, or one entry for each output channel ``(M,)``.
+    auto_pad, dilations, group, kernel_shape, pads, strides, layout
+        As in `conv_integer`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv_integer`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``x``, ``x_zero_point`` and ``out``, and returns what `conv_integer` defines, with
+    its errors. It may be made from several threads. Source:
+    https://onnx.ai/onnx/operators/onnx__ConvInteger.html.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again,
+    packed for the processor there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> layer = reference.ConvInteger(np.int8([[[1, 10]]]), strides=[2])
+    >>> layer(np.uint8([[[2, 3, 4, 5]]]), 1)
+    array([[[21, 43]]], dtype=int32)
+    """
+
+    def __init__(
+        self,
+        w: npt.ArrayLike,
+        w_zero_point: npt.ArrayLike | None = None,
+        *,
+        auto_pad: str = "NOTSET",
+        dilations: Sequence[int] | None = None,
+        group: int = 1,
+        kernel_shape: Sequence[int] | None = None,
+        pads: Sequence[int] | None = None,
+        strides: Sequence[int] | None = None,
+        layout: str = "NCHW",
+    ) -> None:
+        weights = as_bytes(w, "w")
+        self._geometry = own_geometry(
+            auto_pad=auto_pad,
+            dilations=dilations,
+            group=group,
+            kernel_shape=kernel_shape,
+            pads=pads,
+            strides=strides,
+            layout=layout,
+        )
+        self._given = own_arguments(w_zero_point=w_zero_point)
+        self._w = weights.copy()
+        self(no_images(weights, None, self._geometry))  # checks the arguments
+
+    def __call__(
+        self,
+        x: npt.ArrayLike,
+        x_zero_point: npt.ArrayLike | None = None,
+        *,
+        out: Array | None = None,
+    ) -> Array:
+        return conv_integer(x, x_zero_point=x_zero_point, out=out, **self._arguments())
+
+    def _arguments(self) -> dict[str, Any]:
+        return {"w": self._w, **self._given, **self._geometry}
+
+
 class QLinearConv(Prepared):
     """`qlinear_conv` with everything but `x` fixed.
 

@@ -1031,7 +1031,7 @@ static void compare_resizes(void) {
 }
 
 static void compare_layers(void) {
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 100; i++) {
         compare_blend((enum fill)(i % FILLS));
         compare_table();
         compare_pools((enum fill)(i % FILLS));
