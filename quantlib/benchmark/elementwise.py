@@ -18,6 +18,7 @@ import numpy as np
 from quantlib import ops, reference
 from quantlib.benchmark.cases import BASELINE, Admission, Case, Race
 from quantlib.benchmark.stopwatch import Contender
+from quantlib.ops._results import room
 from quantlib.params import QuantParams
 
 SCALE, ZERO_POINT = 0.03125, 3  # a power of two: torch multiplies by 1 / scale, the others divide
@@ -166,7 +167,7 @@ def _entry(
 def quantize(data: Data, admission: Admission) -> Entry:
     layout, params = data.layout, data.params
     scale, zero_point = (layout.expand(each) for each in (params.scale, params.zero_point))
-    x, parts, y = data.x, layout.split(data.x), np.empty(layout.shape, np.int8)
+    x, parts, y = data.x, layout.split(data.x), room(None, layout.shape, np.int8)
 
     def in_numpy() -> Any:
         codes = np.clip(np.rint(parts / scale) + zero_point, -128, 127).astype(np.int8)
@@ -185,7 +186,7 @@ def quantize(data: Data, admission: Admission) -> Entry:
 def dequantize(data: Data, admission: Admission) -> Entry:
     layout, params = data.layout, data.params
     scale, zero_point = layout.expand(params.scale), layout.expand(np.float32(params.zero_point))
-    codes, parts, x = data.codes, layout.split(data.codes), np.empty(layout.shape, np.float32)
+    codes, parts, x = data.codes, layout.split(data.codes), room(None, layout.shape, np.float32)
 
     def in_numpy() -> Any:
         return ((parts.astype(np.float32) - zero_point) * scale).reshape(layout.shape)
@@ -203,7 +204,7 @@ def dequantize(data: Data, admission: Admission) -> Entry:
 def fake_quantize(data: Data, admission: Admission) -> Entry:
     layout, params = data.layout, data.params
     scale, zero_point = (layout.expand(each) for each in (params.scale, params.zero_point))
-    x, parts, y = data.x, layout.split(data.x), np.empty(layout.shape, np.float32)
+    x, parts, y = data.x, layout.split(data.x), room(None, layout.shape, np.float32)
     offset = zero_point.astype(np.float32)
     lower, upper = -128 - offset, 127 - offset
 
@@ -234,7 +235,7 @@ def min_max(data: Data, admission: Admission) -> Entry:
 
 
 def requantize(data: Data, admission: Admission) -> Entry:
-    layout, acc, y = data.layout, data.acc, np.empty(data.layout.shape, np.int8)
+    layout, acc, y = data.layout, data.acc, room(None, data.layout.shape, np.int8)
     zero_point = np.int8(ZERO_POINT)
     multiplier = np.full(layout.parameters, MULTIPLIER, np.float32)
     axis = -1 if layout.axis is None else layout.axis
