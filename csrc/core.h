@@ -262,7 +262,8 @@ typedef struct ql_kernels {
     int left_signed;  /* whether it is a number -128 to 127 (of one byte) instead of 0 to 255 */
     int tile_rows;
     int tile_strips;
-    int row_step; /* a last tile but one is cut to a multiple of this */
+    int row_alignment; /* of rows that tiles read at full speed */
+    int row_step;      /* a last tile but one is cut to a multiple of this */
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
     /* The same for rows of int8 where `tile` takes uint8, or NULL. */
     ql_tile *signed_tile[QL_TILE_ROWS][QL_TILE_STRIPS];

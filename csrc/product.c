@@ -321,13 +321,18 @@ static int multiply_part(const product *p, int64_t first, int64_t last, int64_t 
 
 /* --- rows where they are -------------------------------------------------------------------- */
 
-/* Whether tiles may read rows of bytes instead of loaded ones, a rest of K aside: without row sums,
- * and not from one cache set again and again, for more columns than a copy costs. */
+/* Whether tiles may read rows of bytes instead of loaded ones, a rest of K aside: without row sums.
+ * Where reading is slow, from one cache set again and again or across cache lines, few columns read
+ * the rows too seldom to pay for a copy. */
 static int readable(const product *p) {
-    enum { SET_BYTES = 2048, FEW_COLUMNS = 512 };
+    enum { SET_BYTES = 2048, FEW_COLUMNS = 512, FEW_COLUMNS_ACROSS_LINES = 255 };
     const ql_rows *rows = p->rows;
-    return rows->bytes != NULL && p->kernels->element_size == 1 && !p->b->has_zero_point &&
-           (rows->stride % SET_BYTES != 0 || rows->count < 8 || p->b->n <= FEW_COLUMNS);
+    if (rows->bytes == NULL || p->kernels->element_size != 1 || p->b->has_zero_point)
+        return 0;
+    const uintptr_t places = (uintptr_t)rows->bytes | (uintptr_t)rows->stride;
+    return (rows->stride % SET_BYTES != 0 || rows->count < 8 || p->b->n <= FEW_COLUMNS) &&
+           (places % (uintptr_t)p->kernels->row_alignment == 0 ||
+            p->b->n <= FEW_COLUMNS_ACROSS_LINES);
 }
 
 /* How many rows can be read where they are. Where K is not whole groups, tiles read on into the

@@ -22,6 +22,7 @@ void ql_fill_amx(ql_kernels *kernels) {
     kernels->small = 64 << 20;
     kernels->tile_rows = WHOLE;
     kernels->row_step = HALF;
+    kernels->row_alignment = QL_ALIGNMENT; /* a tile register loads whole cache lines */
     kernels->prepare = ql_amx_prepare;
     kernels->release = ql_amx_release;
 }

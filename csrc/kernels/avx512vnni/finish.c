@@ -204,12 +204,15 @@ void ql_avx512vnni_rescale(const int32_t *sums, int64_t sums_stride, int64_t row
  * the next one begins, and the two halves of that line had better be written together. */
 void ql_avx512vnni_copy(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
                         int32_t *y, int64_t y_stride) {
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < columns; j += 16) {
-            const __mmask16 mask = first(columns - j);
-            _mm512_mask_storeu_epi32(y + i * y_stride + j, mask,
-                                     _mm512_maskz_loadu_epi32(mask, sums + i * sums_stride + j));
+    for (int64_t j = 0; j < columns; j += 32) {
+        const __mmask16 low = first(columns - j), high = first(columns - j - 16);
+        for (int64_t i = 0; i < rows; i++) {
+            const int32_t *from = sums + i * sums_stride + j;
+            int32_t *to = y + i * y_stride + j;
+            _mm512_mask_storeu_epi32(to, low, _mm512_maskz_loadu_epi32(low, from));
+            _mm512_mask_storeu_epi32(to + 16, high, _mm512_maskz_loadu_epi32(high, from + 16));
         }
+    }
 }
 
 QL_TARGET_END

@@ -31,6 +31,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .small = 1 << 20,
         .tile_rows = 4,
         .tile_strips = 1,
+        .row_alignment = 1,
         .row_step = 1,
         .tile = {{ql_portable_tile_1},
                  {ql_portable_tile_2},
