@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from quantlib._arguments.affine import AffineParameters, Granularity
-from quantlib._arguments.arrays import Array
+from quantlib._arguments.arrays import NO_ZERO_POINT, Array
 from quantlib._arguments.conv import ConvShape, Residual
 from quantlib._arguments.elementwise import Blend
 from quantlib._arguments.output import Output
@@ -472,9 +472,15 @@ class Matrix:
 class Operand:
     """A right operand of shape (K, N) that is packed anew, where that pays, for each product."""
 
+    _ZEROS = np.zeros(4096, np.int32)
+
     def __init__(self, b: Array, zero_point: Array) -> None:
         self.b = b
-        self.zero_points = np.empty(b.shape[1], np.int32)
+        self.n = b.shape[1]
+        if zero_point is NO_ZERO_POINT and self.n <= len(self._ZEROS):
+            self.zero_points = self._ZEROS  # or their first
+            return
+        self.zero_points = np.empty(self.n, np.int32)
         self.zero_points[:] = zero_point.reshape(-1)
 
     def multiply(self, a: Array, zero_point: Array, stage: Stage, y: Array) -> None:
@@ -495,7 +501,7 @@ class Operand:
                 int(zero_point.ndim > 0),
                 stage.struct,
                 _pointer(y),
-                b.shape[1],
+                self.n,
             )
         )
 

@@ -137,10 +137,14 @@ def own_dtype(value: Any, name: str) -> np.dtype[Any] | None:
     return as_array(value, name).dtype if has_dtype(value) else None
 
 
+NO_ZERO_POINT = np.zeros((), np.int32)  # of symmetric codes
+NO_ZERO_POINT.flags.writeable = False
+
+
 def as_byte_zero_point(zero_point: Any, name: str, dtype: np.dtype[Any], owner: str) -> Array:
     """`zero_point` as int32; one that has a dtype must have that of `owner`. None is 0."""
     if zero_point is None:
-        return np.zeros((), np.int32)
+        return NO_ZERO_POINT
     if type(zero_point) is dtype.type:  # a code of that type, which every entry of it may be
         return np.array(zero_point, np.int32)
     given = own_dtype(zero_point, name)

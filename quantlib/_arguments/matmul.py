@@ -48,6 +48,8 @@ def check_product(a_shape: tuple[int, ...], b_shape: tuple[int, ...]) -> None:
 def per_row(value: Array, name: str, shape: tuple[int, ...]) -> Array:
     """A parameter of the left operand, of `shape`, so that it broadcasts against the product:
     a scalar, one entry a row ``(M,)``, or ``(..., M, 1)``."""
+    if value.ndim == 0:
+        return value
     if value.size == 1 and value.ndim <= 1:
         return value.reshape(())
     if len(shape) > 1 and value.shape == (shape[-2],):
@@ -61,6 +63,8 @@ def per_row(value: Array, name: str, shape: tuple[int, ...]) -> Array:
 def per_column(value: Array, name: str, shape: tuple[int, ...]) -> Array:
     """A parameter of the right operand, of `shape`, so that it broadcasts against the product:
     a scalar, one entry a column ``(N,)``, or ``(..., 1, N)``."""
+    if value.ndim == 0:
+        return value
     if value.size == 1 and value.ndim <= 1:
         return value.reshape(())
     if len(shape) > 1 and value.shape == (shape[-1],):

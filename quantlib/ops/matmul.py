@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from quantlib import _native
 from quantlib._arguments.affine import not_finite
-from quantlib._arguments.arrays import Array, as_byte_zero_point, as_bytes, as_flag, as_float32
+from quantlib._arguments.arrays import (
+    NO_ZERO_POINT,
+    Array,
+    as_byte_zero_point,
+    as_bytes,
+    as_flag,
+    as_float32,
+)
 from quantlib._arguments.matmul import (
     check_product,
     check_scalars,
@@ -28,7 +35,6 @@ from quantlib.ops._remembered import Remembered, key_of
 from quantlib.ops._results import room, settle
 
 INT32: np.dtype[Any] = np.dtype(np.int32)
-NO_ZERO_POINT = np.zeros((), np.int32)
 # The parameters of an Output that may differ by row or, for batches, have more dimensions.
 SHAPED = ("row_factor", "column_factor", "divisor", "zero_point", "lower", "upper")
 
@@ -43,8 +49,7 @@ def matmul_integer(
 ) -> Array:
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
     za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
-    packed = _Right(right, zb, _native.Operand)
-    return packed.multiply(left, za, _Finish(None, None, packed.n), out)
+    return _multiply_once(left, za, right, zb, _INTEGERS, out)
 
 
 def qlinear_matmul(
@@ -64,7 +69,7 @@ def qlinear_matmul(
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
     za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
     finish = _finish_of(left, right, a_scale, b_scale, y_scale, y_zero_point, bias, activation)
-    return _Right(right, zb, _native.Operand).multiply(left, za, finish, out)
+    return _multiply_once(left, za, right, zb, finish, out)
 
 
 def dynamic_quantize_matmul(
@@ -234,6 +239,7 @@ class _Finish:
         return _native.Stage(_flat(output, leading, batch, index), self.bias, self.columns)
 
 
+_INTEGERS = _Finish(None, None, 0)  # accumulators as they are, of any number of columns
 _FINISHES: Remembered[_Finish] = Remembered()
 
 
@@ -299,11 +305,7 @@ class _Right:
         """The product with `a`, finished; parameters broadcast against it. With a `scale`, `a` is
         float32, to be quantized."""
         if self._matrix is not None and a.ndim == 2 and scale is None:
-            leading = a.shape[:1]
-            y = room(out, (leading[0], self.n), finish.dtype, a, *self.reads)
-            za = za if za.ndim == 0 else _by_row(za, leading)
-            self._matrix.multiply(_contiguous_rows(a), za, finish.stage(leading), y)
-            return y if out is None else settle(y, out)
+            return _multiply_matrices(a, za, self._matrix, self.reads, finish, out)
         rows = a[np.newaxis] if a.ndim == 1 else a
         batch = rows.shape[:-2]
         if self.batch:
@@ -358,6 +360,24 @@ class _Right:
             else:
                 factors = _by_row(_of_matrix(scale, batch, index), leading)
                 matrices[index].multiply_reals(rows, factors, zero_points, stage, results[index])
+
+
+def _multiply_once(a: Array, za: Array, b: Array, zb: Array, finish: _Finish, out: Any) -> Array:
+    """The product of operands that are both given with the call."""
+    if a.ndim == 2 and b.ndim == 2:  # most are, and need none of what batches do
+        return _multiply_matrices(a, za, _native.Operand(b, zb), (b,), finish, out)
+    return _Right(b, zb, _native.Operand).multiply(a, za, finish, out)
+
+
+def _multiply_matrices(
+    a: Array, za: Array, matrix: Any, reads: tuple[Array, ...], finish: _Finish, out: Any
+) -> Array:
+    """`a`, (M, K), times `matrix`, finished; `reads` is what C reads besides `a` meanwhile."""
+    leading = a.shape[:1]
+    y = room(out, (leading[0], matrix.n), finish.dtype, a, *reads)
+    za = za if za.ndim == 0 else _by_row(za, leading)
+    matrix.multiply(_contiguous_rows(a), za, finish.stage(leading), y)
+    return y if out is None else settle(y, out)
 
 
 def _contiguous_rows(a: Array) -> Array:
