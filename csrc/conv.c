@@ -471,18 +471,21 @@ static void load_part(const ql_rows *rows, const ql_kernels *kernels, const cach
     const ql_conv_shape *s = from->shape;
     const int64_t pixel = from->channels * kernels->element_size, taps = s->kernel[2];
     const int64_t lines = s->kernel[0] * s->kernel[1];
-    const int64_t together = s->dilation[2] == 1 ? taps : 1;
+    const int64_t column = from->pitch * kernels->element_size;
+    const int by_column = from->order == OVERLAPPING;
+    const int64_t together = !by_column && s->dilation[2] == 1 ? taps : 1;
     for (int64_t line = 0; line < lines; line++) {
         const char *x = cached_line(rows, kernels, c, at, line / s->kernel[1], line % s->kernel[1]);
-        if (from->order == OVERLAPPING) {
-            kernels->copy_runs(panel + line * pixel, from->pitch * kernels->element_size, x, pixel,
-                               from->reach, pixel);
+        if (rows->overlap) {
+            kernels->copy_runs(panel + line * pixel, column, x, pixel, from->reach, pixel);
             continue;
         }
-        for (int64_t tap = 0; tap < taps; tap += together)
-            kernels->copy_runs(panel + (line * taps + tap) * pixel, stride,
-                               x + tap * s->dilation[2] * pixel, s->stride[2] * pixel, results,
-                               together * pixel);
+        for (int64_t tap = 0; tap < taps; tap += together) {
+            const int64_t place =
+                by_column ? tap * column + line * pixel : (line * taps + tap) * pixel;
+            kernels->copy_runs(panel + place, stride, x + tap * s->dilation[2] * pixel,
+                               s->stride[2] * pixel, results, together * pixel);
+        }
     }
 }
 
@@ -559,18 +562,31 @@ static int64_t reach_of(const ql_conv_shape *s, int64_t results) {
 }
 
 /* The parts of lines that are gathered together. */
-static ql_lines lines_of(const ql_conv_shape *s, ordering order, int64_t pixel) {
+static ql_lines lines_of(const ql_conv_shape *s, int overlapping, int64_t pixel) {
     const int64_t column = s->kernel[0] * s->kernel[1] * pixel;
-    const int64_t result = order == PATCHES ? s->kernel[2] * pixel : s->stride[2] * column;
+    const int64_t result = overlapping ? s->stride[2] * column : s->kernel[2] * pixel;
     const int64_t most = ql_max(ql_min(PART_ROWS, PART_BYTES / ql_max(result, 1)), 1);
     const int64_t parts = ql_ceil_div(s->out[2], most);
     const int64_t results = ql_ceil_div(s->out[2], parts);
     return (ql_lines){
-        .rows = order == PATCHES ? results : ql_ceil_div(reach_of(s, results), s->stride[2]),
+        .rows = overlapping ? ql_ceil_div(reach_of(s, results), s->stride[2]) : results,
         .results = results,
         .parts = ql_ceil_div(s->out[2], results),
         .width = s->out[2],
     };
+}
+
+/* Whether rows overlap: if their order allows it, and if the rows between lines that have no
+ * result, of which small images have many, do not cost a twelfth more tiles. */
+static int rows_overlap(const patches *from, const ql_kernels *kernels, int64_t pixel,
+                        int64_t outer) {
+    enum { SHARE = 12 };
+    const ql_lines lines = lines_of(from->shape, 1, pixel);
+    const int64_t tile = kernels->tile_rows;
+    const int64_t apart = ql_ceil_div(outer * from->shape->out[2], tile);
+    const int64_t overlapping = ql_ceil_div(outer * lines.parts * lines.rows, tile);
+    return from->order == INTERLEAVED ||
+           (from->order == OVERLAPPING && overlapping * SHARE <= apart * (SHARE + 1));
 }
 
 /* Completes `from`, of which channels and shape are known, and rows of it. */
@@ -588,12 +604,14 @@ static void plan_patches(patches *from, ql_rows *rows, const ql_kernels *kernels
         return;
     }
     const int64_t lines = s->kernel[0] * s->kernel[1];
-    rows->lines = lines_of(s, from->order, pixel);
+    const int overlapping = rows_overlap(from, kernels, pixel, outer);
+    rows->lines = lines_of(s, overlapping, pixel);
     rows->count = outer * rows->lines.parts * rows->lines.rows;
     rows->load = load_patches;
-    rows->overlap = from->order == OVERLAPPING ? s->stride[2] * from->pitch * kernels->element_size
-                    : from->order == INTERLEAVED ? s->stride[2] * lines * pixel
-                                                 : 0;
+    if (overlapping)
+        rows->overlap =
+            s->stride[2] *
+            (from->order == INTERLEAVED ? lines * pixel : from->pitch * kernels->element_size);
     from->reach = reach_of(s, rows->lines.results);
     if (from->reach / SPARSE > rows->lines.results * s->kernel[2])
         return;
