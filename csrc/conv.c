@@ -649,34 +649,6 @@ static int conv_products(const ql_filter *filter, const patches *all, const ql_r
     return QL_OK;
 }
 
-/* A depthwise convolution with channels first: with transposed copies of input, residual and
- * output. */
-static int conv_depthwise_first(const ql_filter *filter, const uint8_t *x, int x_signed,
-                                int32_t x_zero_point, const ql_conv_shape *s,
-                                const ql_output *output, char *y) {
-    const int64_t size = ql_size_of_result(output->type), pixels = pixels_out(s);
-    const int64_t x_size = s->batch * pixels_in(s) * s->channels;
-    const int64_t results = s->batch * pixels * s->out_channels;
-    uint8_t *last =
-        ql_allocate((size_t)(x_size + 4 + results * (size + (output->residual != NULL))));
-    if (last == NULL)
-        return QL_NO_MEMORY;
-    char *y_last = (char *)last + ((x_size + 3) & -4);
-    ql_output stage = *output;
-    ql_transpose(x, last, s->batch, s->channels, pixels_in(s), 1);
-    if (output->residual != NULL) {
-        uint8_t *residual = (uint8_t *)y_last + results * size;
-        ql_transpose(output->residual, residual, s->batch, s->out_channels, pixels, 1);
-        stage.residual = residual;
-    }
-    const int status =
-        ql_depthwise_conv(filter->depthwise, last, x_signed, x_zero_point, s, &stage, y_last);
-    if (status == QL_OK)
-        ql_transpose(y_last, y, s->batch, pixels, s->out_channels, size);
-    ql_release(last);
-    return status;
-}
-
 /* The shape with a stride of 1 along axes where no step is taken, whatever stride they had. */
 static ql_conv_shape without_idle_strides(const ql_conv_shape *shape) {
     ql_conv_shape plain = *shape;
@@ -693,10 +665,9 @@ int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero
     ql_output stage = *output;
     stage.residual = residual;
     shape = &plain;
-    if (filter->depthwise != NULL && channels_first)
-        return conv_depthwise_first(filter, x, x_signed, x_zero_point, shape, &stage, y);
     if (filter->depthwise != NULL)
-        return ql_depthwise_conv(filter->depthwise, x, x_signed, x_zero_point, shape, &stage, y);
+        return ql_depthwise_conv(filter->depthwise, x, x_signed, x_zero_point, shape,
+                                 channels_first, &stage, y);
     if (shape->batch * pixels_out(shape) == 0)
         return QL_OK;
     const patches all = {

@@ -491,8 +491,8 @@ void ql_depthwise_unpack(const ql_depthwise_filter *filter, uint8_t *w);
 void ql_depthwise_free(ql_depthwise_filter *filter);
 int64_t ql_depthwise_size(const ql_depthwise_filter *filter);
 int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x_signed,
-                      int32_t x_zero_point, const ql_conv_shape *shape, const ql_output *output,
-                      void *y);
+                      int32_t x_zero_point, const ql_conv_shape *shape, int channels_first,
+                      const ql_output *output, void *y);
 
 /* Products that one output sums for each channel that it sees. */
 static inline int64_t ql_taps(const ql_conv_shape *shape) {

@@ -14,13 +14,16 @@
  * they are split, and the planes are gone through again for what is left.
  *
  * Beside input, output and weights a thread needs the planes of a bundle, cut into tiles of columns
- * and blocks of channels that fit SCRATCH_BYTES, if a tile of QL_PIXELS pixels does. */
+ * and blocks of channels that fit SCRATCH_BYTES, if a tile of LEAST_TILE pixels and BLOCK_CHANNELS
+ * does. Where channels are first, COPIED_CHANNELS of an image at a time have them last in a copy,
+ * and the output that they make is copied back. */
 #include "core.h"
 
 enum {
     SCRATCH_BYTES = 24 * 1024, /* of planes: they stay in the first cache */
     LEAST_TILE = 16,           /* pixels, before channels are cut instead */
     BLOCK_CHANNELS = 64,       /* a block is a multiple of */
+    COPIED_CHANNELS = 64,      /* of an image with channels first, at once */
     MOST_ROWS = 4              /* of a plane */
 };
 
@@ -233,8 +236,10 @@ typedef struct {
     uint8_t flip, zero; /* of bytes of x; the byte of the zero point */
     const ql_conv_shape *shape;
     const ql_output *output;
+    const uint8_t *residual; /* laid out like y, or NULL */
     char *y;
-    int32_t *start; /* what sums start from, for whole strips */
+    int64_t first_channel, channels; /* of input, that x has, and y the output channels of */
+    int32_t *start;                  /* what sums start from, for whole strips */
     int fits;       /* whether that includes the bias, because all sums fit int32 with it */
     ql_codes codes; /* what becomes of them, if has_codes: then no sums are stored */
     int has_codes;
@@ -274,7 +279,7 @@ static void cut(convolution *c) {
     const ql_conv_shape *s = c->shape;
     const int64_t column = f->planes * f->multiplier * 4; /* bytes for a channel */
     c->tile = s->out[2];
-    c->block = f->channels;
+    c->block = c->channels;
     while (columns_of(s, whole_pixels(c->tile)) * c->block * column > SCRATCH_BYTES &&
            c->tile > LEAST_TILE)
         c->tile = ql_ceil_div(c->tile / 2, QL_PIXELS) * QL_PIXELS;
@@ -282,13 +287,11 @@ static void cut(convolution *c) {
     c->tiles = ql_ceil_div(s->out[2], c->tile);
     if (c->columns * c->block * column > SCRATCH_BYTES) {
         const int64_t most = ql_max(SCRATCH_BYTES / (c->columns * column), BLOCK_CHANNELS);
-        const int64_t blocks = ql_ceil_div(f->channels, most / BLOCK_CHANNELS * BLOCK_CHANNELS);
-        c->block = ql_ceil_div(ql_ceil_div(f->channels, blocks), BLOCK_CHANNELS) * BLOCK_CHANNELS;
+        const int64_t blocks = ql_ceil_div(c->channels, most / BLOCK_CHANNELS * BLOCK_CHANNELS);
+        c->block = ql_ceil_div(ql_ceil_div(c->channels, blocks), BLOCK_CHANNELS) * BLOCK_CHANNELS;
     }
     c->plane_step = (c->columns * c->block * f->multiplier + QL_STRIP) * 4;
     c->bundles = s->batch * s->out[0] * ql_ceil_div(s->out[1], f->lines);
-    const int64_t products = f->lines * c->tile * f->rows * f->taps * s->out_channels;
-    c->chunk_items = f->kernels->small / 8 / products + 1;
 }
 
 static place place_of(const convolution *c, int64_t item) {
@@ -316,7 +319,7 @@ static const uint8_t *line_at(const convolution *c, const place *at, int64_t row
     const int64_t h = at->line * s->stride[1] - s->pad[1] + row % rows * s->dilation[1];
     if (!ql_inside(d, s->in[0]) || !ql_inside(h, s->in[1]))
         return NULL;
-    return c->x + ((at->image * s->in[0] + d) * s->in[1] + h) * s->in[2] * s->channels;
+    return c->x + ((at->image * s->in[0] + d) * s->in[1] + h) * s->in[2] * c->channels;
 }
 
 static void fill(uint32_t *to, uint32_t element, int64_t count) {
@@ -352,16 +355,18 @@ static void gather_plane(const convolution *c, const workspace *w, const place *
             continue;
         }
         const uint8_t *line = line_at(c, at, plane * rows + row);
-        from[row] = line == NULL ? w->padding : line + (first + begin) * s->channels + channel;
+        from[row] = line == NULL
+                        ? w->padding
+                        : line + (first + begin) * c->channels + channel - c->first_channel;
         if (line == NULL || f->multiplier == 1)
             continue;
         uint8_t *repeated = w->repeated + row * c->columns * width;
-        repeat_bytes(from[row], s->channels, end - begin, channels, f->multiplier, repeated);
+        repeat_bytes(from[row], c->channels, end - begin, channels, f->multiplier, repeated);
         from[row] = repeated;
     }
     fill(to, padding, begin * width);
     if (begin < end)
-        f->kernels->interleave(from, end - begin, width, f->multiplier == 1 ? s->channels : width,
+        f->kernels->interleave(from, end - begin, width, f->multiplier == 1 ? c->channels : width,
                                c->flip, to + begin * width);
     fill(to + end * width, padding, (columns - end) * width);
 }
@@ -380,17 +385,19 @@ static int add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_
     return overflow >> 31 ? QL_OVERFLOW : QL_OK;
 }
 
-/* One line's output, from sums in memory. */
+/* Channels of a line of output, from sums in memory, to element `to` of y and on. */
 static int finish_line(const convolution *c, const workspace *w, const ql_line *line,
-                       int64_t channel, int64_t pixel) {
+                       int64_t channel, int64_t to) {
     const ql_kernels *kernels = c->filter->kernels;
+    ql_output output = ql_output_from(c->output, channel);
+    output.residual = c->residual == NULL ? NULL : c->residual + to;
     kernels->depthwise(line, w->sums, line->channels);
     int status = QL_OK;
     for (int64_t p = 0; !c->fits && p < line->pixels && status == QL_OK; p++)
-        status = add_bias(w->sums + p * line->channels, c->output->bias + channel, line->channels);
+        status = add_bias(w->sums + p * line->channels, output.bias, line->channels);
     if (status == QL_OK)
-        ql_finish(kernels, c->output, w->sums, line->channels, pixel, line->pixels, channel,
-                  line->channels, c->y, c->shape->out_channels);
+        ql_finish(kernels, &output, w->sums, line->channels, 0, line->pixels, 0, line->channels,
+                  c->y + to * ql_size_of_result(output.type), c->channels * c->filter->multiplier);
     return status;
 }
 
@@ -413,6 +420,7 @@ static int convolve_block(const convolution *c, const workspace *w, const place 
                     .pixels = at->pixels,
                     .channels = width};
     const int64_t depth = f->repeats * f->reach * f->taps; /* elements of a channel */
+    const int64_t y_stride = c->channels * f->multiplier;
     ql_codes codes = c->codes;
     codes.multiplier = c->has_codes ? codes.multiplier + first : NULL;
     for (int64_t i = 0; i < at->lines; i++) {
@@ -420,12 +428,12 @@ static int convolve_block(const convolution *c, const workspace *w, const place 
         const int64_t pixel = out_line * s->out[2] + at->pixel;
         line.x = w->planes + first_plane(f, i) * c->plane_step;
         line.w = f->weights + i * f->line_size + first * depth * 4;
-        if (c->has_codes) {
-            f->kernels->depthwise_codes(
-                &line, &codes, (uint8_t *)c->y + pixel * s->out_channels + first, s->out_channels);
-            continue;
-        }
-        const int status = finish_line(c, w, &line, first, pixel);
+        const int64_t to = pixel * y_stride + first - c->first_channel * f->multiplier;
+        int status = QL_OK;
+        if (c->has_codes)
+            f->kernels->depthwise_codes(&line, &codes, (uint8_t *)c->y + to, y_stride);
+        else
+            status = finish_line(c, w, &line, first, to);
         if (status != QL_OK)
             return status;
     }
@@ -435,8 +443,9 @@ static int convolve_block(const convolution *c, const workspace *w, const place 
 static int convolve_item(const convolution *c, const workspace *w, int64_t item) {
     const place at = place_of(c, item);
     int status = QL_OK;
-    for (int64_t channel = 0; channel < c->shape->channels && status == QL_OK; channel += c->block)
-        status = convolve_block(c, w, &at, channel, ql_min(c->block, c->shape->channels - channel));
+    const int64_t last = c->first_channel + c->channels;
+    for (int64_t channel = c->first_channel; channel < last && status == QL_OK; channel += c->block)
+        status = convolve_block(c, w, &at, channel, ql_min(c->block, last - channel));
     return status;
 }
 
@@ -445,7 +454,7 @@ static int borrow_workspace(const convolution *c, workspace *w) {
     const int64_t width = c->block * f->multiplier;
     const int64_t planes = (f->planes + 1) * c->plane_step;
     const int64_t sums = c->has_codes ? 0 : c->tile * width * 4;
-    const int64_t padding = c->columns * ql_max(c->shape->channels, width);
+    const int64_t padding = c->columns * ql_max(c->channels, width);
     const int64_t repeated = f->multiplier == 1 ? 0 : MOST_ROWS * c->columns * width;
     w->memory = ql_borrow((size_t)(planes + sums + padding + repeated));
     if (w->memory == NULL)
@@ -467,8 +476,62 @@ static void convolve_chunk(void *context, long chunk) {
     for (int64_t item = first; item < last && status == QL_OK; item++)
         status = convolve_item(c, &w, item);
     ql_report(&c->status, status);
-    if (w.memory != NULL)
-        ql_return(w.memory);
+    ql_return(w.memory);
+}
+
+static int64_t pixels_of(const int64_t extent[3]) {
+    return extent[0] * extent[1] * extent[2];
+}
+
+/* Some channels of an image with channels first, in copies of input and output with channels last.
+ */
+static int convolve_copy(const convolution *c, const workspace *w, char *copy, int64_t image,
+                         int64_t channel) {
+    const ql_depthwise_filter *f = c->filter;
+    const ql_conv_shape *s = c->shape;
+    const int64_t pixels = pixels_of(s->in), out = pixels_of(s->out);
+    const int64_t size = ql_size_of_result(c->output->type);
+    convolution part = *c;
+    part.first_channel = channel;
+    part.channels = ql_min(c->channels, s->channels - channel);
+    part.x = (uint8_t *)copy;
+    part.y = copy + COPIED_CHANNELS * pixels;
+    const int64_t width = part.channels * f->multiplier;
+    const int64_t first = (image * s->out_channels + channel * f->multiplier) * out;
+    ql_transpose_part(f->kernels, c->x + (image * s->channels + channel) * pixels, pixels,
+                      part.channels, pixels, copy, part.channels, 1);
+    if (c->residual != NULL) {
+        char *residual = part.y + COPIED_CHANNELS * f->multiplier * out * size;
+        ql_transpose_part(f->kernels, c->residual + first, out, width, out, residual, width, 1);
+        part.residual = (uint8_t *)residual;
+    }
+    int status = QL_OK;
+    for (int64_t item = 0; item < c->bundles / s->batch * c->tiles && status == QL_OK; item++)
+        status = convolve_item(&part, w, item);
+    if (status == QL_OK)
+        ql_transpose_part(f->kernels, part.y, width, out, width, c->y + first * size, out, size);
+    return status;
+}
+
+static void convolve_copies(void *context, long chunk) {
+    convolution *c = context;
+    const ql_conv_shape *s = c->shape;
+    const int64_t size =
+        (ql_size_of_result(c->output->type) + (c->residual != NULL)) * c->filter->multiplier;
+    const int64_t blocks = ql_ceil_div(s->channels, COPIED_CHANNELS);
+    const int64_t first = chunk * c->chunk_items;
+    const int64_t last = ql_min(first + c->chunk_items, blocks * s->batch);
+    workspace w;
+    int status = borrow_workspace(c, &w);
+    char *copy =
+        ql_borrow((size_t)(COPIED_CHANNELS * (pixels_of(s->in) + pixels_of(s->out) * size)));
+    if (copy == NULL)
+        status = QL_NO_MEMORY;
+    for (int64_t item = first; item < last && status == QL_OK; item++)
+        status = convolve_copy(c, &w, copy, item / blocks, item % blocks * COPIED_CHANNELS);
+    ql_report(&c->status, status);
+    ql_return(copy);
+    ql_return(w.memory);
 }
 
 /* The largest that a sum can be, the bias included. */
@@ -520,9 +583,20 @@ static void prepare_channels(convolution *c, int32_t zero_point, uint32_t *multi
                           .flip = ql_flip(0, o->type == QL_INT8)};
 }
 
+/* Cuts the work for the threads, and does it. */
+static void convolve(convolution *c, int channels_first) {
+    const ql_conv_shape *s = c->shape;
+    const int64_t blocks = ql_ceil_div(s->channels, c->channels);
+    const int64_t items = channels_first ? blocks * s->batch : c->bundles * c->tiles;
+    const int64_t products = s->batch * pixels_of(s->out) * ql_taps(s) * s->out_channels / items;
+    c->chunk_items = c->filter->kernels->small / 8 / ql_max(products, 1) + 1;
+    ql_run_chunks((long)ql_ceil_div(items, c->chunk_items),
+                  channels_first ? convolve_copies : convolve_chunk, c);
+}
+
 int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x_signed,
-                      int32_t x_zero_point, const ql_conv_shape *shape, const ql_output *output,
-                      void *y) {
+                      int32_t x_zero_point, const ql_conv_shape *shape, int channels_first,
+                      const ql_output *output, void *y) {
     const int to_signed = filter->kernels->depthwise_signed;
     convolution c = {.filter = filter,
                      .x = x,
@@ -530,10 +604,12 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
                      .zero = (uint8_t)x_zero_point,
                      .shape = shape,
                      .output = output,
+                     .residual = output->residual,
                      .y = y,
                      .status = {QL_OK}};
     if (shape->batch * shape->out[0] * shape->out[1] * shape->out[2] == 0)
         return QL_OK;
+    c.channels = channels_first ? ql_min(shape->channels, COPIED_CHANNELS) : shape->channels;
     cut(&c);
     const int64_t whole = ql_ceil_div(shape->out_channels, QL_STRIP) * QL_STRIP;
     uint32_t *memory = ql_allocate((size_t)whole * 3 * sizeof *memory);
@@ -543,7 +619,7 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
     c.start = (int32_t *)memory;
     prepare_channels(&c, x_zero_point + ql_shift(x_signed, to_signed), memory + whole,
                      memory + 2 * whole);
-    ql_run_chunks((long)ql_ceil_div(c.bundles * c.tiles, c.chunk_items), convolve_chunk, &c);
+    convolve(&c, channels_first);
     ql_release(memory);
     return ql_reported(&c.status);
 }
