@@ -16,6 +16,8 @@
 
 QL_TARGET_BEGIN_AVX2
 
+#include "codes.h"
+
 enum { GROUP = 32 };
 
 /* --- planes --------------------------------------------------------------------------------- */
@@ -114,20 +116,6 @@ QL_INLINE void sum_pixels(const int vectors, const int pixels, const ql_line *li
 
 /* --- outputs -------------------------------------------------------------------------------- */
 
-/* A pixel's sums of a group in the order of channels: lanes are strips. */
-QL_INLINE void store_sums(int32_t *sums, const __m256i sum_i32x8[4]) {
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; v++) {
-        const __m256i low_i32x8 = _mm256_unpacklo_epi32(sum_i32x8[v], sum_i32x8[v + 2]);
-        const __m256i high_i32x8 = _mm256_unpackhi_epi32(sum_i32x8[v], sum_i32x8[v + 2]);
-        __m128i *to = (__m128i *)(void *)(sums + 8 * v);
-        _mm_storeu_si128(to, _mm256_castsi256_si128(low_i32x8));
-        _mm_storeu_si128(to + 1, _mm256_castsi256_si128(high_i32x8));
-        _mm_storeu_si128(to + 4, _mm256_extracti128_si256(low_i32x8, 1));
-        _mm_storeu_si128(to + 5, _mm256_extracti128_si256(high_i32x8, 1));
-    }
-}
-
 void ql_avx2_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride) {
     const int64_t depth = line->repeats * line->planes * line->taps;
     int64_t c = 0;
@@ -146,53 +134,6 @@ void ql_avx2_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride) 
                        line->start + c, sum_i32x8);
             memcpy(sums + p * sums_stride + c, sum_i32x8, (size_t)channels * sizeof *sums);
         }
-}
-
-/* What is the same for all codes. */
-typedef struct {
-    __m256i zero_i16x16, lower_u8x32, upper_u8x32, flip_u8x32;
-} stage;
-
-QL_INLINE __m256i steps_of(__m256i sum_i32x8, const float *multiplier) {
-    return _mm256_cvtps_epi32(
-        _mm256_mul_ps(_mm256_cvtepi32_ps(sum_i32x8), _mm256_loadu_ps(multiplier)));
-}
-
-/* The codes of two vectors of 16 steps each, lane by lane. */
-QL_INLINE __m256i codes_of(const stage *s, __m256i first_i16x16, __m256i second_i16x16) {
-    first_i16x16 = _mm256_adds_epi16(first_i16x16, s->zero_i16x16);
-    second_i16x16 = _mm256_adds_epi16(second_i16x16, s->zero_i16x16);
-    __m256i codes_u8x32 = _mm256_packus_epi16(first_i16x16, second_i16x16);
-    codes_u8x32 = _mm256_max_epu8(codes_u8x32, s->lower_u8x32);
-    codes_u8x32 = _mm256_min_epu8(codes_u8x32, s->upper_u8x32);
-    return _mm256_xor_si256(codes_u8x32, s->flip_u8x32);
-}
-
-QL_INLINE void store_group(const stage *s, const __m256i sum_i32x8[4], const float *multiplier,
-                           uint8_t *y) {
-    const __m256i in_order = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
-    const __m256i even_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[0], multiplier),
-                                                   steps_of(sum_i32x8[1], multiplier + 8));
-    const __m256i odd_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[2], multiplier + 16),
-                                                  steps_of(sum_i32x8[3], multiplier + 24));
-    const __m256i codes_u8x32 = codes_of(s, even_i16x16, odd_i16x16);
-    _mm256_storeu_si256((__m256i *)y, _mm256_shuffle_epi8(codes_u8x32, in_order));
-}
-
-/* Up to two pixels of a strip, or of what is left of one. */
-QL_INLINE void store_strip(const stage *s, const __m256i sum_i32x8[2][2], const float *multiplier,
-                           int64_t pixels, int64_t channels, uint8_t *y, int64_t y_stride) {
-    const __m256i by_pixel = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    const __m256i first_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[0][0], multiplier),
-                                                    steps_of(sum_i32x8[0][1], multiplier + 8));
-    const __m256i second_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[1][0], multiplier),
-                                                     steps_of(sum_i32x8[1][1], multiplier + 8));
-    uint8_t codes[2][QL_STRIP];
-    _mm256_storeu_si256((__m256i *)codes, _mm256_permutevar8x32_epi32(
-                                              codes_of(s, first_i16x16, second_i16x16), by_pixel));
-    for (int64_t p = 0; p < pixels; p++)
-        memcpy(y + p * y_stride, codes[p], (size_t)channels);
 }
 
 void ql_avx2_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,

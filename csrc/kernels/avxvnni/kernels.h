@@ -11,5 +11,8 @@ ql_load ql_avxvnni_load;
 ql_sum_row ql_avxvnni_sum_row;
 ql_pack_groups ql_avxvnni_pack_groups;
 ql_pack_columns ql_avxvnni_pack_columns;
+ql_interleave ql_avxvnni_interleave;
+ql_depthwise ql_avxvnni_depthwise;
+ql_depthwise_codes ql_avxvnni_depthwise_codes;
 
 #endif

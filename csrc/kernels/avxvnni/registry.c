@@ -19,6 +19,11 @@ void ql_fill_avxvnni(ql_kernels *kernels) {
     kernels->sum_row = ql_avxvnni_sum_row;
     kernels->pack_groups = ql_avxvnni_pack_groups;
     kernels->pack_columns = ql_avxvnni_pack_columns;
+
+    kernels->depthwise_rows = 4;
+    kernels->interleave = ql_avxvnni_interleave;
+    kernels->depthwise = ql_avxvnni_depthwise;
+    kernels->depthwise_codes = ql_avxvnni_depthwise_codes;
 }
 
 #endif
