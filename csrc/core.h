@@ -481,7 +481,8 @@ void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t
 /* Weights packed for a convolution of channels that do not mix. */
 typedef struct ql_depthwise_filter ql_depthwise_filter;
 
-/* Whether a convolution is one, and its sums are known to fit int32. */
+/* Whether a convolution is one, of pixels that are not too far apart, and its sums are known to fit
+ * int32. */
 int ql_is_depthwise(const ql_conv_shape *shape);
 
 /* Like ql_filter_pack, ql_filter_unpack and ql_conv. */

@@ -23,6 +23,7 @@ enum {
     SCRATCH_BYTES = 24 * 1024, /* of planes: they stay in the first cache */
     LEAST_TILE = 16,           /* pixels, before channels are cut instead */
     BLOCK_CHANNELS = 64,       /* a block is a multiple of */
+    MOST_COLUMNS = 4096,       /* that such a tile sees: other convolutions are sparse */
     COPIED_CHANNELS = 64,      /* of an image with channels first, at once */
     MOST_ROWS = 4              /* of a plane */
 };
@@ -40,8 +41,14 @@ struct ql_depthwise_filter {
     uint8_t *codes;                 /* as they were given */
 };
 
+/* The columns of input that so many pixels of a line see. */
+static int64_t columns_of(const ql_conv_shape *s, int64_t pixels) {
+    return (pixels - 1) * s->stride[2] + (s->kernel[2] - 1) * s->dilation[2] + 1;
+}
+
 int ql_is_depthwise(const ql_conv_shape *shape) {
     return shape->group > 1 && shape->channels == shape->group && shape->out_channels > 0 &&
+           columns_of(shape, LEAST_TILE) <= MOST_COLUMNS &&
            ql_fits_int32(ql_taps(shape), 255, 255, NULL, 0);
 }
 
@@ -264,11 +271,6 @@ typedef struct {
     int64_t lines, pixels;
 } place;
 
-/* The columns of input that so many pixels of a line see. */
-static int64_t columns_of(const ql_conv_shape *s, int64_t pixels) {
-    return (pixels - 1) * s->stride[2] + (s->kernel[2] - 1) * s->dilation[2] + 1;
-}
-
 static int64_t whole_pixels(int64_t pixels) {
     return ql_ceil_div(pixels, QL_PIXELS) * QL_PIXELS;
 }
@@ -483,8 +485,8 @@ static int64_t pixels_of(const int64_t extent[3]) {
     return extent[0] * extent[1] * extent[2];
 }
 
-/* Some channels of an image with channels first, in copies of input and output with channels last.
- */
+/* Some channels of an image with channels first, in copies of input and output with channels
+ * last. */
 static int convolve_copy(const convolution *c, const workspace *w, char *copy, int64_t image,
                          int64_t channel) {
     const ql_depthwise_filter *f = c->filter;

@@ -144,6 +144,19 @@ def test_tiles_and_blocks(
 
 
 @LAYOUTS
+def test_pixels_far_apart(layout: str, rng: np.random.Generator) -> None:
+    """Steps and dilations far beyond the image, which memory does not grow with."""
+    for stride, dilation in ((1, 9000), (9000, 1), (3, 2025), (3, 2026)):
+        x = images(rng, layout, (1, 20, 3, 9), np.uint8)
+        w = codes(rng, (20, 1, 3, 3), np.int8)
+        compare(
+            "conv_integer",
+            {"x": x, "w": w, "x_zero_point": 7, "group": 20, "layout": layout,
+             "strides": (1, stride), "dilations": (1, dilation), "pads": (1, dilation) * 2},
+        )  # fmt: skip
+
+
+@LAYOUTS
 def test_weights_far_from_their_zero_points(layout: str, rng: np.random.Generator) -> None:
     """Differences of nine bits: all of them, and the largest ones there are."""
     for x_type, w_type in itertools.product(BYTES, BYTES):
