@@ -264,6 +264,7 @@ typedef struct ql_kernels {
     int tile_strips;
     int row_alignment; /* of rows that tiles read at full speed */
     int row_step;      /* a last tile but one is cut to a multiple of this */
+    int few_rows;      /* in `tile`, the most rows that need no readying, nor rows beyond */
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
     /* The same for rows of int8 where `tile` takes uint8, or NULL. */
     ql_tile *signed_tile[QL_TILE_ROWS][QL_TILE_STRIPS];
@@ -271,7 +272,7 @@ typedef struct ql_kernels {
     /* Readies the processor for tiles of so many rows, or NULL; tiles of a multiple of row_step
      * rows are ready when those of tile_rows are. */
     void (*prepare)(int64_t rows);
-    void (*release)(void); /* gives up what tiles leave in the processor, or NULL */
+    void (*release)(void); /* gives up what that and the tiles leave in the processor */
     ql_load *load;
     ql_sum_row *sum_row;
     ql_pack_groups *pack_groups;

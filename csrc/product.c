@@ -183,16 +183,21 @@ static int64_t tiles_alike(const ql_kernels *kernels, int64_t left) {
     return left < 2 * most ? 1 : left % most == 0 ? left / most : left / most - 1;
 }
 
+/* Whether tiles of so many rows are vectors in a table of larger registers. */
+static int is_few(const product *p, int64_t rows) {
+    return rows <= p->kernels->few_rows && p->tile == p->kernels->tile;
+}
+
 /* How many rows tiles of a height read. */
 static int64_t rows_read(const product *p, const block *all, int64_t rows) {
     const int64_t step = p->kernels->row_step;
-    return all->spare ? ql_ceil_div(rows, step) * step : rows;
+    return all->spare && !is_few(p, rows) ? ql_ceil_div(rows, step) * step : rows;
 }
 
 /* Readies the processor for tiles of so many rows, unless it is. */
 static void prepare(const product *p, int64_t rows) {
     const int64_t wanted = rows % p->kernels->row_step == 0 ? p->kernels->tile_rows : rows;
-    if (p->kernels->prepare == NULL || *p->prepared == wanted)
+    if (p->kernels->prepare == NULL || is_few(p, rows) || *p->prepared == wanted)
         return;
     p->kernels->prepare(wanted);
     *p->prepared = wanted;
@@ -424,7 +429,7 @@ static void multiply_chunk(void *context, long chunk) {
     ql_report(&c->status, multiply_part(&p, first, last, column, last_column));
     ql_return(p.packed);
     ql_return(memory);
-    if (p.kernels->release != NULL)
+    if (prepared != 0)
         p.kernels->release();
 }
 

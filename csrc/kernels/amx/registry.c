@@ -7,8 +7,8 @@
 #include "kernels.h"
 
 void ql_fill_amx(ql_kernels *kernels) {
-    enum { LEAST_ROWS = 3, HALF = 16, WHOLE = 32 };
-    for (int rows = LEAST_ROWS; rows <= WHOLE; rows++) {
+    enum { FEW_ROWS = 2, HALF = 16, WHOLE = 32 };
+    for (int rows = FEW_ROWS + 1; rows <= WHOLE; rows++) {
         ql_tile **tile = kernels->tile[rows - 1];
         tile[0] = rows <= HALF ? ql_amx_tile_half_x1 : ql_amx_tile_whole_x1;
         tile[1] = rows <= HALF ? ql_amx_tile_half_x2 : ql_amx_tile_whole_x2;
@@ -22,6 +22,7 @@ void ql_fill_amx(ql_kernels *kernels) {
     kernels->small = 64 << 20;
     kernels->tile_rows = WHOLE;
     kernels->row_step = HALF;
+    kernels->few_rows = FEW_ROWS;
     kernels->row_alignment = QL_ALIGNMENT; /* a tile register loads whole cache lines */
     kernels->prepare = ql_amx_prepare;
     kernels->release = ql_amx_release;
