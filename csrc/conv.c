@@ -23,11 +23,12 @@
  * half a MiB, or one tile of rows or one part of a line where that is more; a copy of the part of a
  * line under each line of the kernel; and 32 columns of a block of results, if channels come first.
  * For layers of networks that is less than a MiB (tests/c/test_allocation_failure.py), however
- * large the image. Only depthwise convolutions with channels first copy input and output.
+ * large the image. Only depthwise convolutions with channels first may copy input and output.
  *
  * Groups are separate products on slices of the channels; narrow ones are put together, with zeros
  * between them, until they fill a strip of columns, which costs what each of them alone would.
- * Depthwise convolutions run on vectors of channels instead (depthwise.c). */
+ * Depthwise convolutions run on vectors of channels or of pixels instead (depthwise.c,
+ * channelwise.c). */
 #include "core.h"
 
 enum {

@@ -21,6 +21,7 @@ enum {
     QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
     QL_DIRECT_ROWS = 8,   /* the most rows that are multiplied with an operand as it lies */
     QL_PIXELS = 8,        /* of a line that depthwise convolutions take together */
+    QL_TOGETHER = 64,     /* the most outputs of a channel that they compute together */
     QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
     QL_ALIGNMENT = 64,
     QL_BINS_LOG2 = 12,
@@ -178,6 +179,24 @@ typedef struct {
 typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                                 int64_t y_stride);
 
+/* Neighbouring outputs of one channel (channelwise.c). The first one's first window, four bytes or
+ * two int16 as in planes, is at x + offsets[0]; that of the next output `step` numbers, 1 or 2,
+ * after it. Every window has a weight, an element like that of ql_line. Some more outputs, up to a
+ * multiple of QL_TOGETHER, may be computed and written. */
+typedef struct {
+    const char *x;
+    const int64_t *offsets; /* in bytes */
+    const uint32_t *weights;
+    int64_t windows, step;
+    int32_t start;
+    int64_t count;
+} ql_channel;
+
+/* sums[i] = start + the products of output i, modulo 2**32; or what becomes of them, with one
+ * multiplier. */
+typedef void ql_channel_sums(const ql_channel *channel, int32_t *sums);
+typedef void ql_channel_codes(const ql_channel *channel, const ql_codes *codes, uint8_t *y);
+
 /* Copies `runs` runs of `bytes` bytes each. */
 typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t from_step,
                           int64_t runs, int64_t bytes);
@@ -292,6 +311,8 @@ typedef struct ql_kernels {
     ql_interleave *interleave;
     ql_depthwise *depthwise;
     ql_depthwise_codes *depthwise_codes; /* or NULL: sums are finished like those of products */
+    ql_channel_sums *channel_sums;       /* or NULL: channels that are first become last */
+    ql_channel_codes *channel_codes;     /* goes with channel_sums */
 
     ql_blend_run *add;
     ql_blend_run *multiply;
@@ -495,6 +516,39 @@ int64_t ql_depthwise_size(const ql_depthwise_filter *filter);
 int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x_signed,
                       int32_t x_zero_point, const ql_conv_shape *shape, int channels_first,
                       const ql_output *output, void *y);
+
+/* --- depthwise convolutions with channels first (channelwise.c) ----------------------------- */
+
+/* Weights packed for those. */
+typedef struct ql_channelwise_filter ql_channelwise_filter;
+
+/* Whether these kernels can do a convolution so, as far as weights tell. */
+int ql_has_windows(const ql_kernels *kernels, const ql_conv_shape *shape);
+
+/* Room for weights that have `repeats` parts, all 0, or NULL; and one part of a weight. */
+ql_channelwise_filter *ql_channelwise_room(const ql_kernels *kernels, const ql_conv_shape *shape,
+                                           int64_t repeats);
+void ql_channelwise_put(ql_channelwise_filter *filter, int64_t channel, int64_t row, int64_t tap,
+                        int64_t repeat, int32_t weight);
+void ql_channelwise_free(ql_channelwise_filter *filter);
+int64_t ql_channelwise_size(const ql_channelwise_filter *filter);
+
+/* A convolution whose sums fit int32, with what they start from, the bias included. */
+typedef struct {
+    const ql_channelwise_filter *filter;
+    const ql_kernels *kernels;
+    const uint8_t *x;
+    uint8_t flip, zero; /* of x; the byte of its zero point */
+    const ql_conv_shape *shape;
+    const ql_output *output;
+    const int32_t *start;
+    const ql_codes *codes; /* what becomes of sums at once, or NULL */
+    void *y;
+} ql_channelwise;
+
+/* Whether its shape fits; then, the convolution. */
+int ql_is_channelwise(const ql_channelwise *call);
+int ql_channelwise_conv(const ql_channelwise *call);
 
 /* Products that one output sums for each channel that it sees. */
 static inline int64_t ql_taps(const ql_conv_shape *shape) {

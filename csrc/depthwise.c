@@ -15,8 +15,9 @@
  *
  * Beside input, output and weights a thread needs the planes of a bundle, cut into tiles of columns
  * and blocks of channels that fit SCRATCH_BYTES, if a tile of LEAST_TILE pixels and BLOCK_CHANNELS
- * does. Where channels are first, COPIED_CHANNELS of an image at a time have them last in a copy,
- * and the output that they make is copied back. */
+ * does. Where channels are first and their planes are not convolved as they are (channelwise.c),
+ * COPIED_CHANNELS of an image at a time have them last in a copy, and the output that they make is
+ * copied back. */
 #include "core.h"
 
 enum {
@@ -39,6 +40,7 @@ struct ql_depthwise_filter {
     int64_t line_size;              /* bytes */
     int32_t *totals;                /* of each output channel's weights */
     uint8_t *codes;                 /* as they were given */
+    ql_channelwise_filter *windows; /* for channels first, or NULL */
 };
 
 /* The columns of input that so many pixels of a line see. */
@@ -143,6 +145,16 @@ static void put_in_order(const ql_depthwise_filter *f, const uint32_t *entries, 
     }
 }
 
+/* Puts a weight where convolutions with channels first have it. */
+static void put_in_windows(ql_depthwise_filter *f, int64_t channel, int64_t row, int64_t tap,
+                           int32_t weight) {
+    for (int64_t repeat = 0; weight != 0; repeat++) {
+        const int32_t part = part_of(f, weight);
+        weight -= part;
+        ql_channelwise_put(f->windows, channel, row, tap, repeat, part);
+    }
+}
+
 /* Puts one weight where each line of a bundle has it. */
 static void put_weight(ql_depthwise_filter *f, int64_t place, int64_t row, int64_t tap,
                        int32_t weight) {
@@ -180,6 +192,8 @@ static void put_weights(ql_depthwise_filter *f, const uint8_t *w, int is_signed,
             const int32_t weight =
                 weight_at(w, channel * depth + i, is_signed, zero_points[channel]);
             put_weight(f, place, i / f->taps, i % f->taps, weight);
+            if (f->windows != NULL)
+                put_in_windows(f, channel, i / f->taps, i % f->taps, weight);
             total += weight;
         }
         f->totals[channel] = total;
@@ -206,7 +220,10 @@ ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const in
     _Static_assert(sizeof plan <= QL_ALIGNMENT * 2, "weights begin at a cache line");
     ql_depthwise_filter *filter = ql_allocate((size_t)plan.size);
     uint32_t *channels = ql_allocate((size_t)out * 2 * sizeof *channels);
-    if (filter != NULL && channels != NULL) {
+    const int has_windows = ql_has_windows(plan.kernels, shape);
+    if (has_windows)
+        plan.windows = ql_channelwise_room(plan.kernels, shape, plan.repeats);
+    if (filter != NULL && channels != NULL && (plan.windows != NULL || !has_windows)) {
         *filter = plan;
         filter->weights = (char *)filter + QL_ALIGNMENT * 2;
         filter->totals = (int32_t *)(filter->weights + weights);
@@ -215,6 +232,7 @@ ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const in
         memcpy(filter->codes, w, (size_t)codes);
         put_weights(filter, w, is_signed, zero_points, channels);
     } else {
+        ql_channelwise_free(plan.windows);
         ql_release(filter);
         filter = NULL;
     }
@@ -227,11 +245,13 @@ void ql_depthwise_unpack(const ql_depthwise_filter *f, uint8_t *w) {
 }
 
 void ql_depthwise_free(ql_depthwise_filter *filter) {
+    if (filter != NULL)
+        ql_channelwise_free(filter->windows);
     ql_release(filter);
 }
 
 int64_t ql_depthwise_size(const ql_depthwise_filter *filter) {
-    return filter->size;
+    return filter->size + ql_channelwise_size(filter->windows);
 }
 
 /* --- a call --------------------------------------------------------------------------------- */
@@ -248,6 +268,7 @@ typedef struct {
     int64_t first_channel, channels; /* of input, that x has, and y the output channels of */
     int32_t *start;                  /* what sums start from, for whole strips */
     int fits;       /* whether that includes the bias, because all sums fit int32 with it */
+    int in_windows; /* whether channels that are first stay so */
     ql_codes codes; /* what becomes of them, if has_codes: then no sums are stored */
     int has_codes;
     int64_t bundles, tiles, chunk_items;
@@ -559,24 +580,29 @@ static int makes_codes(const convolution *c, int64_t largest) {
     return within;
 }
 
-/* What sums start from and are multiplied by, in the order of planes; `scratch` has room for an
- * entry of each channel. */
-static void prepare_channels(convolution *c, int32_t zero_point, uint32_t *multiplier,
-                             uint32_t *scratch) {
+/* Puts an entry of each channel in the order of planes, or leaves that of channels to windows. */
+static void arrange(const convolution *c, const uint32_t *entries, uint32_t *to) {
+    if (c->in_windows)
+        memcpy(to, entries, (size_t)c->shape->out_channels * sizeof *to);
+    else
+        put_in_order(c->filter, entries, to);
+}
+
+/* What sums start from and are multiplied by; `scratch` has room for an entry of each channel. */
+static void prepare_channels(convolution *c, int64_t largest, int32_t zero_point,
+                             uint32_t *multiplier, uint32_t *scratch) {
     const ql_output *o = c->output;
     const int64_t channels = c->shape->out_channels;
-    const int64_t largest = largest_sum(c->shape, o->bias);
-    c->fits = largest <= INT32_MAX;
     c->has_codes = makes_codes(c, largest);
     for (int64_t i = 0; i < channels; i++)
         scratch[i] = 0 - (uint32_t)zero_point * (uint32_t)c->filter->totals[i];
     for (int64_t i = 0; c->fits && o->bias != NULL && i < channels; i++)
         scratch[i] += (uint32_t)o->bias[i];
-    put_in_order(c->filter, scratch, (uint32_t *)c->start);
+    arrange(c, scratch, (uint32_t *)c->start);
     if (!c->has_codes)
         return;
     memcpy(scratch, o->multiplier, (size_t)channels * sizeof *scratch);
-    put_in_order(c->filter, scratch, multiplier);
+    arrange(c, scratch, multiplier);
     const int32_t shift = ql_shift(o->type == QL_INT8, 0);
     c->codes = (ql_codes){.multiplier = (const float *)multiplier,
                           .zero_point = *o->zero_point + shift,
@@ -585,9 +611,25 @@ static void prepare_channels(convolution *c, int32_t zero_point, uint32_t *multi
                           .flip = ql_flip(0, o->type == QL_INT8)};
 }
 
+/* The convolution as one of channels that are first. */
+static ql_channelwise channelwise_of(const convolution *c) {
+    return (ql_channelwise){.filter = c->filter->windows,
+                            .kernels = c->filter->kernels,
+                            .x = c->x,
+                            .flip = c->flip,
+                            .zero = c->zero,
+                            .shape = c->shape,
+                            .output = c->output,
+                            .start = c->start,
+                            .codes = c->has_codes ? &c->codes : NULL,
+                            .y = c->y};
+}
+
 /* Cuts the work for the threads, and does it. */
 static void convolve(convolution *c, int channels_first) {
     const ql_conv_shape *s = c->shape;
+    c->channels = channels_first ? ql_min(s->channels, COPIED_CHANNELS) : s->channels;
+    cut(c);
     const int64_t blocks = ql_ceil_div(s->channels, c->channels);
     const int64_t items = channels_first ? blocks * s->batch : c->bundles * c->tiles;
     const int64_t products = s->batch * pixels_of(s->out) * ql_taps(s) * s->out_channels / items;
@@ -611,17 +653,25 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
                      .status = {QL_OK}};
     if (shape->batch * shape->out[0] * shape->out[1] * shape->out[2] == 0)
         return QL_OK;
-    c.channels = channels_first ? ql_min(shape->channels, COPIED_CHANNELS) : shape->channels;
-    cut(&c);
+    const int64_t largest = largest_sum(shape, output->bias);
+    c.fits = largest <= INT32_MAX;
+    ql_channelwise by_channel = channelwise_of(&c);
+    c.in_windows =
+        channels_first && by_channel.filter != NULL && c.fits && ql_is_channelwise(&by_channel);
     const int64_t whole = ql_ceil_div(shape->out_channels, QL_STRIP) * QL_STRIP;
     uint32_t *memory = ql_allocate((size_t)whole * 3 * sizeof *memory);
     if (memory == NULL)
         return QL_NO_MEMORY;
     memset(memory, 0, (size_t)whole * 2 * sizeof *memory);
     c.start = (int32_t *)memory;
-    prepare_channels(&c, x_zero_point + ql_shift(x_signed, to_signed), memory + whole,
+    prepare_channels(&c, largest, x_zero_point + ql_shift(x_signed, to_signed), memory + whole,
                      memory + 2 * whole);
-    convolve(&c, channels_first);
+    if (c.in_windows) {
+        by_channel = channelwise_of(&c);
+        ql_report(&c.status, ql_channelwise_conv(&by_channel));
+    } else {
+        convolve(&c, channels_first);
+    }
     ql_release(memory);
     return ql_reported(&c.status);
 }

@@ -143,6 +143,55 @@ def test_tiles_and_blocks(
         )  # fmt: skip
 
 
+WIDTHS = [1, 2, 5, 6, 7, 8, 9, 13, 14, 15, 16, 17, 27, 28, 31, 32, 33, 56, 63, 64, 65, 112, 130]
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_planes(step: int, rng: np.random.Generator) -> None:
+    """With channels first: widths around those of vectors, into every kind of result."""
+    for index, width in enumerate(WIDTHS):
+        x = codes(rng, (2, 3, 3 + index % 7, step * width), BYTES[index % 2])
+        w = codes(rng, (3, 1, 3, 3), BYTES[index // 2 % 2])
+        settings = {"group": 3, "pads": (1, 1, 1, 1), "strides": (index // 3 % 2 + 1, step)}
+        call = quantized(x, w, rng, **settings)
+        assert free(compare("qlinear_conv", call)) > 0.9
+        compare("qlinear_conv", call | {"y_zero_point": np.int8(5), "activation": (-1.0, 3.0)})
+        compare("qlinear_conv", call | {"y_scale": None, "y_zero_point": None})
+        compare("conv_integer", {"x": x, "w": w, "x_zero_point": call["x_zero_point"], **settings})
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (1, 4), (2, 5), (3, 2), (5, 5), (7, 7), (4, 9)])
+def test_windows(kernel: tuple[int, int], rng: np.random.Generator) -> None:
+    """Kernels of several windows, taps and lines apart, padded more on one side or by too much."""
+    for index, (step, width) in enumerate(itertools.product((1, 2), (25, 30, 65))):
+        x = codes(rng, (1, 4, 11, width), BYTES[index % 2])
+        w = codes(rng, (8, 1, *kernel), BYTES[index // 2 % 2])
+        for pads in ((0, 0, 3, 0), (9, 9, 0, 2), (1, 0, 2, 11)):
+            for dilations in ((1, 1), (2, 2), (1, 3)):
+                settings = {"pads": pads, "dilations": dilations, "strides": (index % 4 + 1, step)}
+                if 1 + (kernel[0] - 1) * dilations[0] > 11 + pads[0] + pads[2]:
+                    continue
+                zero = codes(rng, 8, w.dtype)
+                compare(
+                    "conv_integer",
+                    {"x": x, "w": w, "x_zero_point": 99, "w_zero_point": zero, "group": 4,
+                     **settings},
+                )  # fmt: skip
+
+
+def test_bands_of_planes(rng: np.random.Generator) -> None:
+    """Planes that are cut, lines that are too long for that, and threads that share them."""
+    for height, width, step in ((150, 260, 1), (333, 90, 2), (3, 9000, 1), (2, 140000, 2)):
+        x = codes(rng, (2, 3, height, width), BYTES[height % 2])
+        w = codes(rng, (3, 1, 3, 3), np.int8)
+        call = quantized(x, w, rng, group=3, pads=(1, 1, 1, 1), strides=(step, step))
+        compare("qlinear_conv", call)
+        compare("qlinear_conv", call | {"y_scale": None, "y_zero_point": None})
+        for count in (2, 5):
+            with use_threads(count):
+                compare("qlinear_conv", call)
+
+
 @LAYOUTS
 def test_pixels_far_apart(layout: str, rng: np.random.Generator) -> None:
     """Steps and dilations far beyond the image, which memory does not grow with."""

@@ -22,6 +22,7 @@
 
 QL_TARGET_BEGIN_AVX512VNNI
 
+#include "codes.h"
 #include "group.h"
 #include "lanes.h"
 
@@ -187,15 +188,6 @@ QL_INLINE void sum_pixels(const int vectors, const int pixels, const ql_line *li
 
 /* --- outputs -------------------------------------------------------------------------------- */
 
-/* The four lanes of a vector, 16 bytes each. */
-QL_INLINE void store_lanes(__m512i v, int32_t *first, int32_t *second, int32_t *third,
-                           int32_t *fourth) {
-    _mm_storeu_si128((__m128i *)first, _mm512_castsi512_si128(v));
-    _mm_storeu_si128((__m128i *)second, _mm512_extracti32x4_epi32(v, 1));
-    _mm_storeu_si128((__m128i *)third, _mm512_extracti32x4_epi32(v, 2));
-    _mm_storeu_si128((__m128i *)fourth, _mm512_extracti32x4_epi32(v, 3));
-}
-
 /* A pixel's sums in the order of channels. */
 QL_INLINE void store_sums(const int vectors, int32_t *sums, __mmask16 mask,
                           const __m512i sum_i32x16[4]) {
@@ -243,31 +235,6 @@ void ql_avx512vnni_depthwise(const ql_line *line, int32_t *sums, int64_t sums_st
         sum_stretch(2, line, c, sums, sums_stride);
     for (; c < line->channels; c += QL_STRIP)
         sum_stretch(1, line, c, sums, sums_stride);
-}
-
-/* What is the same for all codes. */
-typedef struct {
-    __m512i zero_i16x32, lower_u8x64, upper_u8x64, flip_u8x64;
-} stage;
-
-/* The codes of four vectors of sums, lane by lane. */
-QL_INLINE __m512i codes_of(const int plain, const stage *s, __m512i sums_i32x16[4],
-                           const __m512 multiplier_f32x16[4]) {
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++)
-        sums_i32x16[v] = _mm512_cvtps_epi32(
-            _mm512_mul_ps(_mm512_cvtepi32_ps(sums_i32x16[v]), multiplier_f32x16[v]));
-    __m512i first_i16x32 = _mm512_packs_epi32(sums_i32x16[0], sums_i32x16[1]);
-    __m512i second_i16x32 = _mm512_packs_epi32(sums_i32x16[2], sums_i32x16[3]);
-    first_i16x32 = _mm512_adds_epi16(first_i16x32, s->zero_i16x32);
-    second_i16x32 = _mm512_adds_epi16(second_i16x32, s->zero_i16x32);
-    __m512i codes_u8x64 = _mm512_packus_epi16(first_i16x32, second_i16x32);
-    if (!plain) {
-        codes_u8x64 = _mm512_max_epu8(codes_u8x64, s->lower_u8x64);
-        codes_u8x64 = _mm512_min_epu8(codes_u8x64, s->upper_u8x64);
-        codes_u8x64 = _mm512_xor_si512(codes_u8x64, s->flip_u8x64);
-    }
-    return codes_u8x64;
 }
 
 /* Up to `most` pixels of a group. */
@@ -339,10 +306,7 @@ QL_INLINE void convolve_line(const int plain, const ql_line *line, const ql_code
                              uint8_t *y, int64_t y_stride) {
     const int64_t depth = line->repeats * line->planes * line->taps, step = line->pixel_step;
     const int64_t pixels = line->pixels;
-    const stage s = {.zero_i16x32 = _mm512_set1_epi16((int16_t)codes->zero_point),
-                     .lower_u8x64 = _mm512_set1_epi8((char)codes->lower),
-                     .upper_u8x64 = _mm512_set1_epi8((char)codes->upper),
-                     .flip_u8x64 = _mm512_set1_epi8((char)codes->flip)};
+    const stage s = stage_of(codes);
     for (int64_t c = 0, width; c < line->channels; c += width) {
         const int64_t left = line->channels - c;
         const char *x = line->x + 4 * c, *w = line->w + 4 * c * depth;
@@ -384,7 +348,7 @@ QL_INLINE void convolve_line(const int plain, const ql_line *line, const ql_code
 
 void ql_avx512vnni_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                                    int64_t y_stride) {
-    if (codes->lower == 0 && codes->upper == 255 && codes->flip == 0)
+    if (is_plain(codes))
         convolve_line(1, line, codes, y, y_stride);
     else
         convolve_line(0, line, codes, y, y_stride);

@@ -35,6 +35,8 @@ ql_transpose_bytes ql_avx512vnni_transpose_bytes;
 ql_interleave ql_avx512vnni_interleave;
 ql_depthwise ql_avx512vnni_depthwise;
 ql_depthwise_codes ql_avx512vnni_depthwise_codes;
+ql_channel_sums ql_avx512vnni_channel_sums;
+ql_channel_codes ql_avx512vnni_channel_codes;
 ql_blend_run ql_avx512vnni_add, ql_avx512vnni_multiply;
 ql_look_up_run ql_avx512vnni_look_up;
 ql_max_run ql_avx512vnni_max_uint8, ql_avx512vnni_max_int8;
