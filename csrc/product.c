@@ -433,37 +433,74 @@ static void multiply_chunk(void *context, long chunk) {
         p.kernels->release();
 }
 
-/* Whether a product takes longer than waking a thread: by its arithmetic, or by the bytes of b that
- * it reads, which is what bounds products of few rows. */
+/* Whether a product takes longer than waking a thread: by its arithmetic, or by the bytes that it
+ * reads and writes, which is what bounds products of few rows, or of few products each. */
 static int worth_sharing(const product *p) {
     const double bytes_worth = 512 * 1024;
-    const double bytes = (double)p->b->k * (double)p->b->n;
-    return bytes * (double)p->rows->count / (double)p->kernels->small + bytes / bytes_worth >= 1;
+    const double rows = (double)p->rows->count, k = (double)p->b->k, n = (double)p->b->n;
+    const double bytes = k * n + rows * (k + n * (double)ql_size_of_result(p->output->type));
+    return rows * k * n / (double)p->kernels->small + bytes / bytes_worth >= 1;
 }
 
-/* Chunks for the threads, or one for the caller where a product is too small to share. Rows are cut
- * first: a cut of the columns loads the rows once more. But where b is packed just in time only
- * columns are cut, for a cut of the rows packs once more. */
-static long cut(chunked *c) {
-    enum { CHUNKS_PER_THREAD = 4, LEAST_COLUMNS = 128 };
+/* The time that a chunk takes, in products: those of its tiles and as many as could be done while
+ * it begins, while its rows are loaded, if they are, and while its columns are packed, if they are.
+ */
+static double cost_of_chunk(const product *p, int64_t rows, int64_t columns) {
+    enum { BEGINNINGS = 16, LOADING = 32, PACKING = 128 }; /* of a small product; for each byte */
+    const double depth = (double)(p->b->groups * p->kernels->dot);
+    const int64_t step = p->kernels->row_step;
+    const double tiles = (double)(ql_ceil_div(rows, step) * step * whole_strips(columns));
+    const double loaded = p->in_place > 0 ? 0 : LOADING * (double)rows;
+    const double packed = p->operand == NULL || p->direct ? 0 : PACKING * (double)columns;
+    return (double)p->kernels->small / BEGINNINGS + depth * (tiles + loaded + packed);
+}
+
+/* Cuts rows and columns so many times, or less often where chunks could not be whole tiles. */
+static void cut_into(chunked *c, int64_t down, int64_t across) {
     const product *p = &c->whole;
-    const int64_t rows = p->rows->count, columns = p->b->n, tile = p->kernels->tile_rows;
+    const int64_t part = p->rows->lines.rows, unit = part > 0 ? part : p->kernels->tile_rows;
+    c->chunk_rows = ql_ceil_div(ql_ceil_div(p->rows->count, down), unit) * unit;
+    c->chunk_columns = ql_ceil_div(ql_ceil_div(p->b->n, across), PANEL_COLUMNS) * PANEL_COLUMNS;
+    c->across = ql_ceil_div(p->b->n, c->chunk_columns);
+}
+
+static int64_t chunks_of(const chunked *c) {
+    return ql_ceil_div(c->whole.rows->count, c->chunk_rows) * c->across;
+}
+
+/* The most that a thread has to do. */
+static double longest_share(const chunked *c, int64_t threads) {
+    const product *p = &c->whole;
+    const int64_t rounds = ql_ceil_div(chunks_of(c), threads);
+    return (double)rounds * cost_of_chunk(p, ql_min(c->chunk_rows, p->rows->count),
+                                          ql_min(c->chunk_columns, p->b->n));
+}
+
+/* Chunks for the threads, or one for the caller where a product is too small to share. More chunks
+ * than threads let a thread that is disturbed do less: of the cuts that take about as long as the
+ * shortest one, it is that into the most chunks. */
+static long cut(chunked *c) {
+    enum { CHUNKS_PER_THREAD = 4, NEARLY = 16 };
     const int64_t threads = ql_threads();
-    c->chunk_rows = rows;
-    c->chunk_columns = columns;
-    c->across = 1;
-    if (threads == 1 || !worth_sharing(p))
+    cut_into(c, 1, 1);
+    if (threads == 1 || !worth_sharing(&c->whole))
         return 1;
-    const int64_t wanted = threads * CHUNKS_PER_THREAD;
-    if (p->operand == NULL)
-        c->chunk_rows = ql_max(ql_ceil_div(ql_ceil_div(rows, wanted), tile) * tile, 2 * tile);
-    if (p->rows->lines.rows > 0)
-        c->chunk_rows = ql_ceil_div(c->chunk_rows, p->rows->lines.rows) * p->rows->lines.rows;
-    const int64_t down = ql_ceil_div(rows, c->chunk_rows);
-    const int64_t across = ql_max(1, ql_min(ql_ceil_div(wanted, down), columns / LEAST_COLUMNS));
-    c->chunk_columns = ql_ceil_div(ql_ceil_div(columns, across), PANEL_COLUMNS) * PANEL_COLUMNS;
-    c->across = ql_ceil_div(columns, c->chunk_columns);
-    return (long)(down * c->across);
+    const double alone = longest_share(c, threads);
+    double shortest = alone;
+    chunked best = *c;
+    for (int64_t wanted = threads; wanted <= threads * CHUNKS_PER_THREAD; wanted *= 2)
+        for (int64_t across = 1; across <= wanted; across *= 2) {
+            cut_into(c, ql_ceil_div(wanted, across), across);
+            const double longest = longest_share(c, threads);
+            const int is_shorter = longest < shortest;
+            if (is_shorter ||
+                (longest < shortest + shortest / NEARLY && chunks_of(c) > chunks_of(&best)))
+                best = *c;
+            if (is_shorter)
+                shortest = longest;
+        }
+    *c = best;
+    return (long)chunks_of(c);
 }
 
 /* What belongs to all columns of a packed operand; QL_NO_MEMORY if there is no room. */

@@ -25,7 +25,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
 
     kernels->dot = 4;
     kernels->element_size = 1;
-    kernels->small = 8 << 20;
+    kernels->small = 4 << 20;
     kernels->tile_rows = 12;
     kernels->tile_strips = 2;
     memcpy(kernels->tile, tiles, sizeof tiles);

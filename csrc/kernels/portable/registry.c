@@ -28,7 +28,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .dot = 1,
         .group_step = 1,
         .element_size = 2,
-        .small = 1 << 20,
+        .small = 256 << 10,
         .tile_rows = 4,
         .tile_strips = 1,
         .row_alignment = 1,
