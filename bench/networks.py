@@ -29,11 +29,12 @@ from onnx import helper, numpy_helper
 import quantlib as ql
 from quantlib import model as models
 from quantlib.benchmark import machine
+from quantlib.benchmark.stopwatch import settle
 
 FOLDER = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 TRAINED = Path(__file__).parents[1] / "tests" / "model" / "networks"
 BATCHES = {"plain": 100, "residual": 100, "separable": 100}  # images; one for all others
-SECONDS = 1.5  # that a network is measured for
+SECONDS = 3.0  # that a network is measured for
 UNCOUNTED, COUNTED = 2, 3  # runs of an engine before the next one's turn
 
 
@@ -127,8 +128,8 @@ RUNNERS = {
 def measure(runners: dict[str, Callable[[], Any]]) -> dict[str, float]:
     """The median milliseconds of each, run in turn, a few times each.
 
-    The first of these runs are not counted: threads of the engine before, which wait for work in a
-    loop, may still keep processors busy.
+    Each waits until the threads of the one before sleep, which look for work for a while; and its
+    first runs are not counted, which find the caches as the one before left them.
     """
     times: dict[str, list[float]] = {name: [] for name in runners}
     for run in runners.values():
@@ -137,6 +138,7 @@ def measure(runners: dict[str, Callable[[], Any]]) -> dict[str, float]:
     end = time.perf_counter() + SECONDS
     while time.perf_counter() < end or len(times["quantlib int8"]) < 5:
         for name, run in runners.items():
+            settle()
             for turn in range(UNCOUNTED + COUNTED):
                 start = time.perf_counter()
                 run()

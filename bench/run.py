@@ -36,8 +36,8 @@ SUITES = {
 }
 BUSY_SUITES = ("overhead", "matmul", "elementwise")
 PEERS = ("scipy", "onnxruntime", "torch")
-PLAN = stopwatch.Plan(case_seconds=4.0)
-QUICK_PLAN = stopwatch.Plan(rounds=5, sample_seconds=5e-4)
+PLAN = stopwatch.Plan(case_seconds=4.0, settling=True)
+QUICK_PLAN = stopwatch.Plan(rounds=5, sample_seconds=5e-4, settling=True)
 
 
 def main() -> int:

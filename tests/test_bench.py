@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import importlib
 import importlib.util
 import json
@@ -104,6 +105,50 @@ def test_a_drifting_machine_does_not_decide() -> None:
     first, third = timings["a"].quartiles
     assert third > 8 * first
     assert stopwatch.speedup(timings["a"], timings["b"]) == pytest.approx(3.0)
+
+
+def spinning(until: Callable[[], bool]) -> threading.Thread:
+    """A thread that computes outside the interpreter's lock, until it is to end."""
+    data, started = b"0" * 1_000_000, threading.Event()
+
+    def spin() -> None:
+        started.set()
+        while not until():
+            hashlib.sha256(data)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    started.wait()
+    return thread
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what threads do")
+def test_settling_waits_for_threads_that_compute() -> None:
+    begin = time.perf_counter()
+    thread = spinning(lambda: time.perf_counter() > begin + 0.1)
+    part("stopwatch").settle(limit=30.0)
+    assert 0.1 < time.perf_counter() - begin < 20
+    thread.join()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what threads do")
+def test_settling_gives_up_in_the_end() -> None:
+    stop = threading.Event()
+    thread, begin = spinning(stop.is_set), time.perf_counter()
+    part("stopwatch").settle(limit=0.05)
+    assert time.perf_counter() - begin >= 0.05
+    stop.set()
+    thread.join()
+
+
+def test_settling_does_not_wait_for_threads_that_sleep() -> None:
+    stop, begin = threading.Event(), time.perf_counter()
+    thread = threading.Thread(target=stop.wait)
+    thread.start()
+    part("stopwatch").settle(limit=20.0)
+    assert time.perf_counter() - begin < 10
+    stop.set()
+    thread.join()
 
 
 def test_a_sample_lasts_as_long_as_planned() -> None:

@@ -28,7 +28,7 @@ OPERATIONS: tuple[elementwise.Operation, ...] = (
     elementwise.dequantize,
     elementwise.min_max,
 )
-PLAN = Plan(rounds=15, case_seconds=1.5)
+PLAN = Plan(rounds=15, case_seconds=1.5, settling=True)
 
 Advance = Callable[[str], None]
 MakeCase = Callable[[], Case]

@@ -4,12 +4,17 @@ A machine that others use as well runs faster and slower from second to second, 
 now says little about one taken a minute ago. So all the contenders of a case run in one process,
 each once a round, for many rounds; and who is faster is decided round by round, from two samples
 that lie milliseconds apart, before the median over the rounds is taken.
+
+The threads of many libraries look for more work for some milliseconds before they sleep, and keep
+a processor busy that the next contender wants. So each waits until those of the one before sleep.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,6 +43,8 @@ class Plan:
     case_seconds: float = float("inf")
     """There are fewer rounds than `rounds`, but `least_rounds`, if they would take longer."""
     least_rounds: int = 7
+    settling: bool = False
+    """Whether each sample waits until no other thread of the process computes."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ def measure(
     names = [contender.name for contender in contenders]
     if len(set(names)) < len(names):
         raise ValueError(f"contenders must have different names, not {names}")
+    wait = settle if plan.settling else _do_nothing
     with _no_garbage_collection():
         counts, once = [], []
         for contender in contenders:
@@ -76,11 +84,40 @@ def measure(
         seconds: list[list[float]] = [[] for _ in contenders]
         for turn in range(_rounds(sum(once), plan)):
             for index in rotated(len(contenders), turn):
+                wait()
                 seconds[index].append(_sample(contenders[index], counts[index], clock))
     return {
         name: Timing(tuple(mine), count)
         for name, mine, count in zip(names, seconds, counts, strict=True)
     }
+
+
+def settle(limit: float = 0.3, look: float = 1e-3) -> None:
+    """Waits until the other threads of this process sleep, for at most `limit` seconds.
+
+    Looks every `look` seconds. Where the system does not tell what threads do, as only Linux does,
+    it does not wait.
+    """
+    end = time.perf_counter() + limit
+    while _others_run() and time.perf_counter() < end:
+        time.sleep(look)
+
+
+def _others_run(folder: str = "/proc/self/task") -> bool:
+    """Whether a thread beside the caller's has a processor or waits for one."""
+    if not os.path.isdir(folder):
+        return False
+    others = set(os.listdir(folder)) - {str(threading.get_native_id())}
+    return any(_state(f"{folder}/{thread}/stat") == "R" for thread in others)
+
+
+def _state(path: str) -> str:
+    """R for running or ready, from a file as in proc(5); "" of a thread that has ended."""
+    try:
+        with open(path) as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def speedup(of: Timing, over: Timing) -> float:
@@ -124,6 +161,10 @@ def _sample(contender: Contender, repetitions: int, clock: Clock) -> float:
     for _ in range(repetitions):
         call()
     return (clock() - begin) / repetitions
+
+
+def _do_nothing() -> None:
+    pass
 
 
 @contextmanager
