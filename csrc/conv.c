@@ -28,7 +28,8 @@
  * Groups are separate products on slices of the channels; narrow ones are put together, with zeros
  * between them, until they fill a strip of columns, which costs what each of them alone would.
  * Depthwise convolutions run on vectors of channels or of pixels instead (depthwise.c,
- * channelwise.c). */
+ * channelwise.c), and whole ones with channels first on the planes of the image (planes.c), where
+ * the instruction set has kernels for that. */
 #include "core.h"
 
 enum {
@@ -53,6 +54,7 @@ struct ql_filter {
     int64_t pitch;                  /* of columns of the kernel that overlap, zeros included */
     int64_t merged;                 /* groups that are put together */
     ql_depthwise_filter *depthwise; /* or NULL */
+    ql_plane_filter *planes;        /* or NULL */
     int64_t products;               /* or 0 */
     ql_matrix *product[];
 };
@@ -197,12 +199,17 @@ static int pack_products(ql_filter *filter, const uint8_t *w, int is_signed,
 }
 
 ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_points,
-                          const ql_conv_shape *shape) {
+                          const ql_conv_shape *shape, int channels_first) {
     ql_filter *filter = filter_of(shape);
     if (filter == NULL)
         return NULL;
     int status = pack_products(filter, w, is_signed, zero_points);
-    if (ql_is_depthwise(shape)) {
+    if (status == QL_OK && channels_first && ql_planes_have_use(shape, is_signed, zero_points)) {
+        filter->planes = ql_planes_pack(w, is_signed, shape);
+        status = filter->planes == NULL ? QL_NO_MEMORY : QL_OK;
+        filter->size += filter->planes == NULL ? 0 : ql_planes_size(filter->planes);
+    }
+    if (status == QL_OK && ql_is_depthwise(shape)) {
         filter->depthwise = ql_depthwise_pack(w, is_signed, zero_points, shape);
         status = filter->depthwise == NULL ? QL_NO_MEMORY : QL_OK;
         filter->size += filter->depthwise == NULL ? 0 : ql_depthwise_size(filter->depthwise);
@@ -237,6 +244,7 @@ void ql_filter_free(ql_filter *filter) {
     if (filter == NULL)
         return;
     ql_depthwise_free(filter->depthwise);
+    ql_planes_free(filter->planes);
     for (int64_t p = 0; p < filter->products; p++)
         ql_matrix_free(filter->product[p]);
     ql_release(filter);
@@ -671,6 +679,8 @@ int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero
                                  channels_first, &stage, y);
     if (shape->batch * pixels_out(shape) == 0)
         return QL_OK;
+    if (channels_first && filter->planes != NULL && ql_planes_take(filter->planes, shape, &stage))
+        return ql_planes_conv(filter->planes, x, x_signed, x_zero_point, shape, &stage, y);
     const patches all = {
         .shape = shape,
         .x = x,

@@ -23,6 +23,9 @@ enum {
     QL_PIXELS = 8,        /* of a line that depthwise convolutions take together */
     QL_TOGETHER = 64,     /* the most outputs of a channel that they compute together */
     QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
+    QL_PLACES = 64,       /* of planes that are convolved together: a cache line of results */
+    QL_PLANE_ROWS = 32,   /* the most output channels that are */
+    QL_PART_BYTES = 64,   /* the products that a row of weights has in a part */
     QL_ALIGNMENT = 64,
     QL_BINS_LOG2 = 12,
     QL_TABLES = 4,               /* histograms that neighbouring values are counted in */
@@ -197,6 +200,41 @@ typedef struct {
 typedef void ql_channel_sums(const ql_channel *channel, int32_t *sums);
 typedef void ql_channel_codes(const ql_channel *channel, const ql_codes *codes, uint8_t *y);
 
+/* Convolutions with channels first (planes.c) take four planes of input together: an element has
+ * the four bytes of one place. Interleaves `count` places of `channels` planes, `plane` bytes
+ * apart, of which every `step`th byte counts, to elements whose groups are `group_step` bytes
+ * apart:
+ *
+ *     to[group][i][c] = x[4 * group + c][i * step] ^ flip
+ *
+ * What stands for channels that the last group has not got does not matter. */
+typedef void ql_interleave_planes(const uint8_t *x, int64_t plane, int64_t channels, int64_t step,
+                                  int64_t count, uint8_t flip, uint8_t *to, int64_t group_step);
+
+/* What weights are multiplied by: K is cut into parts, of up to 16 groups of four channels under
+ * one tap, and each part begins somewhere in the groups. */
+typedef struct {
+    const int64_t *part; /* where, in bytes */
+    int64_t parts, groups, group_step;
+    int64_t block_step; /* bytes from the weights of QL_STRIP rows to those of the next ones */
+} ql_plane_product;
+
+/* sums[row][place] = start[row] + the products of w with the places of x, modulo 2**32, for up to
+ * QL_PLANE_ROWS rows and QL_PLACES places; w: [block of QL_STRIP rows][part][row][QL_PART_BYTES],
+ * int8; x: numbers 0 to 255; start: QL_STRIP times each. Rows may be written and places be read and
+ * written up to the next multiple of QL_STRIP, or QL_PLACES. */
+typedef void ql_plane_tile(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
+                           int64_t rows, int64_t places, const int32_t *start, int32_t *sums);
+
+/* Neighbouring places that have results, and where in a plane the first of those belongs. */
+typedef struct {
+    int64_t first, count, to;
+} ql_place_run;
+
+/* The codes of sums[row][place], with a multiplier for each row, in planes of y. */
+typedef void ql_plane_codes(const int32_t *sums, int64_t rows, const ql_place_run *runs,
+                            int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane);
+
 /* Copies `runs` runs of `bytes` bytes each. */
 typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t from_step,
                           int64_t runs, int64_t bytes);
@@ -313,6 +351,11 @@ typedef struct ql_kernels {
     ql_depthwise_codes *depthwise_codes; /* or NULL: sums are finished like those of products */
     ql_channel_sums *channel_sums;       /* or NULL: channels that are first become last */
     ql_channel_codes *channel_codes;     /* goes with channel_sums */
+
+    ql_plane_tile *plane_tile;              /* or NULL: planes are transposed, and so are results */
+    void (*prepare_planes)(int64_t groups); /* readies the processor for such parts, or NULL */
+    ql_interleave_planes *interleave_planes;
+    ql_plane_codes *plane_codes;
 
     ql_blend_run *add;
     ql_blend_run *multiply;
@@ -549,6 +592,24 @@ typedef struct {
 /* Whether its shape fits; then, the convolution. */
 int ql_is_channelwise(const ql_channelwise *call);
 int ql_channelwise_conv(const ql_channelwise *call);
+
+/* --- convolutions with channels first (planes.c) --------------------------------------------- */
+
+/* Weights packed for a convolution of whole planes. */
+typedef struct ql_plane_filter ql_plane_filter;
+
+/* Whether there is a use for one: whether it can take a convolution with such weights. */
+int ql_planes_have_use(const ql_conv_shape *shape, int is_signed, const int32_t *zero_points);
+/* Like ql_filter_pack. */
+ql_plane_filter *ql_planes_pack(const uint8_t *w, int is_signed, const ql_conv_shape *shape);
+void ql_planes_free(ql_plane_filter *filter);
+int64_t ql_planes_size(const ql_plane_filter *filter);
+/* Whether a call is one that it takes; and like ql_conv. */
+int ql_planes_take(const ql_plane_filter *filter, const ql_conv_shape *shape,
+                   const ql_output *output);
+int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed,
+                   int32_t x_zero_point, const ql_conv_shape *shape, const ql_output *output,
+                   void *y);
 
 /* Products that one output sums for each channel that it sees. */
 static inline int64_t ql_taps(const ql_conv_shape *shape) {

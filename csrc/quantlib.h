@@ -165,9 +165,10 @@ typedef struct ql_filter ql_filter;
 
 /* Packs w of shape (out_channels, channels / group, kernel), or returns NULL when memory is
  * short. `zero_points` has an entry for each output channel. Only group, channels, out_channels,
- * kernel, stride and dilation of `shape` are looked at, which calls must share. */
+ * kernel, stride and dilation of `shape` are looked at, which calls must share; they had better be
+ * of the layout that is named. */
 ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_points,
-                          const ql_conv_shape *shape);
+                          const ql_conv_shape *shape, int channels_first);
 void ql_filter_free(ql_filter *filter);
 int64_t ql_filter_size(const ql_filter *filter);
 /* Writes the codes that were packed to w; QL_NO_MEMORY if it cannot. */

@@ -537,6 +537,7 @@ class Filter:
             _is_signed(w),
             _int32(zero_points),
             conv_extents(shape),
+            shape.layout == "NCHW",
         )
         if packed == ffi.NULL:
             raise MemoryError(f"w of shape {w.shape} could not be packed")

@@ -572,7 +572,7 @@ static void compare_convolution(enum fill fill) {
                                               (int64_t[]){d, h, v}, o) +
                                   (output.bias == NULL ? 0 : output.bias[o]);
 
-    ql_filter *filter = ql_filter_pack(w, w_signed, w_zero, &s);
+    ql_filter *filter = ql_filter_pack(w, w_signed, w_zero, &s, 1);
     if (filter == NULL)
         fail("not packed");
     uint8_t *unpacked = allocate(s.out_channels * in * taps);

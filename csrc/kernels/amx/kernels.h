@@ -12,5 +12,7 @@ ql_tile ql_amx_tile_signed_half_x1, ql_amx_tile_signed_half_x2, ql_amx_tile_sign
     ql_amx_tile_signed_whole_x2;
 void ql_amx_prepare(int64_t rows);
 void ql_amx_release(void);
+ql_plane_tile ql_amx_plane_tile;
+void ql_amx_prepare_planes(int64_t groups);
 
 #endif

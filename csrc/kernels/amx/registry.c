@@ -26,6 +26,8 @@ void ql_fill_amx(ql_kernels *kernels) {
     kernels->row_alignment = QL_ALIGNMENT; /* a tile register loads whole cache lines */
     kernels->prepare = ql_amx_prepare;
     kernels->release = ql_amx_release;
+    kernels->plane_tile = ql_amx_plane_tile;
+    kernels->prepare_planes = ql_amx_prepare_planes;
 }
 
 #endif

@@ -16,27 +16,19 @@
 
 QL_TARGET_BEGIN_AMX
 
-/* What ldtilecfg reads: the rows and the bytes of a row of each register. */
-typedef struct {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} configuration;
+#include "configuration.h"
 
 /* Registers 0 and 1 sum the upper rows, 2 and 3 the lower ones; 4 and 5 hold a, 6 and 7 b. Loading
  * a configuration costs as much as hundreds of products, so it is done once for many tiles. */
 void ql_amx_prepare(int64_t rows) {
     const uint8_t upper = (uint8_t)(rows < 16 ? rows : 16), lower = (uint8_t)(rows - upper);
     const uint16_t lower_bytes = lower ? 64 : 0;
-    const configuration shape = {
+    const ql_amx_configuration shape = {
         .palette = 1,
         .row_bytes = {64, 64, lower_bytes, lower_bytes, 64, lower_bytes, 64, 64},
         .rows = {upper, upper, lower, lower, upper, lower, 16, 16},
     };
-    /* GCC's intrinsic says that it reads 8 bytes of the 64: without this, the rest is not written.
-     */
-    __asm__ volatile("" ::"r"(&shape) : "memory");
-    _tile_loadconfig(&shape);
+    ql_amx_configure(&shape);
 }
 
 /* The registers are constants of the instruction. */

@@ -50,6 +50,10 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->channel_sums = ql_avx512vnni_channel_sums;
     kernels->channel_codes = ql_avx512vnni_channel_codes;
 
+    kernels->plane_tile = ql_avx512vnni_plane_tile;
+    kernels->interleave_planes = ql_avx512vnni_interleave_planes;
+    kernels->plane_codes = ql_avx512vnni_plane_codes;
+
     kernels->add = ql_avx512vnni_add;
     kernels->multiply = ql_avx512vnni_multiply;
     kernels->look_up = ql_avx512vnni_look_up;

@@ -36,6 +36,7 @@ ql_copy_runs ql_portable_copy_runs;
 ql_transpose_bytes ql_portable_transpose_bytes;
 ql_interleave ql_portable_interleave;
 ql_depthwise ql_portable_depthwise;
+ql_interleave_planes ql_portable_interleave_planes;
 ql_blend_run ql_portable_add, ql_portable_multiply;
 ql_look_up_run ql_portable_look_up;
 ql_max_run ql_portable_max_uint8, ql_portable_max_int8;
