@@ -231,16 +231,18 @@ static int walk_all(walk *w) {
     return QL_OK;
 }
 
-void ql_quantize_stretch(const ql_kernels *kernels, const float *x, uint8_t *codes, int64_t count,
-                         float scale, int32_t zero_point) {
-    enum { UINT8 = QL_UINT8 - QL_INT8 };
+void ql_quantize_stretch(const ql_kernels *kernels, const float *x, void *codes, int is_signed,
+                         int64_t count, float scale, int32_t zero_point) {
+    const int code = (is_signed ? QL_INT8 : QL_UINT8) - QL_INT8;
+    const int32_t qmin = is_signed ? -128 : 0, qmax = qmin + 255;
     float reciprocal, rest, low, high;
-    const int fit = derive(scale, -zero_point, 255 - zero_point, &reciprocal, &rest, &low, &high);
+    const int fit =
+        derive(scale, qmin - zero_point, qmax - zero_point, &reciprocal, &rest, &low, &high);
     const ql_reciprocals r = {&reciprocal, &rest, &low, &high, &scale, &zero_point};
-    if (fit && kernels->multiply_quantize[UINT8] != NULL)
-        kernels->multiply_quantize[UINT8](x, codes, count, &r, QL_SAME, 0);
+    if (fit && kernels->multiply_quantize[code] != NULL)
+        kernels->multiply_quantize[code](x, codes, count, &r, QL_SAME, 0);
     else
-        kernels->quantize[QL_FLOAT32][UINT8](x, codes, count, &scale, &zero_point, 0, 0, 255);
+        kernels->quantize[QL_FLOAT32][code](x, codes, count, &scale, &zero_point, 0, qmin, qmax);
 }
 
 int ql_quantize(const void *x, int real_type, void *codes, int code_type, const void *scale,

@@ -32,6 +32,7 @@ enum {
     QL_TABLE = 2 * QL_BINS + 32, /* counts of one, with that of zeros after those of bins */
     QL_LANES = 8,                /* sums that neighbouring values are added to */
     QL_TALLY = QL_LANES << 11,   /* the most values that sums are exact for */
+    QL_PIECE = 64,               /* reals that layers work on at a time */
     QL_MOST_TERMS = 11           /* of the sums of doubles; floats have 3 */
 };
 
@@ -296,10 +297,10 @@ typedef void ql_activation_run(const float *x, float *y, int64_t count);
 /* A row less its mean, by its standard deviation; bias may be NULL, and y may be x. */
 typedef void ql_layer_norm_row(const float *x, const float *scale, const float *bias, float *y,
                                int64_t count, float epsilon);
-/* y = x * (offset + factor * sum of the squares of a window)**-power; `squares` has room for
- * `count` and a window more, and is 0 where no element is. */
-typedef void ql_local_norm_row(const float *x, float *y, int64_t count, int64_t window,
-                               float factor, float offset, float power, float *squares);
+/* x *= (offset + factor * sum of the squares of a window)**-power for a multiple of QL_PIECE
+ * elements; `squares` has room for `count` and a window more, and is 0 where no element is. */
+typedef void ql_local_norm_row(float *x, int64_t count, int64_t window, float factor, float offset,
+                               float power, float *squares);
 
 /* An instruction set: its kernels and the sizes they want. Filled from portable first, so that a
  * set that overrides only some kernels is whole. */
@@ -439,9 +440,9 @@ ql_part ql_part_of(const ql_layout *at, const ql_cut *cut, long chunk);
 
 /* --- reals to codes (affine.c) -------------------------------------------------------------- */
 
-/* The uint8 codes of `count` reals that share their parameters. */
-void ql_quantize_stretch(const ql_kernels *kernels, const float *x, uint8_t *codes, int64_t count,
-                         float scale, int32_t zero_point);
+/* The 8-bit codes of `count` reals that share their parameters. */
+void ql_quantize_stretch(const ql_kernels *kernels, const float *x, void *codes, int is_signed,
+                         int64_t count, float scale, int32_t zero_point);
 
 /* --- memory (memory.c) ---------------------------------------------------------------------- */
 

@@ -111,13 +111,13 @@ typedef struct {
 static void quantize_row(const ql_kernels *kernels, const float *a, int64_t k, float scale,
                          int32_t zero_point, char *to) {
     if (kernels->element_size == 1 && !kernels->left_signed) {
-        ql_quantize_stretch(kernels, a, (uint8_t *)to, k, scale, zero_point);
+        ql_quantize_stretch(kernels, a, to, 0, k, scale, zero_point);
         return;
     }
     uint8_t codes[1024];
     for (int64_t at = 0; at < k; at += (int64_t)sizeof codes) {
         const int64_t count = ql_min(k - at, (int64_t)sizeof codes);
-        ql_quantize_stretch(kernels, a + at, codes, count, scale, zero_point);
+        ql_quantize_stretch(kernels, a + at, codes, 0, count, scale, zero_point);
         kernels->load(to + at * kernels->element_size, codes, count,
                       ql_flip(0, kernels->left_signed));
     }

@@ -299,5 +299,14 @@ int ql_layer_norm(const float *x, const float *scale, const float *bias, float *
 /* y = x * (offset + factor * sum of the squares of the window around x)**-power along each row; of
  * an even window, the longer part lies behind x. The parenthesis must be a normal number above 0.
  */
-int ql_local_norm(const float *x, float *y, int64_t rows, int64_t length, int64_t window,
-                  float factor, float offset, float power);
+typedef struct ql_window {
+    int64_t length;
+    float factor, offset, power;
+} ql_window;
+
+int ql_local_norm(const float *x, float *y, int64_t rows, int64_t length, const ql_window *window);
+
+/* The same from 8-bit codes to 8-bit codes: dequantized before, quantized behind. */
+int ql_local_norm_of_codes(const void *x, int x_signed, float x_scale, int32_t x_zero, void *y,
+                           int y_signed, float y_scale, int32_t y_zero, int64_t rows,
+                           int64_t length, const ql_window *window);

@@ -813,9 +813,24 @@ def layer_norm(x: Array, scale: Array, bias: Array | None, epsilon: float, y: Ar
     lib.ql_layer_norm(_float32(x), _float32(scale), offset, _float32(y), rows, length, epsilon)
 
 
-def local_norm(x: Array, window: int, factor: float, offset: float, power: float, y: Array) -> None:
-    """Fill `y` with ``x * (offset + factor * s)**-power``, s the squares of a row's window summed;
-    both contiguous float32. `factor` is 0 or more, `offset` above 0."""
-    length = x.shape[-1]
-    rows = x.size // length if length else 0
-    _check(lib.ql_local_norm(_float32(x), _float32(y), rows, length, window, factor, offset, power))
+class LocalNorm:
+    """``x * (offset + factor * s)**-power``, s the squares of a row's window summed, in C's terms;
+    `factor` is 0 or more, `offset` above 0."""
+
+    def __init__(self, window: int, factor: float, offset: float, power: float) -> None:
+        self._window = ffi.new("ql_window *", (window, factor, offset, power))
+
+    def run(self, x: Array, y: Array) -> None:
+        """Fill `y` along the last axis of `x`, both contiguous float32."""
+        length = x.shape[-1]
+        rows = x.size // length if length else 0
+        _check(lib.ql_local_norm(_float32(x), _float32(y), rows, length, self._window))
+
+    def run_codes(
+        self, x: Array, x_by: tuple[float, int], y: Array, y_by: tuple[float, int]
+    ) -> None:
+        """Fill `y` from `x`, both contiguous 8-bit codes, with the scale and zero point of each."""
+        length = x.shape[-1]
+        rows = x.size // length if length else 0
+        operands = (_pointer(x), _is_signed(x), *x_by, _pointer(y), _is_signed(y), *y_by)
+        _check(lib.ql_local_norm_of_codes(*operands, rows, length, self._window))

@@ -65,6 +65,7 @@ class _Lib(Protocol):
     ql_real_softmax: Callable[..., int]
     ql_layer_norm: Callable[..., int]
     ql_local_norm: Callable[..., int]
+    ql_local_norm_of_codes: Callable[..., int]
     ql_resize_nearest: Callable[..., int]
     ql_resize_linear: Callable[..., int]
     ql_entropy_encode: Callable[..., int]

@@ -288,7 +288,7 @@ def reals(random: Any) -> None:
         "activate": lambda x, row, y: _native.activate("gelu", x, y),
         "real_softmax": lambda x, row, y: _native.real_softmax(x, y),
         "layer_norm": lambda x, row, y: _native.layer_norm(x, row, row, 1e-5, y),
-        "local_norm": lambda x, row, y: _native.local_norm(x, 5, 0.1, 1.0, 0.75, y),
+        "local_norm": lambda x, row, y: _native.LocalNorm(5, 0.1, 1.0, 0.75).run(x, y),
     }
     for width in WIDTHS:
         x, row = (random.normal(size=(*n, width)).astype(np.float32) for n in ((3,), ()))
@@ -300,6 +300,16 @@ def reals(random: Any) -> None:
                 y, _ = between_guards(x.shape, x.dtype, at_end=at_end)
                 call(guarded(x, at_end), guarded(row, at_end), y)
                 assert y.tobytes() == wanted.tobytes(), (name, width)
+        local_norm_of_codes(codes(random, (3, width), np.uint8))
+
+
+def local_norm_of_codes(x: Array) -> None:
+    norm, wanted = _native.LocalNorm(5, 0.1, 1.0, 0.75), np.empty_like(x)
+    norm.run_codes(x, (0.1, 9), wanted, (0.05, 3))
+    for at_end in (True, False):
+        y, _ = between_guards(x.shape, x.dtype, at_end=at_end)
+        norm.run_codes(guarded(x, at_end), (0.1, 9), y, (0.05, 3))
+        assert y.tobytes() == wanted.tobytes(), x.shape
 
 
 def main(isa: str) -> None:

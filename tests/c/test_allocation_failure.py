@@ -136,7 +136,7 @@ def _calls() -> dict[str, Callable[[], Any]]:
 
     def local_norm() -> Any:
         y = np.empty_like(large)
-        _native.local_norm(large, 5, 0.1, 1.0, 0.75, y)
+        _native.LocalNorm(5, 0.1, 1.0, 0.75).run(large, y)
         return y
 
     layer = ql.QLinearConv(w, 1.0, x_scale=0.5, y_scale=99.0, group=2, layout="NHWC")

@@ -10,6 +10,7 @@ from scipy import special
 
 pytest.importorskip("onnx", reason="models need onnx")
 
+import quantlib as ql
 from quantlib import _native
 from quantlib.model.operators.elementwise import erf, gelu, sigmoid
 from quantlib.model.operators.reduction import soften
@@ -66,7 +67,7 @@ def test_every_instruction_set_has_the_same_bits(rng: np.random.Generator) -> No
             made = [np.empty_like(x) for _ in range(3)]
             _native.real_softmax(x, made[0])
             _native.layer_norm(x, scale, bias, 1e-5, made[1])
-            _native.local_norm(x, 5, 0.02, 1.0, 0.75, made[2])
+            _native.LocalNorm(5, 0.02, 1.0, 0.75).run(x, made[2])
             results.append([*made, *(activated(function, x) for function in FUNCTIONS)])
     for other in results[1:]:
         for mine, first in zip(other, results[0], strict=True):
@@ -117,8 +118,27 @@ def test_local_norm(
     sums = sum(squares[:, i : i + length] for i in range(window))
     wanted = x * (1.5 + 0.25 * sums) ** -power
     y = np.empty_like(x)
-    _native.local_norm(x, window, 0.25, 1.5, power, y)
+    _native.LocalNorm(window, 0.25, 1.5, power).run(x, y)
     np.testing.assert_allclose(y, wanted, rtol=2e-6 * (1 + 20 * power))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize(("x_type", "y_type"), [(np.uint8, np.uint8), (np.int8, np.uint8),
+                                                (np.uint8, np.int8)])  # fmt: skip
+def test_local_norm_of_codes(
+    length: int, x_type: Any, y_type: Any, isa: str, rng: np.random.Generator
+) -> None:
+    """Codes of what is computed from reals, with windows that reach across rows."""
+    x = rng.integers(0, 256, (70, length)).astype(np.uint8).view(x_type)
+    x_by, y_by = (np.float32(0.02), x_type(7)), (np.float32(0.008), y_type(9))
+    for window in (1, 5, 8):
+        norm = _native.LocalNorm(window, 0.25, 1.5, 0.75)
+        reals = ql.dequantize_linear(x, *x_by)
+        norm.run(reals, reals)
+        wanted, y = ql.quantize_linear(reals, *y_by), np.empty(x.shape, y_type)
+        norm.run_codes(x, (float(x_by[0]), 7), y, (float(y_by[0]), 9))
+        np.testing.assert_array_equal(y, wanted)
+        assert length < 63 or len(np.unique(y)) > 40
 
 
 @pytest.mark.parametrize("function", [sigmoid, erf, lambda x: gelu(x, "none"),

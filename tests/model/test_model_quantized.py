@@ -252,6 +252,42 @@ def test_bytes_are_moved_where_they_can_be(rng: np.random.Generator) -> None:
     assert len(np.unique(wanted)) > 50
 
 
+@pytest.mark.parametrize("turned", [False, True], ids=["channels last", "channels first"])
+def test_local_response_normalization(turned: bool, rng: np.random.Generator) -> None:
+    """Between codes it is one operator, in either layout, and in one step with its quantization."""
+    constants = {
+        "w": rng.integers(-127, 128, (24, 4, 1, 1)).astype(np.int8), "ws": np.float32(0.01),
+        "s": np.float32(0.02), "z": np.uint8(100), "t": np.float32(0.015), "u": np.int8(-9),
+        "zero": np.int8(0),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["x"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "zero"], ["v"]),
+        helper.make_node("Conv", ["x", "v"], ["c"]),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["d" if not turned else "q", "s", "z"], ["e"]),
+        helper.make_node("LRN", ["e"], ["n"], size=3, alpha=2.0, bias=0.8),
+        helper.make_node("QuantizeLinear", ["n", "t", "u"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes[4 * turned :], "g",
+        [helper.make_tensor_value_info("q", onnx.TensorProto.UINT8, [2, 4, 5, 6])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.INT8, None)],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    q = rng.integers(0, 256, (2, 4, 5, 6)).astype(np.uint8)
+    loaded = ql.model.load(model)
+    found = [node.kind for node in loaded.plan().graph.nodes]
+    assert "quantlib.QLinearLRN" in found
+    assert not {"LRN", "DequantizeLinear", "QuantizeLinear"} & set(found)
+    (y,), (wanted,) = loaded.run([q]), onnxruntime_says(model, {"q": q}, optimized=False)
+    difference = np.abs(y.astype(int) - wanted)
+    assert difference.max() <= 1
+    assert np.mean(difference > 0) < 0.01
+    assert len(np.unique(wanted)) > 50
+
+
 @pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Relu", "Exp"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 def test_tables(kind: str, dtype: Any) -> None:

@@ -109,21 +109,48 @@ def _standardized(
 def local_response_normalization(node: Node, known: Known) -> Kernel | None:
     if not is_real(known):
         return None
-    attributes, size = node.attributes, node.attributes["size"]
-    alpha, beta = attributes.get("alpha", 1e-4), attributes.get("beta", 0.75)
-    offset = attributes.get("bias", 1.0)
+    size, factor, offset, beta = _window(node)
+    native = _native.LocalNorm(size, factor, offset, beta) if factor >= 0 and offset > 0 else None
 
     def last(x: Array, out: Array | None = None) -> Array:
-        if x.dtype == np.float32 and alpha >= 0 and offset > 0:
+        if x.dtype == np.float32 and native is not None:
             y = np.empty(x.shape, np.float32) if out is None else out
-            _native.local_norm(_native.ready(x, y.dtype), size, alpha / size, offset, beta, y)
+            native.run(_native.ready(x, y.dtype), y)
             return y
         before = (size - 1) // 2
         squares = np.zeros((*x.shape[:-1], x.shape[-1] + size - 1), x.dtype)
         squares[..., before : before + x.shape[-1]] = x * x
         sums = sum(squares[..., shift : shift + x.shape[-1]] for shift in range(size))
-        return np.divide(x, (offset + alpha / size * sums) ** beta, out=out)
+        return np.divide(x, (offset + factor * sums) ** beta, out=out)
 
-    if attributes.get("layout") == "NHWC":
+    if node.attributes.get("layout") == "NHWC":
         return Kernel(last, takes_out=True)
     return Kernel(lambda x: np.ascontiguousarray(np.moveaxis(last(np.moveaxis(x, 1, -1)), -1, 1)))
+
+
+def _window(node: Node) -> tuple[int, float, float, float]:
+    """A local normalization's window, the factor of its squares, what is added, and the power."""
+    attributes, size = node.attributes, node.attributes["size"]
+    factor = attributes.get("alpha", 1e-4) / size
+    return size, factor, attributes.get("bias", 1.0), attributes.get("beta", 0.75)
+
+
+@operator("quantlib.QLinearLRN")
+def quantized_local_response_normalization(node: Node, known: Known) -> Kernel | None:
+    """``Q(LRN(DQ(x)))``; all but x are constants."""
+    native = _native.LocalNorm(*_window(node))
+    x_scale, x_zero, y_scale, y_zero = (known.constant(index) for index in range(1, 5))
+    x_by = float(x_scale), 0 if x_zero is None else int(x_zero)  # type: ignore[arg-type]
+    y_by = float(y_scale), int(y_zero)  # type: ignore[arg-type]
+    dtype = y_zero.dtype  # type: ignore[union-attr]
+
+    def last(x: Array, out: Array | None = None) -> Array:
+        y = np.empty(x.shape, dtype) if out is None else out
+        native.run_codes(_native.ready(x, x.dtype), x_by, y, y_by)
+        return y
+
+    if node.attributes.get("layout") == "NHWC":
+        return Kernel(lambda x, *_, out=None: last(x, out), takes_out=True)
+    return Kernel(
+        lambda x, *_: np.ascontiguousarray(np.moveaxis(last(np.moveaxis(x, 1, -1)), -1, 1))
+    )

@@ -35,7 +35,7 @@ _FOLLOWS = frozenset(
      "Pow", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tanh",
      "Dropout", "quantlib.Add", "quantlib.Sub", "quantlib.Mul", "quantlib.Lookup",
      "quantlib.QLinearAdd", "quantlib.QLinearMul", "QuantizeLinear", "DequantizeLinear", "Concat",
-     "BatchNormalization", "LRN", "Split"}
+     "BatchNormalization", "LRN", "Split", "quantlib.QLinearLRN"}
 )  # fmt: skip
 # Inputs that are parameters, not data of the operator's shape.
 _PARAMETERS: dict[str, tuple[int, ...]] = {
@@ -46,6 +46,7 @@ _PARAMETERS: dict[str, tuple[int, ...]] = {
     "BatchNormalization": (1, 2, 3, 4),
     "Split": (1,),
     "quantlib.Lookup": (1,),
+    "quantlib.QLinearLRN": (1, 2, 3, 4),
     "quantlib.QLinearAdd": (1, 2, 4, 5, 6, 7),
     "quantlib.QLinearMul": (1, 2, 4, 5, 6, 7),
 }
@@ -169,7 +170,7 @@ def _follow(layout: _Layout, node: Node) -> bool:
             node.inputs[index] = name
     if axis is not None:
         node.attributes["axis"] = axis
-    if node.kind in ("BatchNormalization", "LRN"):
+    if node.kind in ("BatchNormalization", "LRN", "quantlib.QLinearLRN"):
         node.domain = INTERNAL
         node.attributes["layout"] = "NHWC"
     node.outputs = [layout.make_last(name) if name else "" for name in node.outputs]

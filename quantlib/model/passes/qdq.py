@@ -341,6 +341,20 @@ def _fuse_pool(fusion: _Fusion, node: Node) -> None:
     fusion.replace([node, quantizer], fused)
 
 
+def _fuse_local_norm(fusion: _Fusion, node: Node) -> None:
+    """A local response normalization of codes, where the kernel takes its parameters."""
+    attributes = node.attributes
+    if fusion.portable or attributes.get("alpha", 1e-4) < 0 or attributes.get("bias", 1.0) <= 0:
+        return
+    x, quantizer = fusion.tensor(node.inputs[0]), fusion.quantizer(node.outputs[0])
+    if x is None or quantizer is None:
+        return
+    y = [quantizer.inputs[1], fusion.zero_point_of(quantizer)]
+    fused = Node("QLinearLRN", [*x.names, *y], list(quantizer.outputs), dict(attributes), node.name,
+                 INTERNAL, node.version)  # fmt: skip
+    fusion.replace([node, quantizer], fused)
+
+
 def _fuse_mean(fusion: _Fusion, node: Node) -> None:
     """A mean over all spatial axes is a global pool; the axes it drops are dropped behind it."""
     graph, name = fusion.graph, node.inputs[0]
@@ -521,6 +535,7 @@ _PATTERNS: dict[str, Callable[[_Fusion, Node], None]] = {
     "AveragePool": _fuse_pool,
     "GlobalAveragePool": _fuse_pool,
     "ReduceMean": _fuse_mean,
+    "LRN": _fuse_local_norm,
     "Concat": _fuse_concat,
     **dict.fromkeys(_MOVES, _fuse_move),
 }

@@ -14,6 +14,7 @@ PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
 SUMS = frozenset({"Add", "Mul"})
 POOLS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})
+NORMS = frozenset({"LRN"})
 BY_ELEMENT = frozenset(
     {"Relu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Selu",
      "Gelu", "Softplus", "Mish"}
@@ -24,7 +25,7 @@ MOVES = frozenset(
      "Squeeze", "Transpose", "Unsqueeze", "Dropout"}
 )  # fmt: skip
 JOINS = frozenset({"Concat"})
-ALL = PRODUCTS | SUMS | POOLS | BY_ELEMENT | MOVES | JOINS
+ALL = PRODUCTS | SUMS | POOLS | NORMS | BY_ELEMENT | MOVES | JOINS
 
 
 @dataclass
@@ -69,7 +70,7 @@ def _is_row(node: Node, graph: Graph, weights: object) -> bool:
 
 def data_inputs(node: Node, graph: Graph) -> list[str]:
     """The operands of a node that come at run time."""
-    if node.op_type in PRODUCTS | POOLS | BY_ELEMENT | MOVES:
+    if node.op_type in PRODUCTS | POOLS | NORMS | BY_ELEMENT | MOVES:
         return node.inputs[:1]
     return [name for name in node.inputs if name]
 
