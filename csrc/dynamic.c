@@ -163,3 +163,24 @@ int ql_dynamic_matmul(const ql_matrix *b, const float *a, int64_t rows, int64_t 
         ql_release(shifted);
     return status;
 }
+
+int ql_dynamic_product(const ql_matrix *b, const float *a, int64_t rows, int64_t a_stride,
+                       int per_row, const ql_output *output, void *y, int64_t y_stride) {
+    float one_scale;
+    int32_t one_zero_point;
+    float *scale = &one_scale;
+    int32_t *zero_point = &one_zero_point;
+    if (per_row) {
+        scale = ql_allocate((size_t)rows * 8);
+        if (scale == NULL)
+            return QL_NO_MEMORY;
+        zero_point = (int32_t *)(scale + rows);
+    }
+    int status = ql_dynamic_range(a, rows, b->k, a_stride, per_row, scale, zero_point);
+    if (status == QL_OK)
+        status = ql_dynamic_matmul(b, a, rows, a_stride, scale, zero_point, per_row, output, y,
+                                   y_stride);
+    if (per_row)
+        ql_release(scale);
+    return status;
+}

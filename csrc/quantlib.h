@@ -146,6 +146,10 @@ int ql_dynamic_matmul(const ql_matrix *b, const float *a, int64_t rows, int64_t 
                       const float *a_scale, const int32_t *a_zero_point, int64_t a_step,
                       const ql_output *output, void *y, int64_t y_stride);
 
+/* Both at once: a of shape (rows, k), whose multipliers are known not to overflow. */
+int ql_dynamic_product(const ql_matrix *b, const float *a, int64_t rows, int64_t a_stride,
+                       int per_row, const ql_output *output, void *y, int64_t y_stride);
+
 /* The same with a right operand that is packed for this call only. */
 int ql_matmul_once(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride,
                    int b_signed, const int32_t *b_zero_points, const void *a, int64_t rows,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from quantlib._arguments.affine import AffineParameters, Granularity
-from quantlib._arguments.arrays import NO_ZERO_POINT, Array
+from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import ConvShape, Residual
 from quantlib._arguments.elementwise import Blend
 from quantlib._arguments.output import Output
@@ -67,6 +67,7 @@ _SUMMARY_TYPES = {
     }.items()
     for name in names
 }
+_from_buffer = ffi.from_buffer
 _CHARS, _INT32S, _INT64S, _FLOATS = (
     ffi.typeof(name) for name in ("char[]", "int32_t[]", "int64_t[]", "float[]")
 )
@@ -94,7 +95,8 @@ def _int32(array: Array) -> Any:
 def ready(array: Array, dtype: Any) -> Array:
     """`array` itself if C can read it as contiguous `dtype`, otherwise a copy that it can."""
     flags = array.flags
-    if array.dtype == dtype and flags.c_contiguous and flags.aligned:
+    same = array.dtype is dtype or array.dtype == dtype
+    if same and flags.c_contiguous and flags.aligned:
         return array
     if array.dtype != np.float64:  # no other type has reals that overflow a type of the kernels
         return np.array(array, dtype=dtype, order="C")
@@ -180,103 +182,104 @@ except ValueError as error:
 class Affine:
     """Scales and zero points in C's terms."""
 
-    __slots__ = ("qmax", "qmin", "scale", "zero_point")
+    __slots__ = ("code_type", "qmax", "qmin", "real_type", "scale", "zero_point")
 
     def __init__(self, parameters: AffineParameters) -> None:
+        self.real_type = _TYPES[parameters.working]
+        self.code_type = _TYPES[parameters.zero_point.dtype]
         self.scale = _pointer(ready(parameters.scale, parameters.working))
         self.zero_point = _int32(ready(parameters.zero_point, np.int32))
         self.qmin, self.qmax = parameters.qtype.qmin, parameters.qtype.qmax
 
     @classmethod
     def of(cls, parameters: AffineParameters) -> Affine:
-        """Derived once, for parameters that are used again."""
-        if parameters.native is None:
-            parameters.native = cls(parameters)
-        return parameters.native  # type: ignore[no-any-return]
+        """Derived and kept, for parameters that are used again."""
+        made = parameters.native = cls(parameters)
+        return made
 
 
 def quantize(x: Array, codes: Array, parameters: AffineParameters, groups: Granularity) -> None:
-    """Fill `codes`; `x` has the working precision."""
-    affine = Affine.of(parameters)
+    """Fill `codes`, which have the type of the zero points; `x` has the working precision."""
+    affine = parameters.native or Affine.of(parameters)
     kind, _, outer, length, inner, block = groups
-    _check(
-        lib.ql_quantize(
-            _pointer(x),
-            _TYPES[x.dtype],
-            _pointer(codes),
-            _TYPES[codes.dtype],
-            affine.scale,
-            affine.zero_point,
-            affine.qmin,
-            affine.qmax,
-            _KINDS[kind],
-            outer,
-            length,
-            inner,
-            block,
-        )
+    status = lib.ql_quantize(
+        _from_buffer(_CHARS, x),
+        affine.real_type,
+        _from_buffer(_CHARS, codes),
+        affine.code_type,
+        affine.scale,
+        affine.zero_point,
+        affine.qmin,
+        affine.qmax,
+        _KINDS[kind],
+        outer,
+        length,
+        inner,
+        block,
     )
+    if status:
+        _check(status)
 
 
 def dequantize(codes: Array, x: Array, parameters: AffineParameters, groups: Granularity) -> None:
     """Fill `x`, which has the working precision."""
-    affine = Affine.of(parameters)
+    affine = parameters.native or Affine.of(parameters)
     kind, _, outer, length, inner, block = groups
-    _check(
-        lib.ql_dequantize(
-            _pointer(codes),
-            _TYPES[codes.dtype],
-            _pointer(x),
-            _TYPES[x.dtype],
-            affine.scale,
-            affine.zero_point,
-            _KINDS[kind],
-            outer,
-            length,
-            inner,
-            block,
-        )
+    status = lib.ql_dequantize(
+        _from_buffer(_CHARS, codes),
+        _TYPES[codes.dtype],
+        _from_buffer(_CHARS, x),
+        affine.real_type,
+        affine.scale,
+        affine.zero_point,
+        _KINDS[kind],
+        outer,
+        length,
+        inner,
+        block,
     )
+    if status:
+        _check(status)
 
 
 def fake_quantize(x: Array, y: Array, parameters: AffineParameters, groups: Granularity) -> None:
     """Fill `y`; `x` and `y` have the working precision."""
-    affine = Affine.of(parameters)
+    affine = parameters.native or Affine.of(parameters)
     kind, _, outer, length, inner, block = groups
-    _check(
-        lib.ql_fake_quantize(
-            _pointer(x),
-            _TYPES[x.dtype],
-            _pointer(y),
-            affine.scale,
-            affine.zero_point,
-            affine.qmin,
-            affine.qmax,
-            _KINDS[kind],
-            outer,
-            length,
-            inner,
-            block,
-        )
+    status = lib.ql_fake_quantize(
+        _from_buffer(_CHARS, x),
+        affine.real_type,
+        _from_buffer(_CHARS, y),
+        affine.scale,
+        affine.zero_point,
+        affine.qmin,
+        affine.qmax,
+        _KINDS[kind],
+        outer,
+        length,
+        inner,
+        block,
     )
+    if status:
+        _check(status)
 
 
 def min_max(x: Array, lo: Array, hi: Array, groups: Granularity) -> None:
     """Fill `lo` and `hi`, which have the type of `x`."""
     kind, _, outer, length, inner, block = groups
-    _check(
-        lib.ql_min_max(
-            _pointer(x),
-            _TYPES[x.dtype],
-            _pointer(lo),
-            _pointer(hi),
-            _KINDS[kind],
-            outer,
-            length,
-            inner,
-            block,
-        )
+    status = lib.ql_min_max(
+        _from_buffer(_CHARS, x),
+        _TYPES[x.dtype],
+        _from_buffer(_CHARS, lo),
+        _from_buffer(_CHARS, hi),
+        _KINDS[kind],
+        outer,
+        length,
+        inner,
+        block,
     )
+    if status:
+        _check(status)
 
 
 def summarize(rows: Array, to: Summary) -> None:
@@ -407,8 +410,65 @@ def dynamic_range(a: Array, scale: Array, zero_point: Array) -> bool:
     return True
 
 
-class Matrix:
-    """A right operand of shape (K, N), packed for the instruction set in use."""
+# Zero points that are codes: 0 to 255 and, from the end, -128 to -1.
+_CODES = ffi.new("int32_t[]", [*range(256), *range(-128, 0)])
+_POINTERS_TO_CODES = [_CODES + index for index in range(384)]
+_MOST_ZEROS = 4096
+_ZEROS = ffi.new("int32_t[]", _MOST_ZEROS)
+
+
+class _RightOperand:
+    """What a product is with, of shape (K, N): a function of C and its first arguments."""
+
+    __slots__ = ("_terms", "k", "n")
+
+    _product: Any
+    _terms: tuple[Any, ...]
+
+    k: int
+    n: int
+
+    def multiply(self, a: Array, zero_point: int | Array, stage: Stage, y: Array) -> None:
+        """Fill `y`, contiguous (M, N), from `a`, (M, K); `zero_point` is a code, or int32 with one
+        entry or M."""
+        if a.flags.c_contiguous:
+            rows, stride = _from_buffer(_CHARS, a), self.k
+        else:
+            a, rows, stride = _strided(a, "void *")
+        if type(zero_point) is int:
+            zero_points, step = _POINTERS_TO_CODES[zero_point], 0
+        else:
+            zero_points, step = _from_buffer(_INT32S, zero_point), np.ndim(zero_point)
+        status = self._product(
+            *self._terms,
+            rows,
+            len(a),
+            stride,
+            a.dtype.kind == "i",
+            zero_points,
+            step,
+            stage.struct,
+            _from_buffer(_CHARS, y),
+            self.n,
+        )
+        if status:
+            _check(status)
+
+
+def _strided(a: Array, ctype: str) -> tuple[Array, Any, int]:
+    """`a`, (M, K), or a copy, such that the elements of a row stand side by side; a pointer to it,
+    and how many elements the rows are apart."""
+    if a.strides[1] != a.itemsize or not a.flags.aligned:
+        a = a.copy(order="C")
+    return a, ffi.cast(ctype, a.ctypes.data), a.strides[0] // a.itemsize
+
+
+class Matrix(_RightOperand):
+    """A right operand that is packed for the instruction set in use."""
+
+    __slots__ = ("_packed", "nbytes")
+
+    _product = lib.ql_matmul
 
     def __init__(self, b: Array, zero_point: Array) -> None:
         self.k, self.n = b.shape
@@ -425,34 +485,41 @@ class Matrix:
             raise MemoryError(f"b of shape {b.shape} could not be packed")
         self.nbytes: int = lib.ql_matrix_size(packed)
         self._packed = ffi.gc(packed, lib.ql_matrix_free, self.nbytes)
+        self._terms = (self._packed,)
 
     def unpack(self, b: Array) -> None:
         """Fill `b`, contiguous, with the codes that were packed."""
         lib.ql_matrix_unpack(self._packed, _pointer(b), _is_signed(b))
 
-    def multiply(self, a: Array, zero_point: Array, stage: Stage, y: Array) -> None:
-        """Fill `y`, contiguous (M, N), from `a`, (M, K) with contiguous rows; `zero_point` is an
-        int32 scalar or has M entries."""
-        status = lib.ql_matmul(
+    def multiply_reals(self, a: Array, by_row: bool, stage: Stage, y: Array) -> bool:
+        """Fill `y`, contiguous (M, N), from float32 `a`, (M, K), quantized on the way by its range
+        or by that of each row; False if it holds NaN or an infinity. Multipliers must be known not
+        to overflow."""
+        flags = a.flags
+        if flags.c_contiguous and flags.aligned:
+            rows, stride = _from_buffer(_FLOATS, a), self.k
+        else:
+            a, rows, stride = _strided(a, "float *")
+        status = lib.ql_dynamic_product(
             self._packed,
-            _address(a),
-            a.shape[0],
-            a.strides[0],
-            _is_signed(a),
-            _int32(zero_point),
-            zero_point.ndim > 0,
+            rows,
+            len(a),
+            stride,
+            by_row,
             stage.struct,
-            _pointer(y),
+            _from_buffer(_CHARS, y),
             self.n,
         )
-        if status:
-            _check(status)
+        if status == lib.QL_NOT_FINITE:
+            return False
+        _check(status)
+        return True
 
-    def multiply_reals(
+    def multiply_scaled(
         self, a: Array, scale: Array, zero_point: Array, stage: Stage, y: Array
     ) -> None:
-        """Fill `y`, contiguous (M, N), from float32 `a`, (M, K) with contiguous rows, quantized by
-        `scale` and `zero_point`, scalars or of M entries, on the way."""
+        """The same with `scale` and `zero_point`, scalars or of M entries, of rows that are
+        contiguous."""
         _check(
             lib.ql_dynamic_matmul(
                 self._packed,
@@ -469,41 +536,31 @@ class Matrix:
         )
 
 
-class Operand:
-    """A right operand of shape (K, N) that is packed anew, where that pays, for each product."""
+class Operand(_RightOperand):
+    """A right operand that is packed anew, where that pays, for each product."""
 
-    _ZEROS = np.zeros(4096, np.int32)
+    __slots__ = ("_kept",)
 
-    def __init__(self, b: Array, zero_point: Array) -> None:
-        self.b = b
-        self.n = b.shape[1]
-        if zero_point is NO_ZERO_POINT and self.n <= len(self._ZEROS):
-            self.zero_points = self._ZEROS  # or their first
-            return
-        self.zero_points = np.empty(self.n, np.int32)
-        self.zero_points[:] = zero_point.reshape(-1)
+    _product = lib.ql_matmul_once
 
-    def multiply(self, a: Array, zero_point: Array, stage: Stage, y: Array) -> None:
-        """As `Matrix.multiply`."""
-        b = self.b
-        _check(
-            lib.ql_matmul_once(
-                _address(b),
-                *b.shape,
-                *b.strides,
-                _is_signed(b),
-                _int32(self.zero_points),
-                _address(a),
-                a.shape[0],
-                a.strides[0],
-                _is_signed(a),
-                _int32(zero_point),
-                int(zero_point.ndim > 0),
-                stage.struct,
-                _pointer(y),
-                self.n,
-            )
-        )
+    def __init__(self, b: Array, zero_point: Array | None, zero_points: Any = None) -> None:
+        """With `zero_points`, the zero point in C's terms, if they are known."""
+        self.k, self.n = b.shape
+        if zero_points is None:
+            zero_points = column_zero_points(zero_point, self.n)
+        self._kept = b
+        codes = _from_buffer(_CHARS, b) if b.flags.c_contiguous else _address(b)
+        self._terms = (codes, self.k, self.n, *b.strides, b.dtype.kind == "i", zero_points)
+
+
+def column_zero_points(zero_point: Array | None, columns: int) -> Any:
+    """The zero point of a right operand in C's terms, an entry for each column; None is 0."""
+    if zero_point is None and columns <= _MOST_ZEROS:
+        return _ZEROS  # or their first
+    zero_points = np.zeros(columns, np.int32)
+    if zero_point is not None:
+        zero_points[:] = zero_point.reshape(-1)
+    return _int32(zero_points)
 
 
 def conv_extents(shape: ConvShape) -> Any:

@@ -49,6 +49,7 @@ class _Lib(Protocol):
     ql_matmul_once: Callable[..., int]
     ql_dynamic_range: Callable[..., int]
     ql_dynamic_matmul: Callable[..., int]
+    ql_dynamic_product: Callable[..., int]
     ql_filter_pack: Callable[..., Any]
     ql_filter_free: Callable[[Any], None]
     ql_filter_size: Callable[[Any], int]

@@ -89,10 +89,18 @@ class Agreement:
             )
 
     def overlapping(self, name: str, x: np.ndarray, *arguments: Any, **keywords: Any) -> None:
-        """`out` may share memory with the first argument, in place or shifted."""
+        """`out` may share memory with the first argument: both lie somewhere in it, in place or
+        shifted, or one in the other."""
         expected = getattr(reference, name)(x, *arguments, **keywords)
         step = max(x.itemsize, expected.itemsize)
         for operation in (getattr(ops, name), getattr(reference, name)):
+            larger = np.empty_like(x if x.nbytes > expected.nbytes else expected)
+            memory = larger.reshape(-1).view(np.uint8)
+            smaller = placed(memory, 0, expected if x.nbytes > expected.nbytes else x)
+            given, out = (larger, smaller) if x.nbytes > expected.nbytes else (smaller, larger)
+            given[...] = x
+            assert operation(given, *arguments, out=out, **keywords) is out
+            assert_bit_exact(out, expected)
             for x_at, out_at in ((0, 0), (0, step), (step, 0), (0, 4 * step), (4 * step, 0)):
                 memory = np.empty(x.nbytes + expected.nbytes + 8 * step, np.uint8)
                 given, out = placed(memory, x_at, x), placed(memory, out_at, expected)

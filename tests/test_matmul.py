@@ -702,6 +702,13 @@ def test_output_stages_are_known_by_their_values(isa: str, agree: Any) -> None:
         scale *= 2
         bias += 40
         y_scale += step
+    za, zb = np.uint8([3]), np.int8([1, -2])
+    for step in range(3):
+        agree("qlinear_matmul", a, 0.1, za, b, scale, zb, y_scale, np.uint8(9))
+        za += step
+        zb -= step
+    for a_zero_point in (3, np.uint8(3), np.uint8([3]), np.uint8([[3]]), None, 0, np.uint8(0)):
+        agree("qlinear_matmul", a, 0.1, a_zero_point, b, scale, 0, 2.0, 9)
     for y_zero_point in (9, np.uint8(9), np.int8(9), np.uint8([9])):
         agree("qlinear_matmul", a, 0.1, 3, b, scale, 0, 2.0, y_zero_point)
     rows = np.float32([0.5])

@@ -167,7 +167,7 @@ def _entry(
 def quantize(data: Data, admission: Admission) -> Entry:
     layout, params = data.layout, data.params
     scale, zero_point = (layout.expand(each) for each in (params.scale, params.zero_point))
-    x, parts, y = data.x, layout.split(data.x), room(None, layout.shape, np.int8)
+    x, parts, y = data.x, layout.split(data.x), room(None, layout.shape, np.dtype(np.int8))
 
     def in_numpy() -> Any:
         codes = np.clip(np.rint(parts / scale) + zero_point, -128, 127).astype(np.int8)
@@ -186,7 +186,11 @@ def quantize(data: Data, admission: Admission) -> Entry:
 def dequantize(data: Data, admission: Admission) -> Entry:
     layout, params = data.layout, data.params
     scale, zero_point = layout.expand(params.scale), layout.expand(np.float32(params.zero_point))
-    codes, parts, x = data.codes, layout.split(data.codes), room(None, layout.shape, np.float32)
+    codes, parts, x = (
+        data.codes,
+        layout.split(data.codes),
+        room(None, layout.shape, np.dtype(np.float32)),
+    )
 
     def in_numpy() -> Any:
         return ((parts.astype(np.float32) - zero_point) * scale).reshape(layout.shape)
@@ -204,7 +208,7 @@ def dequantize(data: Data, admission: Admission) -> Entry:
 def fake_quantize(data: Data, admission: Admission) -> Entry:
     layout, params = data.layout, data.params
     scale, zero_point = (layout.expand(each) for each in (params.scale, params.zero_point))
-    x, parts, y = data.x, layout.split(data.x), room(None, layout.shape, np.float32)
+    x, parts, y = data.x, layout.split(data.x), room(None, layout.shape, np.dtype(np.float32))
     offset = zero_point.astype(np.float32)
     lower, upper = -128 - offset, 127 - offset
 
@@ -235,7 +239,7 @@ def min_max(data: Data, admission: Admission) -> Entry:
 
 
 def requantize(data: Data, admission: Admission) -> Entry:
-    layout, acc, y = data.layout, data.acc, room(None, data.layout.shape, np.int8)
+    layout, acc, y = data.layout, data.acc, room(None, data.layout.shape, np.dtype(np.int8))
     zero_point = np.int8(ZERO_POINT)
     multiplier = np.full(layout.parameters, MULTIPLIER, np.float32)
     axis = -1 if layout.axis is None else layout.axis

@@ -116,7 +116,7 @@ class Operands:
 
     def result(self, dtype: Any) -> Any:
         """Room for results that begins at a cache line, as new results of all engines do."""
-        return room(None, (self.shape.m, self.shape.n), dtype)
+        return room(None, (self.shape.m, self.shape.n), np.dtype(dtype))
 
 
 def baseline(data: Operands, admission: Admission) -> Contender:

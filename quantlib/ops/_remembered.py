@@ -9,6 +9,7 @@ import numpy as np
 
 Made = TypeVar("Made")
 MOST_ENTRIES = 4096  # of a parameter that is an array
+PLAIN = frozenset((type(None), int, str, bool))
 
 
 class Remembered(Generic[Made]):
@@ -35,24 +36,26 @@ class Remembered(Generic[Made]):
 
 def key_of(*parameters: Any) -> Any:
     """What parameters have in common that mean the same, by their very bytes; None if that is hard
-    to say."""
-    values = tuple(map(_value, parameters))
-    return None if None in values else values
-
-
-def _value(parameter: Any) -> Any:
-    kind = type(parameter)
-    if parameter is None or kind in (int, str, bool):
-        return kind, parameter
-    if kind is float:
-        return kind, parameter or str(parameter)  # zeros of different sign are equal
-    if kind is tuple or kind is list:
-        entries = key_of(*parameter)
-        return None if entries is None else (kind, entries)
-    if kind is np.ndarray:
-        if parameter.size > MOST_ENTRIES or parameter.dtype.hasobject:
+    to say. What says the kind of a parameter also says how many entries of the key are its own."""
+    values: list[Any] = []
+    for parameter in parameters:
+        kind = type(parameter)
+        if kind is np.ndarray:
+            if parameter.size > MOST_ENTRIES or parameter.dtype.hasobject:
+                return None
+            values += parameter.dtype, parameter.shape, parameter.tobytes()
+        elif kind in PLAIN:
+            values += kind, parameter
+        elif isinstance(parameter, np.generic):
+            # Zeros of different sign are equal, but their bytes are not.
+            values += kind, parameter or parameter.tobytes()
+        elif kind is float:
+            values += kind, parameter or str(parameter)
+        elif kind is tuple or kind is list:
+            entries = key_of(*parameter)
+            if entries is None:
+                return None
+            values += kind, entries
+        else:
             return None
-        return parameter.dtype, parameter.shape, parameter.tobytes()
-    if isinstance(parameter, np.generic):
-        return kind, parameter or parameter.tobytes()
-    return None
+    return tuple(values)

@@ -13,9 +13,8 @@ ALIGNMENT = 64  # a cache line, and the widest store: one that straddles two lin
 SMALL = 16 * 1024  # bytes, below which NumPy's own alignment does
 
 
-def _empty(shape: tuple[int, ...], dtype: Any) -> Array:
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A new array; one that takes a while to fill begins at a cache line."""
-    dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
@@ -25,20 +24,28 @@ def _empty(shape: tuple[int, ...], dtype: Any) -> Array:
     return aligned
 
 
-def room(out: Any, shape: tuple[int, ...], dtype: Any, *inputs: Array) -> Array:
+def room(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array) -> Array:
     """The array for C to fill: `out` if it is contiguous and apart from the inputs, or a new one.
 
     `settle` brings a new one to `out`.
     """
     if out is None:
         return _empty(shape, dtype)
-    check_out(out, shape, dtype)
-    if not out.flags.carray:
-        return _empty(shape, dtype)
+    fits = type(out) is np.ndarray and out.dtype is dtype and out.shape == shape
+    if not (fits and out.flags.carray):  # the checks in full, which tell what is wrong
+        check_out(out, shape, dtype)
+        if not out.flags.carray:
+            return _empty(shape, dtype)
     for array in inputs:
-        # Two arrays that own their memory have different memory, and that is soon found out.
-        owners = out.base is None and array.base is None and out is not array
-        if not owners and np.may_share_memory(out, array):
+        base = array.base
+        owner = array if base is None else base
+        if (
+            out.base is None
+            and out is not owner
+            and (base is None or (type(base) is np.ndarray and base.base is None))
+        ):
+            continue  # different owners have different memory, which is soon found out
+        if np.may_share_memory(out, array):
             return _empty(shape, dtype)
     return out  # type: ignore[no-any-return]
 

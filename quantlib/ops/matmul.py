@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,12 @@ import numpy.typing as npt
 from quantlib import _native
 from quantlib._arguments.affine import not_finite
 from quantlib._arguments.arrays import (
-    NO_ZERO_POINT,
     Array,
     as_byte_zero_point,
     as_bytes,
     as_flag,
     as_float32,
+    per_tensor,
 )
 from quantlib._arguments.matmul import (
     check_product,
@@ -48,8 +48,12 @@ def matmul_integer(
     out: Array | None = None,
 ) -> Array:
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
+    if b_zero_point is None and left.ndim == right.ndim == 2 and left.shape[1] == len(right):
+        za = _left_zero_point(a_zero_point, left)  # most are, and need none of what batches do
+        operand = _native.Operand(right, None)
+        return _multiply_matrices(left, za, operand, (right,), _INTEGERS, out)
     za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
-    return _multiply_once(left, za, right, zb, _INTEGERS, out)
+    return _Right(right, zb, _native.Operand).multiply(left, za, _INTEGERS, out)
 
 
 def qlinear_matmul(
@@ -67,9 +71,12 @@ def qlinear_matmul(
     out: Array | None = None,
 ) -> Array:
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
-    za, zb = matmul_zero_points(left, right, a_zero_point, b_zero_point)
-    finish = _finish_of(left, right, a_scale, b_scale, y_scale, y_zero_point, bias, activation)
-    return _multiply_once(left, za, right, zb, finish, out)
+    parameters = a_scale, b_scale, y_scale, y_zero_point, bias, activation
+    known = _known(left, right, (a_zero_point, b_zero_point), parameters)
+    if left.ndim == right.ndim == 2:
+        operand = _native.Operand(right, known.zb, known.columns)
+        return _multiply_matrices(left, known.za, operand, (right,), known.finish, out)
+    return _Right(right, known.zb, _native.Operand).multiply(left, known.za, known.finish, out)
 
 
 def dynamic_quantize_matmul(
@@ -104,13 +111,11 @@ class MatMulInteger(Prepared):
         *,
         out: Array | None = None,
     ) -> Array:
-        left = as_bytes(a, "a")
-        self._right.check(left)
-        za = NO_ZERO_POINT
-        if a_zero_point is not None:
-            za = as_byte_zero_point(a_zero_point, "a_zero_point", left.dtype, "a")
-            za = per_row(za, "a_zero_point", left.shape)
-        return self._right.multiply(left, za, self._finish, out)
+        left, right = as_bytes(a, "a"), self._right
+        if left.ndim != 2 or left.shape[1] != right.depth:
+            right.check(left)
+        za = 0 if a_zero_point is None else _left_zero_point(a_zero_point, left)
+        return right.multiply(left, za, self._finish, out)
 
     def _arguments(self) -> dict[str, Any]:
         return {"b": self._right.unpacked(), **self._given}
@@ -144,30 +149,30 @@ class QLinearMatMul(Prepared):
         check_scalars(given, "a_scale", "a_zero_point", "y_scale", "y_zero_point")
         example = no_rows(right, given["a_zero_point"])
         _, zb = matmul_zero_points(example, right, given["a_zero_point"], given["b_zero_point"])
-        self._stages: dict[Any, tuple[Array, _Finish]] = {}
+        self._stages: dict[Any, tuple[int, _Finish]] = {}
         self._right = _Right(right, zb)
         self._stage(example)
 
     def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
-        left = as_bytes(a, "a")
-        self._right.check(left)
+        left, right = as_bytes(a, "a"), self._right
+        if left.ndim != 2 or left.shape[1] != right.depth:
+            right.check(left)
         za, finish = self._stages.get(left.dtype) or self._stage(left)
-        return self._right.multiply(left, za, finish, out)
+        return right.multiply(left, za, finish, out)
 
     def _arguments(self) -> dict[str, Any]:
         return {"b": self._right.unpacked(), **self._given}
 
-    def _stage(self, a: Array) -> tuple[Array, _Finish]:
+    def _stage(self, a: Array) -> tuple[int, _Finish]:
         """Zero point and output stage for operands of the type of `a`, kept."""
         given = self._given
         za = as_byte_zero_point(given["a_zero_point"], "a_zero_point", a.dtype, "a")
         example = np.zeros((0, self._right.k), a.dtype)
-        za = per_row(za, "a_zero_point", example.shape)
         names = "a_scale", "b_scale", "y_scale", "y_zero_point", "bias", "activation"
         output, bias = qlinear_matmul_output(
             example, self._right.shape, *(given[name] for name in names)
         )
-        entry = za, _Finish(output, bias, self._right.n)
+        entry = int(per_tensor(za, "a_zero_point")), _Finish(output, bias, self._right.n)
         self._stages[a.dtype] = entry
         return entry
 
@@ -194,9 +199,10 @@ class DynamicQuantizeMatMul(Prepared):
         self._finish = _Finish(output, None, self._right.n)
 
     def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
-        left = as_float32(a, "a")
-        self._right.check(left)
-        return self._right.multiply_reals(left, self._by_row, self._finish, out)
+        left, right = as_float32(a, "a"), self._right
+        if left.ndim != 2 or left.shape[1] != right.depth:
+            right.check(left)
+        return right.multiply_reals(left, self._by_row, self._finish, out)
 
     def _arguments(self) -> dict[str, Any]:
         return {"b": self._right.unpacked(), **self._given}
@@ -215,17 +221,18 @@ class _Finish:
         )
         # No data has a scale above 2 * max / 255, the whole range of float32, and 127 times that is
         # finite.
-        self._may_overflow = output is not None and bool(np.any(output.column_factor > 127))
-        self._same = None if differs else _native.Stage(output, self.bias, columns)
+        self.may_overflow = output is not None and bool(np.any(output.column_factor > 127))
+        # C's terms, where they are the same for all rows.
+        self.same = None if differs else _native.Stage(output, self.bias, columns)
 
     @property
     def is_own(self) -> bool:
         """Whether it holds nothing that the caller may change."""
-        return self._same is not None
+        return self.same is not None
 
     def check_scale(self, a_scale: Array) -> None:
         """Raise if a multiplier overflows with the scales of a left operand."""
-        if self._may_overflow:
+        if self.may_overflow:
             output: Any = self.output
             with_scale(output, a_scale)
 
@@ -233,28 +240,42 @@ class _Finish:
         self, leading: tuple[int, ...], batch: tuple[int, ...] = (), index: tuple[int, ...] = ()
     ) -> _native.Stage:
         """The stage for rows of the shape `leading`, of one matrix of a batch or of all."""
-        if self._same is not None:
-            return self._same
+        if self.same is not None:
+            return self.same
         output: Any = self.output
         return _native.Stage(_flat(output, leading, batch, index), self.bias, self.columns)
 
 
 _INTEGERS = _Finish(None, None, 0)  # accumulators as they are, of any number of columns
-_FINISHES: Remembered[_Finish] = Remembered()
 
 
-def _finish_of(a: Array, b: Array, *parameters: Any) -> _Finish:
-    """The output stage of ``qlinear_matmul``, remembered."""
-    values = key_of(*parameters)
-    key = None if values is None else (a.shape[:-1], a.dtype, b.shape, values)
-    known = _FINISHES.get(key)
+class _Known(NamedTuple):
+    """What follows from the parameters of ``qlinear_matmul``, for operands of these shapes."""
+
+    za: int | Array
+    zb: Array
+    columns: Any  # zb in C's terms
+    finish: _Finish
+
+
+_KNOWN: Remembered[_Known] = Remembered()
+
+
+def _known(a: Array, b: Array, zero_points: tuple[Any, Any], parameters: tuple[Any, ...]) -> _Known:
+    """What follows from parameters, remembered."""
+    values = key_of(*zero_points, *parameters)
+    key = None if values is None else (a.shape, a.dtype, b.shape, b.dtype, values)
+    known = _KNOWN.get(key)
     if known is not None:
         return known
+    za, zb = matmul_zero_points(a, b, *zero_points)
     columns = b.shape[-1] if b.ndim > 1 else 1
     finish = _Finish(*qlinear_matmul_output(a, b.shape, *parameters), columns)
+    terms = _native.column_zero_points(zb, columns) if b.ndim == 2 else None
+    known = _Known(za if za.ndim else int(za), zb, terms, finish)
     if finish.is_own:
-        _FINISHES.keep(key, finish)
-    return finish
+        _KNOWN.keep(key, known)
+    return known
 
 
 class _Right:
@@ -266,6 +287,7 @@ class _Right:
         self.reads = (b,) if matrix is _native.Operand else ()  # while C writes the result
         matrices = b[:, np.newaxis] if b.ndim == 1 else b
         self.k, self.n = matrices.shape[-2:]
+        self.depth = self.k if b.ndim == 2 else None  # what operands of two dimensions must have
         self.batch = matrices.shape[:-2]
         self._packed = np.empty(self.batch, object)
         self._shared: Any = None
@@ -290,17 +312,22 @@ class _Right:
 
     def check(self, a: Array) -> None:
         """Raise unless `a` can stand to the left."""
-        if a.ndim != 2 or self.ndim != 2 or a.shape[1] != self.k:
-            check_product(a.shape, self.shape)
+        check_product(a.shape, self.shape)
 
     def multiply_reals(self, a: Array, by_row: bool, finish: _Finish, out: Any) -> Array:
         """The product with `a`, float32, quantized by its range or by that of each row."""
+        matrix, stage = self._matrix, finish.same
+        if matrix is not None and a.ndim == 2 and stage is not None and not finish.may_overflow:
+            y = room(out, (len(a), self.n), finish.dtype, a)
+            if not matrix.multiply_reals(a, by_row, stage, y):
+                raise not_finite("a")
+            return settle(y, out)
         data, scale, zero_point = _dynamic(a, by_row)
         finish.check_scale(scale)
         return self.multiply(data, zero_point, finish, out, scale)
 
     def multiply(
-        self, a: Array, za: Array, finish: _Finish, out: Any, scale: Array | None = None
+        self, a: Array, za: int | Array, finish: _Finish, out: Any, scale: Array | None = None
     ) -> Array:
         """The product with `a`, finished; parameters broadcast against it. With a `scale`, `a` is
         float32, to be quantized."""
@@ -322,7 +349,7 @@ class _Right:
         self,
         a: Array,
         leading: tuple[int, ...],
-        za: Array,
+        za: int | Array,
         scale: Array | None,
         finish: _Finish,
         y: Array,
@@ -335,15 +362,15 @@ class _Right:
         matrix: Any = self._shared
         za = _by_row(za, leading)
         if scale is None:
-            matrix.multiply(_contiguous_rows(a), za, stage, y)
+            matrix.multiply(a, za, stage, y)
         else:
-            matrix.multiply_reals(a, _by_row(scale, leading), za, stage, y)
+            matrix.multiply_scaled(a, _by_row(scale, leading), za, stage, y)
 
     def _multiply_batch(
         self,
         a: Array,
         batch: tuple[int, ...],
-        za: Array,
+        za: int | Array,
         scale: Array | None,
         finish: _Finish,
         y: Array,
@@ -356,46 +383,44 @@ class _Right:
             zero_points = _by_row(_of_matrix(za, batch, index), leading)
             stage = finish.stage(leading, batch, index)
             if scale is None:
-                matrices[index].multiply(_contiguous_rows(rows), zero_points, stage, results[index])
+                matrices[index].multiply(rows, zero_points, stage, results[index])
             else:
                 factors = _by_row(_of_matrix(scale, batch, index), leading)
-                matrices[index].multiply_reals(rows, factors, zero_points, stage, results[index])
-
-
-def _multiply_once(a: Array, za: Array, b: Array, zb: Array, finish: _Finish, out: Any) -> Array:
-    """The product of operands that are both given with the call."""
-    if a.ndim == 2 and b.ndim == 2:  # most are, and need none of what batches do
-        return _multiply_matrices(a, za, _native.Operand(b, zb), (b,), finish, out)
-    return _Right(b, zb, _native.Operand).multiply(a, za, finish, out)
+                matrices[index].multiply_scaled(rows, factors, zero_points, stage, results[index])
 
 
 def _multiply_matrices(
-    a: Array, za: Array, matrix: Any, reads: tuple[Array, ...], finish: _Finish, out: Any
+    a: Array, za: int | Array, matrix: Any, reads: tuple[Array, ...], finish: _Finish, out: Any
 ) -> Array:
     """`a`, (M, K), times `matrix`, finished; `reads` is what C reads besides `a` meanwhile."""
-    leading = a.shape[:1]
-    y = room(out, (leading[0], matrix.n), finish.dtype, a, *reads)
-    za = za if za.ndim == 0 else _by_row(za, leading)
-    matrix.multiply(_contiguous_rows(a), za, finish.stage(leading), y)
-    return y if out is None else settle(y, out)
+    rows = len(a)
+    y = room(out, (rows, matrix.n), finish.dtype, a, *reads)
+    if type(za) is not int:
+        za = _by_row(za, (rows,))
+    matrix.multiply(a, za, finish.same or finish.stage((rows,)), y)
+    return y if out is None or out is y else settle(y, out)
 
 
-def _contiguous_rows(a: Array) -> Array:
-    """`a`, (M, K), or a copy, such that the codes of a row stand side by side."""
-    return a if a.strides[1] == 1 or (a.size == 0 and a.flags.c_contiguous) else a.copy(order="C")
+def _left_zero_point(zero_point: Any, a: Array) -> int | Array:
+    """The zero point of a left operand, checked: one, or one for each row."""
+    if zero_point is None:
+        return 0
+    if type(zero_point) is a.dtype.type:  # a code of that type, which every entry of it may be
+        return int(zero_point)
+    given = as_byte_zero_point(zero_point, "a_zero_point", a.dtype, "a")
+    return per_row(given, "a_zero_point", a.shape)
 
 
-def _of_matrix(value: Array, batch: tuple[int, ...], index: tuple[int, ...]) -> Array:
+def _of_matrix(value: Any, batch: tuple[int, ...], index: tuple[int, ...]) -> Any:
     """The part of a parameter that belongs to one matrix of a batch."""
-    if value.ndim <= 2:
+    if type(value) is int or value.ndim <= 2:
         return value
-    part: Array = np.broadcast_to(value, batch + value.shape[-2:])[index]
-    return part
+    return np.broadcast_to(value, batch + value.shape[-2:])[index]
 
 
-def _by_row(parameter: Array, leading: tuple[int, ...]) -> Array:
+def _by_row(parameter: Any, leading: tuple[int, ...]) -> Any:
     """A parameter of rows as C takes it: a scalar or one for each row."""
-    if parameter.ndim < 2:
+    if type(parameter) is int or parameter.ndim < 2:
         return parameter
     if parameter.shape[:-1] != leading:
         parameter = np.broadcast_to(parameter, (*leading, 1))
