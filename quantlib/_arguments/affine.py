@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -70,7 +71,7 @@ def split_axis(shape: tuple[int, ...], axis: Any, block_size: Any) -> Granularit
     if axis is None:
         if block_size is not None:
             raise ValueError("block_size is given without axis, the axis to cut into blocks")
-        return Granularity("per-tensor", 0, 1, 1, math.prod(shape), 1)
+        return _undivided(math.prod(shape))
     index = as_axis(axis, len(shape))
     kind: Literal["per-channel", "blocked"] = "per-channel"
     block = 1
@@ -87,6 +88,12 @@ def split_axis(shape: tuple[int, ...], axis: Any, block_size: Any) -> Granularit
         math.prod(shape[index + 1 :]),
         block,
     )
+
+
+@lru_cache(maxsize=256)
+def _undivided(size: int) -> Granularity:
+    """One parameter for all."""
+    return Granularity("per-tensor", 0, 1, 1, size, 1)
 
 
 def granularity_of(
@@ -176,13 +183,17 @@ AffineArguments = tuple[Array, AffineParameters, Granularity]
 
 def quantize_arguments(x: Any, params: Any) -> AffineArguments:
     """The checked arguments of ``quantize(x, params)``."""
-    _check_params(params)
+    if not isinstance(params, QuantParams):
+        raise _not_params(params)
     return _with_params(as_real(x, "x"), params)
 
 
 def dequantize_arguments(codes: Any, params: Any) -> AffineArguments:
     """The checked arguments of ``dequantize(codes, params)``."""
-    _check_params(params)
+    if not isinstance(params, QuantParams):
+        raise _not_params(params)
+    if type(codes) is np.ndarray and codes.dtype is params.zero_point.dtype:
+        return _with_params(codes, params)  # nearly always, so it had better be quick
     data, _ = as_codes(codes, "codes")
     if data.dtype != params.zero_point.dtype:
         raise TypeError(
@@ -191,13 +202,12 @@ def dequantize_arguments(codes: Any, params: Any) -> AffineArguments:
     return _with_params(data, params)
 
 
-def _check_params(params: Any) -> None:
-    if not isinstance(params, QuantParams):
-        raise TypeError(f"params must be a QuantParams, not {type(params).__name__}")
+def _not_params(params: Any) -> TypeError:
+    return TypeError(f"params must be a QuantParams, not {type(params).__name__}")
 
 
 def _with_params(data: Array, params: QuantParams) -> AffineArguments:
-    parameters = _parameters_of(params)
+    parameters: AffineParameters = params.__dict__.get("_affine") or _parameters_of(params)
     shape, recent = data.shape, parameters.recent
     if recent is None or recent[0] != shape:
         granularity = split_axis(shape, params.axis, params.block_size)
@@ -207,12 +217,10 @@ def _with_params(data: Array, params: QuantParams) -> AffineArguments:
 
 
 def _parameters_of(params: QuantParams) -> AffineParameters:
-    """What is derived from `params`, which never change, is kept with them."""
-    kept: AffineParameters | None = params.__dict__.get("_affine")
-    if kept is None:
-        kept = AffineParameters(params.scale, params.zero_point, params.qtype, private=True)
-        params.__dict__["_affine"] = kept
-    return kept
+    """What is derived from `params`, which never change, kept with them."""
+    made = AffineParameters(params.scale, params.zero_point, params.qtype, private=True)
+    params.__dict__["_affine"] = made
+    return made
 
 
 def quantize_linear_arguments(

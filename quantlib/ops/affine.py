@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -67,7 +69,7 @@ def min_max(
         shape = (*data.shape[: groups.axis], blocks, *data.shape[groups.axis + 1 :])
     lo, hi = np.empty(shape, working), np.empty(shape, working)
     _native.min_max(_native.ready(data, working), lo, hi, groups)
-    return lo.astype(data.dtype, copy=False), hi.astype(data.dtype, copy=False)
+    return (lo, hi) if working is data.dtype else (lo.astype(data.dtype), hi.astype(data.dtype))
 
 
 def quantize_linear(
@@ -117,9 +119,9 @@ def _to_codes(call: AffineArguments, out: Array | None) -> Array:
     data, p, groups = call
     data = _native.ready(data, p.working)
     if p.storage == p.zero_point.dtype:
-        codes = room(out, data.shape, p.storage, *_inputs(data, p))
+        codes = _room(out, p.storage, data, p)
         _native.quantize(data, codes, p, groups)
-        return settle(codes, out)
+        return codes if out is codes or out is None else settle(codes, out)
     codes = np.empty(data.shape, p.zero_point.dtype)
     _native.quantize(data, codes, p, groups)
     return deliver(codes.astype(p.storage), out)
@@ -129,17 +131,19 @@ def _to_reals(call: AffineArguments, out: Array | None) -> Array:
     data, p, groups = call
     data = _native.ready(data, data.dtype)
     if p.result == p.working:
-        reals = room(out, data.shape, p.result, *_inputs(data, p))
+        reals = _room(out, p.result, data, p)
         _native.dequantize(data, reals, p, groups)
-        return settle(reals, out)
+        return reals if out is reals or out is None else settle(reals, out)
     reals = np.empty(data.shape, p.working)
     _native.dequantize(data, reals, p, groups)
     return deliver(_narrow(reals, p), out)
 
 
-def _inputs(data: Array, parameters: AffineParameters) -> tuple[Array, ...]:
-    """What the caller's `out` may overlap; zero points are always copies."""
-    return (data,) if parameters.private else (data, parameters.scale)
+def _room(out: Any, dtype: np.dtype[Any], data: Array, parameters: AffineParameters) -> Array:
+    """Room for the result, which may not overlap what is read; zero points are always copies."""
+    if parameters.private:
+        return room(out, data.shape, dtype, data)
+    return room(out, data.shape, dtype, data, parameters.scale)
 
 
 def _narrow(reals: Array, parameters: AffineParameters) -> Array:
