@@ -6,11 +6,11 @@
  * the ones that follow: nothing is shuffled. A step of two between outputs leaves out every other
  * one of these vectors.
  *
- * Lines are copied first, with their padding, which has the code of the zero point, and so close
- * that what pads a line on the right pads the next one on the left. Then the outputs of all lines
- * are computed as if they were of one line, with a few in between that are none, and vectors are
- * full however short lines are. Where the kernel moves by several lines, copies stand by the rest
- * of their number, so that this holds there too.
+ * Lines are copied first, with their padding, which has the code of the zero point, and so that
+ * what pads a line on the right pads the next one on the left. Short lines of 8, 16 or 32 columns
+ * with their padding share vectors; the bytes of several are spread, and their codes gathered, by
+ * two shuffles. Where the kernel moves by several lines, copies stand by the rest of their number,
+ * so that lines of output follow one another in each.
  *
  *     sum of (x - zx) * (w - zw)  =  sum of x * (w - zw)  -  zx * sum of (w - zw)
  *
@@ -18,16 +18,16 @@
  * their zero point may need nine bits: where numbers are bytes, they are split, and windows are
  * multiplied again with what is left.
  *
- * Beside input, output and weights a thread needs a band of lines and its results: BAND_BYTES, or
- * up to MOST_BYTES for one line of output. */
+ * Beside input, output and weights a thread needs bands of lines of some channels: BAND_BYTES, or
+ * up to MOST_BYTES for those of one line of output; and the sums of a band if they are not made
+ * codes at once. */
 #include "core.h"
 
 enum {
     BAND_BYTES = 32 * 1024, /* they stay in the first cache */
     MOST_BYTES = 128 * 1024,
     MOST_LINES = 64,          /* under a kernel */
-    LEAST_COLUMNS = 20,       /* shorter lines are faster as channels that are last */
-    EXCESS = 4 * QL_TOGETHER, /* numbers that can be read beyond the lines */
+    EXCESS = 8 * QL_TOGETHER, /* bytes that can be read beyond the lines */
     PIECE = 4 * QL_STRIP      /* columns of sums that are finished together */
 };
 
@@ -98,32 +98,44 @@ int64_t ql_channelwise_size(const ql_channelwise_filter *filter) {
 
 /* --- bands ---------------------------------------------------------------------------------- */
 
-/* A convolution cut into items: each band of lines of an image, channel by channel. */
+/* A convolution cut into items: each band of lines of an image, some channels of it at a time. */
 typedef struct {
     const ql_channelwise *call;
     int64_t columns;   /* of an input line that the kernel meets */
-    int64_t pitch;     /* of lines in a copy, in numbers: a multiple of the stride */
     int64_t out_pitch; /* of lines of results */
-    int64_t more;      /* lines that a band of one line sees of each phase, less one */
+    int64_t pitch;     /* of copied lines, in bytes */
+    int64_t margin;    /* before the lines of a phase, in bytes */
+    int64_t more;      /* lines of a phase that a band of one line sees, less one */
     int64_t phases;    /* copies of lines, by the rest of their number */
     int64_t lines;     /* of output in a band */
     int64_t bands;     /* of an image */
+    int64_t block;     /* channels of input */
+    int64_t blocks;    /* of an image */
     int64_t number;    /* bytes of a number */
-    int64_t result;    /* bytes of what a band's results are kept in */
     int64_t chunk_items;
     ql_status status;
 } cut;
 
-static int64_t held(const cut *c) {
-    return c->lines + c->more;
+static int64_t align(int64_t bytes) {
+    return ql_ceil_div(bytes, QL_ALIGNMENT) * QL_ALIGNMENT;
 }
 
-static int64_t numbers_held(const cut *c) {
-    return c->phases * held(c) * c->pitch;
+/* Bytes from one phase of a channel to the next, and from one channel to the next. */
+static int64_t phase_step(const cut *c, int64_t lines) {
+    return c->margin + align((lines + c->more) * c->pitch);
 }
 
-static int64_t bytes_of_band(const cut *c, int64_t lines) {
-    return c->phases * (lines + c->more) * c->pitch * c->number + lines * c->out_pitch * c->result;
+static int64_t channel_step(const cut *c, int64_t lines) {
+    return c->phases * phase_step(c, lines);
+}
+
+/* Short lines are so far apart that vectors have a whole number of them, others begin where cache
+ * lines do. */
+static int64_t comfortable(int64_t pitch) {
+    for (int64_t whole = 8; whole < QL_TOGETHER; whole *= 2)
+        if (pitch <= whole)
+            return whole;
+    return align(pitch);
 }
 
 /* Padding on the right of one line is that of the next one on the left. */
@@ -132,34 +144,85 @@ static cut cut_of(const ql_channelwise *call) {
     const int64_t seen = (s->out[2] - 1) * s->stride[2] + reach_of(s);
     const int64_t columns = ql_max(0, ql_min(s->in[2], seen - s->pad[2]));
     const int64_t gap = ql_max(s->pad[2], seen - s->pad[2] - columns);
-    const int64_t pitch = ql_max(columns + gap, s->out[2] * s->stride[2]);
     const int64_t below = (s->kernel[1] - 1) * s->dilation[1];
     cut c = {
         .call = call,
         .columns = columns,
-        .out_pitch = ql_ceil_div(pitch, s->stride[2]),
+        .out_pitch = comfortable(ql_max(ql_ceil_div(columns + gap, s->stride[2]), s->out[2])),
         .more = below / s->stride[1],
         .phases = ql_min(s->stride[1], below + 1),
         .number = 4 / call->filter->numbers,
-        .result = call->codes != NULL ? 1 : 4,
     };
-    c.pitch = c.out_pitch * s->stride[2];
-    const int64_t for_one = bytes_of_band(&c, 1) - bytes_of_band(&c, 0);
-    const int64_t most = (BAND_BYTES - bytes_of_band(&c, 0)) / for_one;
+    c.pitch = c.out_pitch * s->stride[2] * c.number;
+    c.margin = align(gap * c.number) + QL_TOGETHER;
+    const int64_t most = (BAND_BYTES - channel_step(&c, 0)) / (c.phases * c.pitch);
     c.bands = ql_ceil_div(s->out[1], ql_max(1, ql_min(s->out[1], most)));
     c.lines = ql_ceil_div(s->out[1], c.bands);
     c.bands = ql_ceil_div(s->out[1], c.lines);
+    c.block = ql_max(1, ql_min(s->channels, BAND_BYTES / channel_step(&c, c.lines)));
+    c.blocks = ql_ceil_div(s->channels, c.block);
+    c.block = ql_ceil_div(s->channels, c.blocks);
+    c.blocks = ql_ceil_div(s->channels, c.block);
     return c;
 }
 
 int ql_is_channelwise(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
     if (s->in[0] != 1 || s->out[0] != 1 || s->pad[0] != 0 || s->stride[2] > 2 ||
-        s->out[2] < LEAST_COLUMNS ||
         ql_max(s->in[2], s->out[2]) + s->pad[2] + reach_of(s) > MOST_BYTES)
         return 0;
     const cut c = cut_of(call);
-    return bytes_of_band(&c, 1) <= MOST_BYTES;
+    return channel_step(&c, 1) <= MOST_BYTES;
+}
+
+/* --- lines to vectors and back -------------------------------------------------------------- */
+
+enum { LANE = 16, LANES = 4, NONE = 128 };
+
+/* The line in place number `place` of a vector of `together`. */
+static int64_t line_in(int64_t place, int64_t together, int64_t phases) {
+    return phases == 1 ? place : place % (together / 2) * 2 + place / (together / 2);
+}
+
+/* Of lines of `columns` bytes each, which follow one another, a vector of them, `pitch` apart;
+ * whether words and lanes can do that. */
+static int plan_spreading(int64_t columns, int64_t pitch, int64_t phases, ql_regrouping *r) {
+    const int64_t together = QL_TOGETHER / pitch;
+    if (together < 2 || phases > 2 || (phases == 2 && pitch < LANE) ||
+        (pitch >= LANE && columns >= LANE && columns % 2))
+        return 0;
+    for (int64_t lane = 0; lane < LANES; lane++) {
+        const int64_t column = lane * LANE % pitch;
+        const int64_t line = line_in(lane * LANE / pitch, together, phases);
+        const int64_t first = line * columns + column;
+        for (int64_t i = 0; i < LANE / 2; i++)
+            r->word[lane * LANE / 2 + i] = (uint16_t)((first / 2 + i) % 32);
+        for (int64_t i = 0; i < LANE; i++) {
+            const int64_t at = (column + i) % pitch;
+            const int64_t further = pitch < LANE ? i / pitch * columns + at : i + first % 2;
+            r->byte[lane * LANE + i] = (uint8_t)(at < columns && further < LANE ? further : NONE);
+        }
+    }
+    return 1;
+}
+
+/* And lines of `columns` results that are `pitch` apart one after the other. */
+static int plan_gathering(int64_t columns, int64_t pitch, ql_regrouping *r) {
+    if (QL_TOGETHER / pitch < 2 || (pitch >= LANE && columns % 2))
+        return 0;
+    memset(r, 0, sizeof *r);
+    for (int64_t lane = 0; lane < LANES; lane++) {
+        const int64_t column = lane * LANE % pitch;
+        const int64_t first = lane * LANE / pitch * columns + column;
+        const int64_t bytes =
+            pitch < LANE ? LANE / pitch * columns : ql_max(0, ql_min(LANE, columns - column));
+        for (int64_t i = 0; i < bytes; i++)
+            r->byte[lane * LANE + i] =
+                (uint8_t)(pitch < LANE ? i / columns * pitch + i % columns : i);
+        for (int64_t i = 0; i < bytes / 2; i++)
+            r->word[first / 2 + i] = (uint16_t)(lane * LANE / 2 + i);
+    }
+    return 1;
 }
 
 /* --- a call --------------------------------------------------------------------------------- */
@@ -167,53 +230,88 @@ int ql_is_channelwise(const ql_channelwise *call) {
 /* A thread's memory. */
 typedef struct {
     char *lines;
-    void *results;
-    int64_t *offsets;                     /* of windows, in bytes */
+    int32_t *sums;
+    int64_t *offsets; /* of windows, in bytes */
+    int spreads, gathers;
+    ql_regrouping spreading, gathering;
     float multiplier[PIECE], bias[PIECE]; /* a channel's, for each column */
 } workspace;
+
+/* The channels of an item, in a band. */
+typedef struct {
+    int64_t image, channel, channels;
+    int64_t line, lines;
+} place;
 
 static void find_windows(const cut *c, int64_t *offsets) {
     const ql_channelwise_filter *f = c->call->filter;
     const ql_conv_shape *s = c->call->shape;
     for (int64_t i = 0; i < windows_of(f); i++) {
         const int64_t line = i / f->across % f->rows * s->dilation[1];
-        const int64_t place = line % s->stride[1] * held(c) + line / s->stride[1];
-        offsets[i] = (place * c->pitch + i % f->across * f->numbers) * c->number;
+        offsets[i] = line % s->stride[1] * phase_step(c, c->lines) +
+                     line / s->stride[1] * c->pitch + i % f->across * 4;
     }
+}
+
+static int64_t bytes_of_lines(const cut *c) {
+    return c->block * channel_step(c, c->lines) + c->margin + EXCESS;
 }
 
 static void pad_lines(const cut *c, char *lines) {
-    const int64_t count = numbers_held(c) + EXCESS;
     const uint8_t zero = c->call->zero ^ c->call->flip;
     if (c->number == 1)
-        memset(lines, zero, (size_t)count);
+        memset(lines, zero, (size_t)bytes_of_lines(c));
     else
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; i < bytes_of_lines(c) / 2; i++)
             ((int16_t *)lines)[i] = zero;
 }
 
-/* Copies the lines that output lines from `line` on see of a plane; those outside are padding. */
-static void copy_lines(const cut *c, const uint8_t *plane, int64_t line, char *lines) {
-    const ql_channelwise *call = c->call;
-    const ql_conv_shape *s = call->shape;
-    const int64_t step = s->stride[1], width = s->in[2];
+/* Where the first line of a phase goes. */
+static char *lines_of(const cut *c, const workspace *w, int64_t phase) {
+    return w->lines + phase * phase_step(c, c->lines) + c->margin;
+}
+
+/* Copies the lines that a place sees; those outside of the image are padding. */
+static void copy_lines(const cut *c, const workspace *w, const place *at) {
+    const ql_conv_shape *s = c->call->shape;
+    const int64_t step = s->stride[1], width = s->in[2], held = c->lines + c->more;
+    const int64_t plane = s->in[1] * width, top = at->line * step - s->pad[1];
+    const uint8_t *x = c->call->x + (at->image * s->channels + at->channel) * plane;
+    ql_spreading copy = {
+        .plane_step = plane,
+        .planes = at->channels,
+        .columns = c->columns,
+        .flip = c->call->flip,
+        .zero = c->call->zero ^ c->call->flip,
+        .to_step = channel_step(c, c->lines),
+        .pitch = c->pitch,
+    };
+    if (w->spreads) {
+        const int64_t first = ql_max(top, 0), phase = (first - top) % c->phases;
+        copy.x = x + first * width;
+        copy.line_step = width;
+        copy.lines = ql_min(s->in[1], top + c->phases * held) - first;
+        copy.to = lines_of(c, w, phase) + (first - top) / c->phases * c->pitch;
+        if (c->phases == 2)
+            copy.second = lines_of(c, w, 1 - phase) + ((first - top) / 2 + phase) * c->pitch;
+        copy.regrouping = &w->spreading;
+        if (copy.lines > 0)
+            c->call->kernels->spread(&copy);
+        return;
+    }
     for (int64_t phase = 0; phase < c->phases; phase++) {
-        const int64_t top = line * step - s->pad[1] + phase;
-        const int64_t first = top < 0 ? ql_ceil_div(-top, step) : 0;
-        const int64_t end = ql_min(held(c), ql_ceil_div(ql_max(s->in[1] - top, 0), step));
-        const uint8_t *x = plane + (top + first * step) * width;
-        char *to = lines + ((phase * held(c) + first) * c->pitch + s->pad[2]) * c->number;
-        if (c->number == 1 && call->flip == 0) {
-            call->kernels->copy_runs(to, c->pitch, (const char *)x, step * width, end - first,
-                                     c->columns);
-            continue;
-        }
-        for (int64_t i = first; i < end; i++, x += step * width, to += c->pitch * c->number)
-            call->kernels->load(to, x, c->columns, call->flip);
+        const int64_t start = top + phase;
+        const int64_t first = start < 0 ? ql_ceil_div(-start, step) : 0;
+        copy.lines = ql_min(held, ql_ceil_div(ql_max(s->in[1] - start, 0), step)) - first;
+        copy.x = x + (start + first * step) * width;
+        copy.line_step = step * width;
+        copy.to = lines_of(c, w, phase) + first * c->pitch;
+        if (copy.lines > 0)
+            c->call->kernels->spread(&copy);
     }
 }
 
-/* Sums of `lines` lines of a channel of output, with the channel's parameters for each column. */
+/* Sums of a channel of output, with the channel's parameters for each column, to element `to`. */
 static void finish_lines(const cut *c, workspace *w, int64_t channel, int64_t lines, int64_t to) {
     const ql_channelwise *call = c->call;
     const int64_t width = call->shape->out[2], size = ql_size_of_result(call->output->type);
@@ -228,79 +326,103 @@ static void finish_lines(const cut *c, workspace *w, int64_t channel, int64_t li
     for (int64_t first = 0; first < width; first += PIECE) {
         const int64_t at = to + first;
         stage.residual = call->output->residual == NULL ? NULL : call->output->residual + at;
-        ql_finish(call->kernels, &stage, (int32_t *)w->results + first, c->out_pitch, 0, lines, 0,
+        ql_finish(call->kernels, &stage, w->sums + first, c->out_pitch, 0, lines, 0,
                   ql_min(PIECE, width - first), (char *)call->y + at * size, width);
     }
 }
 
-/* A channel of output of a band, from its copied lines. */
-static void convolve_channel(const cut *c, workspace *w, int64_t image, int64_t channel,
-                             int64_t line) {
+/* Channels of output, `x_step` apart in the copied lines from x on. */
+static void convolve_channels(const cut *c, workspace *w, const place *at, const char *x,
+                              int64_t x_step, int64_t channel, int64_t channels) {
     const ql_channelwise *call = c->call;
     const ql_conv_shape *s = call->shape;
-    const int64_t lines = ql_min(c->lines, s->out[1] - line), width = s->out[2];
-    const int64_t to = ((image * s->out_channels + channel) * s->out[1] + line) * width;
-    const ql_channel x = {
-        .x = w->lines,
+    const int64_t windows = windows_of(call->filter), plane = s->out[1] * s->out[2];
+    const int64_t to = (at->image * s->out_channels + channel) * plane + at->line * s->out[2];
+    ql_channels some = {
+        .x = x,
+        .x_step = x_step,
         .offsets = w->offsets,
-        .weights = call->filter->weights + channel * windows_of(call->filter),
-        .windows = windows_of(call->filter),
+        .weights = call->filter->weights + channel * windows,
+        .windows = windows,
         .step = s->stride[2],
-        .start = call->start[channel],
-        .count = (lines - 1) * c->out_pitch + width,
+        .start = call->start + channel,
+        .channels = channels,
+        .lines = at->lines,
+        .width = s->out[2],
+        .pitch = c->out_pitch,
+        .regrouping = w->gathers ? &w->gathering : NULL,
     };
-    if (call->codes == NULL) {
-        call->kernels->channel_sums(&x, w->results);
-        finish_lines(c, w, channel, lines, to);
+    if (call->codes != NULL) {
+        ql_codes codes = *call->codes;
+        codes.multiplier += channel;
+        call->kernels->channel_codes(&some, &codes, (uint8_t *)call->y + to, plane);
         return;
     }
-    ql_codes codes = *call->codes;
-    codes.multiplier += channel;
-    call->kernels->channel_codes(&x, &codes, w->results);
-    call->kernels->copy_runs((char *)call->y + to, width, w->results, c->out_pitch, lines, width);
+    for (int64_t i = 0; i < channels; i++) {
+        call->kernels->channel_sums(&some, w->sums);
+        finish_lines(c, w, channel + i, at->lines, to + i * plane);
+        some.x += x_step;
+        some.weights += windows;
+        some.start++;
+    }
+}
+
+static void convolve_place(const cut *c, workspace *w, const place *at) {
+    const int64_t multiplier = c->call->filter->multiplier, step = channel_step(c, c->lines);
+    const char *x = lines_of(c, w, 0) - c->call->shape->pad[2] * c->number;
+    copy_lines(c, w, at);
+    if (multiplier == 1) {
+        convolve_channels(c, w, at, x, step, at->channel, at->channels);
+        return;
+    }
+    for (int64_t i = 0; i < at->channels; i++)
+        convolve_channels(c, w, at, x + i * step, 0, (at->channel + i) * multiplier, multiplier);
 }
 
 static void convolve_items(const cut *c, workspace *w, int64_t first, int64_t last) {
     const ql_conv_shape *s = c->call->shape;
-    const int64_t multiplier = c->call->filter->multiplier;
     for (int64_t item = first; item < last; item++) {
-        const int64_t channel = item % s->channels, band = item / s->channels % c->bands;
-        const int64_t image = item / s->channels / c->bands;
-        if (channel == 0 || item == first)
+        const int64_t block = item % c->blocks, band = item / c->blocks % c->bands;
+        const place at = {
+            .image = item / c->blocks / c->bands,
+            .channel = block * c->block,
+            .channels = ql_min(c->block, s->channels - block * c->block),
+            .line = band * c->lines,
+            .lines = ql_min(c->lines, s->out[1] - band * c->lines),
+        };
+        if (item == first || (block == 0 && c->bands > 1))
             pad_lines(c, w->lines);
-        copy_lines(c, c->call->x + (image * s->channels + channel) * s->in[1] * s->in[2],
-                   band * c->lines, w->lines);
-        for (int64_t i = 0; i < multiplier; i++)
-            convolve_channel(c, w, image, channel * multiplier + i, band * c->lines);
+        convolve_place(c, w, &at);
     }
 }
 
 static void convolve_chunk(void *context, long chunk) {
     cut *c = context;
     const ql_conv_shape *s = c->call->shape;
-    const int64_t lines = ql_ceil_div((numbers_held(c) + EXCESS) * c->number, QL_ALIGNMENT);
-    const int64_t results =
-        ql_ceil_div((c->lines * c->out_pitch + QL_TOGETHER) * c->result, QL_ALIGNMENT);
-    const int64_t offsets = windows_of(c->call->filter) * (int64_t)sizeof(int64_t);
+    const int64_t lines = align(bytes_of_lines(c));
+    const int64_t sums = c->call->codes == NULL ? (c->lines * c->out_pitch + QL_TOGETHER) * 4 : 0;
     workspace w;
-    w.lines = ql_borrow((size_t)((lines + results) * QL_ALIGNMENT + offsets));
+    w.lines = ql_borrow((size_t)(lines + align(sums) + windows_of(c->call->filter) * 8));
     if (w.lines == NULL) {
         ql_report(&c->status, QL_NO_MEMORY);
         return;
     }
-    w.results = w.lines + lines * QL_ALIGNMENT;
-    w.offsets = (int64_t *)(w.lines + (lines + results) * QL_ALIGNMENT);
+    w.sums = (int32_t *)(w.lines + lines);
+    w.offsets = (int64_t *)(w.lines + lines + align(sums));
+    const int whole = c->columns == s->in[2] && s->stride[1] == c->phases && c->number == 1;
+    w.spreads = whole && plan_spreading(c->columns, c->pitch, c->phases, &w.spreading);
+    w.gathers = plan_gathering(s->out[2], c->out_pitch, &w.gathering);
     find_windows(c, w.offsets);
     const int64_t first = chunk * c->chunk_items;
-    convolve_items(c, &w, first, ql_min(first + c->chunk_items, s->batch * c->bands * s->channels));
+    convolve_items(c, &w, first, ql_min(first + c->chunk_items, s->batch * c->bands * c->blocks));
     ql_return(w.lines);
 }
 
 int ql_channelwise_conv(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
     cut c = cut_of(call);
-    const int64_t items = s->batch * c.bands * s->channels;
-    const int64_t products = c.lines * s->out[2] * ql_taps(s) * call->filter->multiplier;
+    const int64_t items = s->batch * c.bands * c.blocks;
+    const int64_t products = c.lines * s->out[2] * c.block * ql_taps(s) * call->filter->multiplier;
     c.chunk_items = call->kernels->small / 8 / products + 1;
     ql_run_chunks((long)ql_ceil_div(items, c.chunk_items), convolve_chunk, &c);
     return ql_reported(&c.status);

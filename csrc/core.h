@@ -183,23 +183,53 @@ typedef struct {
 typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                                 int64_t y_stride);
 
-/* Neighbouring outputs of one channel (channelwise.c). The first one's first window, four bytes or
- * two int16 as in planes, is at x + offsets[0]; that of the next output `step` numbers, 1 or 2,
- * after it. Every window has a weight, an element like that of ql_line. Some more outputs, up to a
- * multiple of QL_TOGETHER, may be computed and written. */
+/* --- channels that are first (channelwise.c) --- */
+
+/* How bytes of a vector of 64 are put elsewhere: its words to other places, byte by byte within
+ * lanes of 16; after that where bytes are spread, before where they are gathered. A byte of 128 or
+ * more is none. */
+typedef struct {
+    uint16_t word[32];
+    uint8_t byte[64];
+} ql_regrouping;
+
+/* Lines of planes to be copied as numbers byte ^ flip, of one byte or of two: line i of a plane to
+ * i * pitch. What follows a line there, up to a vector of QL_TOGETHER bytes, may become `zero`. */
+typedef struct {
+    const uint8_t *x;
+    int64_t plane_step, line_step; /* of x, in bytes */
+    int64_t planes, lines, columns;
+    uint8_t flip, zero; /* the number, too */
+    char *to;
+    char *second;           /* where every other line goes, the first one being number 1, or NULL */
+    int64_t to_step, pitch; /* from one plane to the next, from one line to the next, in bytes */
+    const ql_regrouping *regrouping; /* of lines without gaps, QL_TOGETHER / pitch at a time, those
+                                        of `second` last, or NULL */
+} ql_spreading;
+typedef void ql_spread(const ql_spreading *spreading);
+
+/* Outputs of some channels. The first one's first window, four bytes or two int16 as in planes, is
+ * at x + offsets[0]; those of its neighbours follow `step` numbers, 1 or 2, one after the other,
+ * and those of the next line `pitch` results later. Every window has a weight, an element like
+ * those of ql_line. */
 typedef struct {
     const char *x;
-    const int64_t *offsets; /* in bytes */
-    const uint32_t *weights;
+    int64_t x_step;          /* from one channel to the next, in bytes */
+    const int64_t *offsets;  /* in bytes */
+    const uint32_t *weights; /* [channel][window] */
     int64_t windows, step;
-    int32_t start;
-    int64_t count;
-} ql_channel;
+    const int32_t *start; /* of each channel */
+    int64_t channels, lines, width, pitch;
+    const ql_regrouping *regrouping; /* of results of QL_TOGETHER / pitch lines, which leaves no
+                                        gaps, or NULL */
+} ql_channels;
 
-/* sums[i] = start + the products of output i, modulo 2**32; or what becomes of them, with one
- * multiplier. */
-typedef void ql_channel_sums(const ql_channel *channel, int32_t *sums);
-typedef void ql_channel_codes(const ql_channel *channel, const ql_codes *codes, uint8_t *y);
+/* sums[channel 0][line * pitch + i] = start + the products of output i of a line, modulo 2**32.
+ * What lies between lines may be written, and behind them up to a multiple of QL_TOGETHER. */
+typedef void ql_channel_sums(const ql_channels *channels, int32_t *sums);
+/* What becomes of sums, line after line; channels are `y_step` apart. */
+typedef void ql_channel_codes(const ql_channels *channels, const ql_codes *codes, uint8_t *y,
+                              int64_t y_step);
 
 /* Convolutions with channels first (planes.c) take four planes of input together: an element has
  * the four bytes of one place. Interleaves `count` places of `channels` planes, `plane` bytes
@@ -351,7 +381,8 @@ typedef struct ql_kernels {
     ql_depthwise *depthwise;
     ql_depthwise_codes *depthwise_codes; /* or NULL: sums are finished like those of products */
     ql_channel_sums *channel_sums;       /* or NULL: channels that are first become last */
-    ql_channel_codes *channel_codes;     /* goes with channel_sums */
+    ql_channel_codes *channel_codes;     /* goes with channel_sums, and so does spread */
+    ql_spread *spread;
 
     ql_plane_tile *plane_tile;              /* or NULL: planes are transposed, and so are results */
     void (*prepare_planes)(int64_t groups); /* readies the processor for such parts, or NULL */

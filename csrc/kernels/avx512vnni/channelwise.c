@@ -18,8 +18,71 @@
 QL_TARGET_BEGIN_AVX512VNNI
 
 #include "codes.h"
+#include "lanes.h"
 
 enum { OUTPUTS = 64, FEW = 3 };
+
+/* --- lines ---------------------------------------------------------------------------------- */
+
+/* Several short lines at a time. */
+QL_INLINE void spread_together(const ql_spreading *s) {
+    const int64_t together = OUTPUTS / s->pitch;
+    const __m512i word_i16x32 = _mm512_loadu_si512(s->regrouping->word);
+    const __m512i byte_u8x64 = _mm512_loadu_si512(s->regrouping->byte);
+    const __mmask64 kept = ~_mm512_movepi8_mask(byte_u8x64);
+    const __m512i flip_u8x64 = _mm512_set1_epi8((char)s->flip);
+    const __m512i zero_u8x64 = _mm512_set1_epi8((char)s->zero);
+    const __m512i code_u8x64 = _mm512_xor_si512(zero_u8x64, flip_u8x64);
+    for (int64_t plane = 0; plane < s->planes; plane++) {
+        const uint8_t *x = s->x + plane * s->plane_step;
+        char *to = s->to + plane * s->to_step, *second = s->second + plane * s->to_step;
+        int64_t left = s->lines * s->columns;
+        for (; left > 0; left -= together * s->columns, x += together * s->columns) {
+            __m512i lines_u8x64 = _mm512_mask_loadu_epi8(code_u8x64, first_bytes(left), x);
+            lines_u8x64 = _mm512_permutexvar_epi16(word_i16x32, lines_u8x64);
+            lines_u8x64 = _mm512_xor_si512(lines_u8x64, flip_u8x64);
+            lines_u8x64 = _mm512_mask_shuffle_epi8(zero_u8x64, kept, lines_u8x64, byte_u8x64);
+            if (s->second == NULL) {
+                _mm512_storeu_si512(to, lines_u8x64);
+                to += OUTPUTS;
+            } else {
+                _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(lines_u8x64));
+                _mm256_storeu_si256((__m256i *)second, _mm512_extracti64x4_epi64(lines_u8x64, 1));
+                to += OUTPUTS / 2;
+                second += OUTPUTS / 2;
+            }
+        }
+    }
+}
+
+/* Line by line, the last vector of each with zeros behind. */
+QL_INLINE void spread_lines(const ql_spreading *s) {
+    const int64_t whole = (s->columns - 1) & -64;
+    const __mmask64 rest = first_bytes(s->columns - whole);
+    const __m512i flip_u8x64 = _mm512_set1_epi8((char)s->flip);
+    const __m512i code_u8x64 = _mm512_set1_epi8((char)(s->zero ^ s->flip));
+    for (int64_t plane = 0; plane < s->planes; plane++) {
+        const uint8_t *x = s->x + plane * s->plane_step;
+        char *to = s->to + plane * s->to_step;
+        for (int64_t line = 0; line < s->lines; line++, x += s->line_step, to += s->pitch) {
+            for (int64_t i = 0; i < whole; i += 64)
+                _mm512_storeu_si512(to + i,
+                                    _mm512_xor_si512(_mm512_loadu_si512(x + i), flip_u8x64));
+            _mm512_storeu_si512(
+                to + whole,
+                _mm512_xor_si512(_mm512_mask_loadu_epi8(code_u8x64, rest, x + whole), flip_u8x64));
+        }
+    }
+}
+
+void ql_avx512vnni_spread(const ql_spreading *spreading) {
+    if (spreading->regrouping != NULL)
+        spread_together(spreading);
+    else if (spreading->columns > 0)
+        spread_lines(spreading);
+}
+
+/* --- sums ----------------------------------------------------------------------------------- */
 
 /* Adds the products of one window of 64 outputs. */
 QL_INLINE void add_window(const int step, const char *x, __m512i w_i8x64, __m512i sum_i32x16[4]) {
@@ -31,21 +94,22 @@ QL_INLINE void add_window(const int step, const char *x, __m512i w_i8x64, __m512
 }
 
 /* 64 outputs from x on, whose windows are FEW, with their weights in registers; or any number. */
-QL_INLINE void sum_few(const int step, const ql_channel *c, const char *x,
+QL_INLINE void sum_few(const int step, const ql_channels *c, const char *x,
                        const __m512i w_i8x64[FEW], __m512i sum_i32x16[4]) {
     const int64_t second = c->offsets[1], third = c->offsets[2];
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
-        sum_i32x16[i] = _mm512_set1_epi32(c->start);
+        sum_i32x16[i] = _mm512_set1_epi32(*c->start);
     add_window(step, x + c->offsets[0], w_i8x64[0], sum_i32x16);
     add_window(step, x + second, w_i8x64[1], sum_i32x16);
     add_window(step, x + third, w_i8x64[2], sum_i32x16);
 }
 
-QL_INLINE void sum_many(const int step, const ql_channel *c, const char *x, __m512i sum_i32x16[4]) {
+QL_INLINE void sum_many(const int step, const ql_channels *c, const char *x,
+                        __m512i sum_i32x16[4]) {
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
-        sum_i32x16[i] = _mm512_set1_epi32(c->start);
+        sum_i32x16[i] = _mm512_set1_epi32(*c->start);
     for (int64_t window = 0; window < c->windows; window++)
         add_window(step, x + c->offsets[window], _mm512_set1_epi32((int32_t)c->weights[window]),
                    sum_i32x16);
@@ -70,68 +134,134 @@ QL_INLINE void store_sums(const int step, int32_t *sums, const __m512i sum_i32x1
     }
 }
 
-QL_INLINE __m512i in_order(const int step, __m512i codes_u8x64) {
-    if (step == 1)
-        return _mm512_shuffle_epi8(codes_u8x64,
-                                   _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2,
-                                                                        6, 10, 14, 3, 7, 11, 15)));
-    codes_u8x64 = _mm512_shuffle_epi8(
-        codes_u8x64, _mm512_broadcast_i32x4(
-                         _mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15)));
-    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), codes_u8x64);
-}
-
-QL_INLINE void sum_channel(const int step, const ql_channel *c, int32_t *sums) {
-    for (int64_t i = 0; i < c->count; i += OUTPUTS) {
+void ql_avx512vnni_channel_sums(const ql_channels *channels, int32_t *sums) {
+    const int64_t count = (channels->lines - 1) * channels->pitch + channels->width;
+    for (int64_t i = 0; i < count; i += OUTPUTS) {
         __m512i sum_i32x16[4];
-        sum_many(step, c, c->x + step * i, sum_i32x16);
-        store_sums(step, sums + i, sum_i32x16);
+        if (channels->step == 1) {
+            sum_many(1, channels, channels->x + i, sum_i32x16);
+            store_sums(1, sums + i, sum_i32x16);
+        } else {
+            sum_many(2, channels, channels->x + 2 * i, sum_i32x16);
+            store_sums(2, sums + i, sum_i32x16);
+        }
     }
 }
 
-void ql_avx512vnni_channel_sums(const ql_channel *channel, int32_t *sums) {
-    if (channel->step == 1)
-        sum_channel(1, channel, sums);
-    else
-        sum_channel(2, channel, sums);
+/* --- codes ---------------------------------------------------------------------------------- */
+
+/* What puts codes in order within lanes, before vpermq where the step is 2. */
+QL_INLINE __m512i order_of(const int step) {
+    return _mm512_broadcast_i32x4(
+        step == 1 ? _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+                  : _mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15));
 }
 
-QL_INLINE void convolve_channel(const int plain, const int few, const int step, const ql_channel *c,
-                                const ql_codes *codes, uint8_t *y) {
-    const stage s = stage_of(codes);
-    const __m512 same_f32x16 = _mm512_set1_ps(*codes->multiplier);
+/* What is the same for all codes of all channels. */
+typedef struct {
+    stage codes;
+    __m512i order_u8x64, gathered_u8x64, word_i16x32;
+} layout;
+
+QL_INLINE layout layout_of(const int step, const ql_channels *c, const ql_codes *codes) {
+    layout l = {.codes = stage_of(codes), .order_u8x64 = order_of(step)};
+    if (c->regrouping == NULL)
+        return l;
+    l.word_i16x32 = _mm512_loadu_si512(c->regrouping->word);
+    l.gathered_u8x64 = _mm512_loadu_si512(c->regrouping->byte);
+    if (step == 1)
+        l.order_u8x64 = _mm512_shuffle_epi8(l.order_u8x64, l.gathered_u8x64);
+    return l;
+}
+
+/* The results of several lines, each for itself. */
+QL_INLINE void store_lines(const ql_channels *c, __m512i codes_u8x64, uint8_t *y, int64_t left) {
+    _Alignas(64) uint8_t codes[OUTPUTS];
+    _mm512_store_si512(codes, codes_u8x64);
+    for (int64_t i = 0; i < OUTPUTS && left > 0; i += c->pitch, y += c->width, left -= c->width)
+        _mm256_mask_storeu_epi8(y, (__mmask32)first_bytes(c->width),
+                                _mm256_loadu_si256((const __m256i *)(codes + i)));
+}
+
+/* Stores 64 results, of which `left` bytes, at most, are there. */
+QL_INLINE void store_codes(const int step, const layout *l, const ql_channels *c,
+                           __m512i codes_u8x64, uint8_t *y, int64_t left) {
+    codes_u8x64 = _mm512_shuffle_epi8(codes_u8x64, l->order_u8x64);
+    if (step == 2)
+        codes_u8x64 =
+            _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), codes_u8x64);
+    if (c->regrouping != NULL) {
+        if (step == 2)
+            codes_u8x64 = _mm512_shuffle_epi8(codes_u8x64, l->gathered_u8x64);
+        codes_u8x64 = _mm512_permutexvar_epi16(l->word_i16x32, codes_u8x64);
+    } else if (c->pitch <= OUTPUTS / 2) {
+        store_lines(c, codes_u8x64, y, left);
+        return;
+    }
+    if (left >= OUTPUTS)
+        _mm512_storeu_si512(y, codes_u8x64);
+    else
+        _mm512_mask_storeu_epi8(y, first_bytes(left), codes_u8x64);
+}
+
+/* Lines that share vectors, or those that need some, of which a last one overlaps the one before.
+ */
+QL_INLINE void convolve_channel(const int plain, const int few, const int step,
+                                const ql_channels *c, const layout *l, __m512 same_f32x16,
+                                uint8_t *y) {
+    const int64_t together = c->pitch <= OUTPUTS / 2 ? OUTPUTS / c->pitch : 1;
+    const int64_t last = ql_max(c->width - OUTPUTS, 0);
     const __m512 multiplier_f32x16[4] = {same_f32x16, same_f32x16, same_f32x16, same_f32x16};
     __m512i w_i8x64[FEW];
 #pragma GCC unroll 4
     for (int i = 0; few && i < FEW; i++)
         w_i8x64[i] = _mm512_set1_epi32((int32_t)c->weights[i]);
-    for (int64_t i = 0; i < c->count; i += OUTPUTS) {
-        __m512i sum_i32x16[4];
-        if (few)
-            sum_few(step, c, c->x + step * i, w_i8x64, sum_i32x16);
-        else
-            sum_many(step, c, c->x + step * i, sum_i32x16);
-        _mm512_storeu_si512(y + i,
-                            in_order(step, codes_of(plain, &s, sum_i32x16, multiplier_f32x16)));
+    for (int64_t line = 0; line < c->lines; line += together)
+        for (int64_t i = 0; i < c->width; i += OUTPUTS) {
+            const int64_t column = together == 1 ? ql_min(i, last) : 0;
+            const int64_t to = line * c->width + column;
+            const char *x = c->x + step * (line * c->pitch + column);
+            __m512i sum_i32x16[4];
+            if (few)
+                sum_few(step, c, x, w_i8x64, sum_i32x16);
+            else
+                sum_many(step, c, x, sum_i32x16);
+            store_codes(step, l, c, codes_of(plain, &l->codes, sum_i32x16, multiplier_f32x16),
+                        y + to, c->lines * c->width - to);
+        }
+}
+
+QL_INLINE void convolve_channels(const int plain, const int few, const int step,
+                                 const ql_channels *channels, const ql_codes *codes, uint8_t *y,
+                                 int64_t y_step) {
+    const layout l = layout_of(step, channels, codes);
+    ql_channels c = *channels;
+    for (int64_t i = 0; i < channels->channels; i++, y += y_step) {
+        convolve_channel(plain, few, step, &c, &l, _mm512_set1_ps(codes->multiplier[i]), y);
+        c.x += c.x_step;
+        c.weights += c.windows;
+        c.start++;
     }
 }
 
-QL_INLINE void convolve(const int plain, const ql_channel *c, const ql_codes *codes, uint8_t *y) {
+QL_INLINE void convolve(const int plain, const ql_channels *c, const ql_codes *codes, uint8_t *y,
+                        int64_t y_step) {
     if (c->windows == FEW && c->step == 1)
-        convolve_channel(plain, 1, 1, c, codes, y);
+        convolve_channels(plain, 1, 1, c, codes, y, y_step);
     else if (c->windows == FEW)
-        convolve_channel(plain, 1, 2, c, codes, y);
+        convolve_channels(plain, 1, 2, c, codes, y, y_step);
     else if (c->step == 1)
-        convolve_channel(plain, 0, 1, c, codes, y);
+        convolve_channels(plain, 0, 1, c, codes, y, y_step);
     else
-        convolve_channel(plain, 0, 2, c, codes, y);
+        convolve_channels(plain, 0, 2, c, codes, y, y_step);
 }
 
-void ql_avx512vnni_channel_codes(const ql_channel *channel, const ql_codes *codes, uint8_t *y) {
+void ql_avx512vnni_channel_codes(const ql_channels *channels, const ql_codes *codes, uint8_t *y,
+                                 int64_t y_step) {
     if (is_plain(codes))
-        convolve(1, channel, codes, y);
+        convolve(1, channels, codes, y, y_step);
     else
-        convolve(0, channel, codes, y);
+        convolve(0, channels, codes, y, y_step);
 }
 
 QL_TARGET_END
