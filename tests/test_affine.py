@@ -393,6 +393,29 @@ def test_out_that_overlaps_the_scales(layer: Any, channels: int) -> None:
     assert_bit_exact(result, np.full((4, channels), 2, np.uint8))
 
 
+def test_parameters_are_known_by_their_values(isa: str, agree: Any) -> None:
+    """What is made of parameters is kept from call to call: the same arrays with other contents
+    are others, and so are equal numbers of other types."""
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="it defines int4")
+    x, codes = np.float32([[-3, 0.2], [0.7, 5]]), np.int8([[-8, 7], [3, -1]])
+    scale, zero_point = np.float32([0.5, 0.25]), np.int8([1, -2])
+    for step in range(3):
+        agree("quantize_linear", x, scale, zero_point)
+        agree("dequantize_linear", codes, scale, zero_point)
+        scale *= 2
+        zero_point += step
+    for zero in (None, 0, np.int8(0), np.uint8(0), np.int16(0), 1, np.int8(1), np.uint8(1)):
+        agree("quantize_linear", x, 0.5, zero)
+        agree("quantize_linear", x, np.float64(0.5), zero)
+    for y in (codes, codes.view(np.uint8), codes.astype(np.int32), codes.astype(ml_dtypes.int4)):
+        for _ in range(2):
+            agree("dequantize_linear", y, 0.5)
+            agree("dequantize_linear", y, np.float16(0.5), output_dtype="float64")
+    for axis in (0, 1, -1):
+        agree("quantize_linear", x, scale, axis=axis)
+        agree("quantize_linear", x, scale, axis=axis, output_dtype=np.int8)
+
+
 # ---- exact fractions ----------------------------------------------------------------------------
 
 

@@ -11,21 +11,23 @@ from quantlib import _native
 from quantlib._arguments.affine import (
     AffineArguments,
     AffineParameters,
+    Granularity,
     clip_arguments,
     dequantize_arguments,
     dequantize_linear_arguments,
-    dynamic_range,
+    not_finite,
     quantize_arguments,
     quantize_linear_arguments,
-    require_finite,
     require_nonempty,
     split_axis,
 )
-from quantlib._arguments.arrays import FLOAT32, Array, as_real, deliver
+from quantlib._arguments.arrays import FLOAT32, Array, as_codes, as_real, deliver
+from quantlib.ops._remembered import Remembered, key_of
 from quantlib.ops._results import room, settle
 from quantlib.params import QType, QuantParams
 
 UINT8 = QType("uint8")
+INT32: np.dtype[Any] = np.dtype(np.int32)
 
 
 def quantize(x: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:
@@ -82,9 +84,10 @@ def quantize_linear(
     output_dtype: npt.DTypeLike | None = None,
     out: Array | None = None,
 ) -> Array:
-    return _to_codes(
-        quantize_linear_arguments(x, y_scale, y_zero_point, axis, block_size, output_dtype), out
-    )
+    data = as_real(x, "x")
+    parameters = y_scale, y_zero_point, axis, block_size, output_dtype
+    known = _known(quantize_linear_arguments, data, data.shape, parameters)
+    return _to_codes((data, *known), out)
 
 
 def dequantize_linear(
@@ -97,22 +100,46 @@ def dequantize_linear(
     output_dtype: npt.DTypeLike | None = None,
     out: Array | None = None,
 ) -> Array:
-    return _to_reals(
-        dequantize_linear_arguments(x, x_scale, x_zero_point, axis, block_size, output_dtype), out
-    )
+    data, qtype = as_codes(x, "x", also_int32=True)
+    parameters = x_scale, x_zero_point, axis, block_size, output_dtype
+    kind = data.shape, None if qtype is None else qtype.name
+    known = _known(dequantize_linear_arguments, x, kind, parameters)
+    return _to_reals((data, *known), out)
 
 
 def dynamic_quantize_linear(x: npt.ArrayLike) -> tuple[Array, Array, Array]:
     data = _native.ready(as_real(x, "x"), FLOAT32)
     groups = split_axis(data.shape, None, None)
-    ends = np.zeros((), FLOAT32), np.zeros((), FLOAT32)
+    ends = np.zeros((1, 2), FLOAT32)
     if data.size:
-        _native.min_max(data, *ends, groups)
-    require_finite(*ends)
-    scale, zero_point = dynamic_range(*ends)
+        _native.min_max(data, ends[0, :1], ends[0, 1:], groups)
+    scale, zero_point = np.empty((), FLOAT32), np.empty((), INT32)
+    if not _native.dynamic_range(ends, scale, zero_point):  # that of all is that of the ends
+        raise not_finite("x")
+    zero_point = zero_point.astype(np.uint8)
     codes = np.empty(data.shape, np.uint8)
     _native.quantize(data, codes, AffineParameters(scale, zero_point, UINT8), groups)
     return codes, scale, zero_point
+
+
+_KNOWN: Remembered[tuple[AffineParameters, Granularity]] = Remembered()
+
+
+def _known(
+    arguments: Any, x: Any, kind: Any, parameters: tuple[Any, ...]
+) -> tuple[AffineParameters, Granularity]:
+    """What the `arguments` of an operation make of the parameters for data `x`, which matter only
+    by their `kind`: remembered."""
+    values = key_of(*parameters)
+    key = None if values is None else (arguments, kind, values)
+    known = _KNOWN.get(key)
+    if known is None:
+        _, made, granularity = arguments(x, *parameters)
+        known = made, granularity
+        if key is not None:
+            made.scale, made.private = made.scale.copy(), True
+            _KNOWN.keep(key, known)
+    return known
 
 
 def _to_codes(call: AffineArguments, out: Array | None) -> Array:
