@@ -7,6 +7,8 @@ shapes, contiguous and aligned arrays. They compute into arrays that are handed 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,9 @@ def _check(status: int) -> None:
         raise OverflowError("an accumulator does not fit int32")
 
 
+check = _check  # of a bound call
+
+
 _SUMMARY_TYPES = {
     name: ffi.typeof(ctype + "[]")
     for ctype, names in {
@@ -81,6 +86,17 @@ def _pointer(array: Array) -> Any:
 def _is_signed(array: Array) -> bool:
     """Whether codes are int8 and not uint8. Comparing dtypes takes three times as long."""
     return array.dtype.kind == "i"
+
+
+Bound = Callable[[], int]
+
+
+def _bound(function: Any, *arguments: Any, kept: Any = None) -> Bound:
+    """A call with all of its arguments, for arrays that stay where they are; its status is for
+    `check`. `kept` is what the arguments point into, besides arrays."""
+    call = partial(function, *arguments)
+    call.__dict__["kept"] = kept
+    return call
 
 
 def _address(array: Array) -> Any:
@@ -617,24 +633,43 @@ class Filter:
     ) -> None:
         """Fill `y` from `x` and, if the stage has one, from a residual, all contiguous and in
         `layout`; `extents` is a conv_extents."""
-        _check(
-            lib.ql_conv(
-                self._packed,
-                _pointer(x),
-                _is_signed(x),
-                zero_point,
-                extents,
-                layout == "NCHW",
-                stage.struct,
-                ffi.NULL if residual is None else _pointer(residual),
-                _pointer(y),
-            )
+        _check(lib.ql_conv(*self._call(x, zero_point, extents, layout, stage, y, residual)))
+
+    def bind(self, *arguments: Any) -> Bound:
+        """The same with all of its arguments."""
+        return _bound(lib.ql_conv, *self._call(*arguments), kept=arguments)
+
+    def _call(
+        self,
+        x: Array,
+        zero_point: int,
+        extents: Any,
+        layout: str,
+        stage: Stage,
+        y: Array,
+        residual: Array | None = None,
+    ) -> tuple[Any, ...]:
+        return (
+            self._packed,
+            _pointer(x),
+            _is_signed(x),
+            zero_point,
+            extents,
+            layout == "NCHW",
+            stage.struct,
+            ffi.NULL if residual is None else _pointer(residual),
+            _pointer(y),
         )
 
 
 def transpose(x: Array, y: Array) -> None:
     """``y[n, j, i] = x[n, i, j]`` for contiguous 3-D arrays of 1-byte or 4-byte elements."""
     lib.ql_transpose(_pointer(x), _pointer(y), *x.shape, x.itemsize)
+
+
+def bind_transpose(x: Array, y: Array) -> Bound:
+    """The same with all of its arguments."""
+    return _bound(lib.ql_transpose, _pointer(x), _pointer(y), *x.shape, x.itemsize)
 
 
 # --- layers between products --------------------------------------------------------------------
@@ -671,6 +706,11 @@ class Blending:
         )
         if status:
             _check(status)
+
+    def bind(self, walk: Walk, a: Array, b: Array, y: Array) -> Bound:
+        """The same with all of its arguments."""
+        pointers = (_pointer(array) for array in (a, b, y))
+        return _bound(self._run, self._struct, walk.struct, *pointers, kept=walk)
 
 
 class Walk:
@@ -722,14 +762,19 @@ class Pooling:
 
     def run(self, x: Array, y: Array) -> None:
         """Fill `y` from `x`, both contiguous: with the largest codes, or with averages."""
-        images, result, signed = _pointer(x), _pointer(y), self._x_signed
+        function, *arguments = self._call(x, y)
+        _check(function(*arguments))
+
+    def bind(self, x: Array, y: Array) -> Bound:
+        """The same with all of its arguments."""
+        return _bound(*self._call(x, y))
+
+    def _call(self, x: Array, y: Array) -> tuple[Any, ...]:
+        images, result, signed, shape = _pointer(x), _pointer(y), self._x_signed, self._shape
         if self._by is None:
-            _check(lib.ql_max_pool(images, signed, self._shape, result))
-            return
+            return lib.ql_max_pool, images, signed, shape, result
         count_pad = self._by.include_pad
-        _check(
-            lib.ql_average_pool(images, signed, *self._x, self._shape, count_pad, result, *self._y)
-        )
+        return lib.ql_average_pool, images, signed, *self._x, shape, count_pad, result, *self._y
 
 
 def softmax(x: Array, by: Softmax, y: Array) -> None:
@@ -887,7 +932,13 @@ class LocalNorm:
         self, x: Array, x_by: tuple[float, int], y: Array, y_by: tuple[float, int]
     ) -> None:
         """Fill `y` from `x`, both contiguous 8-bit codes, with the scale and zero point of each."""
+        _check(self.bind_codes(x, x_by, y, y_by)())
+
+    def bind_codes(
+        self, x: Array, x_by: tuple[float, int], y: Array, y_by: tuple[float, int]
+    ) -> Bound:
+        """The same with all of its arguments."""
         length = x.shape[-1]
         rows = x.size // length if length else 0
         operands = (_pointer(x), _is_signed(x), *x_by, _pointer(y), _is_signed(y), *y_by)
-        _check(lib.ql_local_norm_of_codes(*operands, rows, length, self._window))
+        return _bound(lib.ql_local_norm_of_codes, *operands, rows, length, self._window)

@@ -8,17 +8,19 @@ calls kernels. How memory is reused is told in ``docs/models.md``.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from quantlib._native import check
 from quantlib.model import passes
 from quantlib.model.graph import Graph, ModelError, Node
 from quantlib.model.memory import Arena, Layout, Recorder
 from quantlib.model.operators import kernel_of
+from quantlib.model.operators.registry import Kernel
 from quantlib.model.shapes import infer_values
 
 __all__ = ["Plan", "optimize"]
@@ -60,13 +62,30 @@ def optimize(graph: Graph) -> Graph:
 class Step:
     """One call: a kernel, the slots it reads and writes, and those that are read no more."""
 
-    function: Callable[..., Any]
+    kernel: Kernel
     takes_out: bool
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     done: tuple[int, ...]
     node: Node
-    is_fallback: bool
+
+    @property
+    def is_fallback(self) -> bool:
+        return self.kernel.is_fallback
+
+
+class Program:
+    """What a plan has become in one block of memory.
+
+    Most results lie at the same place in each run, and so do constants. Calls from such arrays to
+    such arrays are bound once, with all of their arguments; views of them are made once.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.arrays = Arena(layout).arrays
+        self.is_bound = False
+        self.values: list[Any] = []  # constants, and what lies in the block
+        self.calls: list[tuple[Callable[[], int | None] | None, Step, Array | None]] = []
 
 
 class Plan:
@@ -83,11 +102,12 @@ class Plan:
             self._start[slots[name]] = array
         self._inputs = [(name, slots[name]) for name in graph.input_names]
         self._outputs = [slots[name] for name in graph.output_names]
-        self._kept = set(self._outputs) | {slots[name] for name in graph.constants}
+        self._constants = {slots[name] for name in ("", *graph.constants)}
+        self._kept = set(self._outputs) | self._constants
         self.steps = self._steps(slots)
         self._free_constants()
         self._layouts: dict[Any, Layout] = {}
-        self._arenas: dict[Any, list[Arena]] = {}
+        self._programs: dict[Any, list[Program]] = {}
         self._lock = threading.Lock()
 
     def _steps(self, slots: dict[str, int]) -> list[Step]:
@@ -103,13 +123,12 @@ class Plan:
             done = {slot for slot in here if last[slot] == index} - self._kept
             steps.append(
                 Step(
-                    kernel.function,
+                    kernel,
                     kernel.takes_out and len(node.outputs) == 1,
                     tuple(slots[name] for name in names),
                     tuple(slots[name] for name in node.outputs),
                     tuple(sorted(done)),
                     node,
-                    kernel.is_fallback,
                 )
             )
         return steps
@@ -120,7 +139,7 @@ class Plan:
         read = set(self._outputs)
         for step in self.steps:
             packed = step.node.kind in _PACKED
-            if not (packed and getattr(step.function, "__name__", "") == "<lambda>"):
+            if not (packed and getattr(step.kernel.function, "__name__", "") == "<lambda>"):
                 read.update(step.inputs)
         for slot in self._kept - read:
             self._start[slot] = None
@@ -140,37 +159,80 @@ class Plan:
         layout = self._layouts.get(key)
         if layout is None:
             return self._record(values, key)
-        arena = self._borrow(key, layout)
+        program = self._borrow(key, layout)
         try:
-            self._run_in(values, arena.arrays)
+            if program.is_bound:
+                values = program.values.copy()
+                for name, slot in self._inputs:
+                    values[slot] = feeds[name]
+                self._run_program(values, program)
+            else:
+                self._bind(values, program)
         finally:
-            self._arenas[key].append(arena)
+            self._programs[key].append(program)
         return [values[slot] for slot in self._outputs]
 
-    def _borrow(self, key: Any, layout: Layout) -> Arena:
-        """The memory of a run: one of an earlier run that has ended, or new."""
+    def _borrow(self, key: Any, layout: Layout) -> Program:
+        """That of an earlier run that has ended, or a new one."""
         try:
-            return self._arenas[key].pop()
+            return self._programs[key].pop()
         except IndexError:
-            return Arena(layout)
+            return Program(layout)
 
-    def _run_in(self, values: list[Any], arrays: Sequence[Array | None]) -> None:
-        for step, out in zip(self.steps, arrays, strict=True):
+    def _run_program(self, values: list[Any], program: Program) -> None:
+        step: Any = None
+        try:
+            for bound, step, out in program.calls:
+                if bound is not None:
+                    status = bound()
+                    if status:
+                        check(status)
+                    continue
+                self._call(step, values, out)
+                for slot in step.done:
+                    values[slot] = program.values[slot]
+        except Exception as error:
+            raise _explained(error, step.node) from error
+
+    def _bind(self, values: list[Any], program: Program) -> None:
+        """The first run in a block of memory, which also binds the calls of later ones."""
+        stays = [slot in self._constants for slot in range(len(values))]
+        kept = self._start.copy()
+        calls = []
+        for step, out in zip(self.steps, program.arrays, strict=True):
             try:
-                if out is not None:
-                    values[step.outputs[0]] = step.function(
-                        *[values[slot] for slot in step.inputs], out=out
-                    )
-                else:
-                    self._call(step, values)
+                self._call(step, values, out)
             except Exception as error:
                 raise _explained(error, step.node) from error
+            is_view = self._is_view(step, values, stays)
+            if is_view or (out is not None and values[step.outputs[0]] is out):
+                for slot in step.outputs:
+                    stays[slot], kept[slot] = True, values[slot]
+            if not is_view:
+                bound = None
+                if out is not None and all(stays[slot] for slot in (*step.inputs, *step.outputs)):
+                    bound = _bound(step.kernel, [values[slot] for slot in step.inputs], out)
+                calls.append((bound, step, out))
             for slot in step.done:
                 values[slot] = None
+        program.values, program.calls, program.is_bound = kept, calls, True
+
+    def _is_view(self, step: Step, values: list[Any], stays: list[bool]) -> bool:
+        """Whether what a step has made are always the same views of what stays."""
+        if not (step.kernel.is_view and step.inputs and stays[step.inputs[0]]):
+            return False
+        made, source = (values[slot] for slot in step.outputs), values[step.inputs[0]]
+        return self._constants.issuperset(step.inputs[1:]) and all(
+            np.may_share_memory(view, source) for view in made
+        )
 
     @staticmethod
-    def _call(step: Step, values: list[Any]) -> None:
-        result = step.function(*[values[slot] for slot in step.inputs])
+    def _call(step: Step, values: list[Any], out: Array | None = None) -> None:
+        inputs = [values[slot] for slot in step.inputs]
+        if out is not None:
+            values[step.outputs[0]] = step.kernel.function(*inputs, out=out)
+            return
+        result = step.kernel.function(*inputs)
         if len(step.outputs) == 1:
             # NumPy makes scalars of results without dimensions.
             scalar = isinstance(result, np.generic)
@@ -194,9 +256,17 @@ class Plan:
         with self._lock:
             if len(self._layouts) >= MOST_LAYOUTS:
                 self._layouts = {}
-            self._arenas.setdefault(key, [])
+            self._programs.setdefault(key, [])
             self._layouts[key] = layout
         return [values[slot] for slot in self._outputs]
+
+
+def _bound(kernel: Kernel, inputs: list[Any], out: Array) -> Callable[[], int | None] | None:
+    """The call on arrays that stay where they are, if the kernel has one."""
+    arrays = [array for array in inputs if array is not None]
+    if kernel.bind is None or not all(array.flags.c_contiguous for array in arrays):
+        return None
+    return kernel.bind(*inputs, out=out)
 
 
 def _explained(error: Exception, node: Node) -> Exception:

@@ -21,7 +21,6 @@ __all__ = ["Arena", "Layout", "Recorder"]
 
 Array = npt.NDArray[Any]
 ALIGNMENT = 64
-SMALLEST = 4096  # bytes; below, NumPy keeps freed memory at hand by itself
 
 
 @dataclass(slots=True)
@@ -93,7 +92,7 @@ class Recorder:
                 for other in inputs
             )
             roots = list(read) if shared else []
-            if takes_out and not shared and array.nbytes >= SMALLEST and array.flags.c_contiguous:
+            if takes_out and not shared and array.size and array.ndim and array.flags.c_contiguous:
                 result = _Result(step, array.shape, array.dtype, array.nbytes, step, True)
                 self._results.append(result)
                 roots = [result]

@@ -240,6 +240,13 @@ class QLinearConv(Prepared):
         zx, stage = self._stages.get(data.dtype) or self._stage(data, None, shape)
         return _convolve(data, self._filter, zx, shape, extents, stage, out)
 
+    def _bind(self, x: Array, out: Array, residual: Array | None = None) -> _native.Bound:
+        """A call that has been made before, on contiguous arrays that stay where they are."""
+        shape, extents = self._shapes.get(x.shape) or self._shape(x.shape)
+        key = x.dtype if residual is None else (x.dtype, residual.dtype)
+        zx, stage = self._stages.get(key) or self._stage(x, residual, shape)
+        return self._filter.bind(x, int(zx), extents, shape.layout, stage, out, residual)
+
     def _call_with(
         self, data: Array, shape: ConvShape, extents: Any, residual: Any, out: Array | None
     ) -> Array:

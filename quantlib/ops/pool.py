@@ -52,6 +52,10 @@ class _Plan:
             y.fill(self._of_nothing)
         return settle(y, out)
 
+    def bind(self, x: Array, out: Array) -> _native.Bound | None:
+        """A call that has been made before, on contiguous arrays that stay where they are."""
+        return self._pooling.bind(x, out) if self._of_nothing is None else None
+
 
 _PLANS: Remembered[_Plan] = Remembered()
 
@@ -189,6 +193,9 @@ class _Pool:
             plan = type(self)._plan_of(x, **self._arguments())
             self._plans.keep(key, plan)
         return plan
+
+    def _bind(self, x: Array, out: Array) -> _native.Bound | None:
+        return self._plan(x).bind(x, out)
 
 
 class MaxPool(_Pool, Prepared):

@@ -198,6 +198,28 @@ def test_what_other_quantizers_write(name: str, products: Any, oddity: str) -> N
     assert not {"Cast", "Conv", "quantlib.Conv", "Gemm", "Relu", "Add"} & set(kinds)
 
 
+def test_calls_are_bound_once(network: Path, rng: np.random.Generator) -> None:
+    """From the third run on; each run works on its own data."""
+
+    def draw(count: int) -> Any:
+        return rng.standard_normal((count, *X_SHAPE)).astype(np.float32)
+
+    quantized = ql.model.quantize(network, [[draw(2)] for _ in range(3)])
+    for count in (2, 5, 2, 2, 5, 5, 2):
+        x = draw(count)
+        (y,), (wanted,) = quantized.run([x]), ql.model.load(quantized.to_onnx()).run([x])
+        np.testing.assert_array_equal(y, wanted)
+    programs = [program for same in quantized.plan()._programs.values() for program in same]
+    assert len(programs) == 2
+    for program in programs:
+        left = {step.node.kind for bound, step, _ in program.calls if bound is None}
+        assert left == {"QuantizeLinear", "quantlib.QLinearMatMul"}
+        kinds = {step.node.kind for _, step, _ in program.calls}
+        assert {"QLinearConv", "QLinearAdd", "MaxPoolOfCodes", "QLinearGlobalAveragePool",
+                "Lookup", "Concat"} <= {kind.split(".")[-1] for kind in kinds}  # fmt: skip
+        assert "Flatten" not in kinds  # a view, made once
+
+
 def test_residual_sums_broadcast(rng: np.random.Generator) -> None:
     """A dequantized constant may be added, too, and has fewer dimensions."""
     constants = {

@@ -525,6 +525,23 @@ def test_shapes_may_change_from_run_to_run(normal: Any) -> None:
             np.testing.assert_array_equal(y, wanted)
 
 
+def test_shapes_that_depend_on_data_are_no_fixed_views(normal: Any) -> None:
+    nodes = [
+        helper.make_node("Exp", ["x"], ["e"]),
+        helper.make_node("Add", ["k", "nothing"], ["wanted"]),
+        helper.make_node("Reshape", ["e", "wanted"], ["r"]),
+        helper.make_node("Softmax", ["r"], ["y"], axis=-1),
+    ]
+    x, shapes = normal(6, 20), [np.array(shape) for shape in ((6, 20), (12, 10), (3, 40), (40, 3))]
+    model = built(nodes, {"x": x, "k": shapes[0]}, ["y"], {"nothing": np.int64([0, 0])})
+    loaded = ql.model.load(model)
+    for shape in shapes * 2:
+        (y,), (wanted,) = (
+            run({"x": x, "k": shape}) for run in (loaded.run, lambda f: witness(model, f))
+        )
+        np.testing.assert_allclose(y, wanted, atol=1e-6)
+
+
 def test_many_threads(normal: Any) -> None:
     loaded = ql.model.load(residual(normal))
     inputs = [normal(1 + i % 2, 3, 9, 9) for i in range(8)]

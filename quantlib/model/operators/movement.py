@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def reshape(node: Node, known: Known) -> Kernel | None:
             extents = [x.shape[i] if extent == 0 else extent for i, extent in enumerate(extents)]
         return x.reshape(extents)
 
-    return Kernel(run)
+    return Kernel(run, is_view=True)
 
 
 @operator("Flatten")
@@ -62,7 +63,7 @@ def flatten(node: Node, known: Known) -> Kernel | None:
         return x.reshape(int(np.prod(x.shape[:split], dtype=np.int64)),
                          int(np.prod(x.shape[split:], dtype=np.int64)))  # fmt: skip
 
-    return Kernel(run)
+    return Kernel(run, is_view=True)
 
 
 @operator("Transpose")
@@ -83,17 +84,26 @@ def transpose(node: Node, known: Known) -> Kernel | None:
         np.copyto(out, y)
         return out
 
-    return Kernel(run, takes_out=True)
+    def bind(x: Array, out: Array) -> Any:
+        if turns and x.itemsize in (1, 4):
+            return _native.bind_transpose(*_as_matrices(x, axes, out))
+        return partial(np.copyto, out, x.transpose(order))
+
+    return Kernel(run, takes_out=True, bind=bind)
 
 
 def _turned(x: Array, order: tuple[int, ...], out: Array | None) -> Array:
     """Channels first to channels last, or back: for each image, a matrix is transposed."""
     y = np.empty([x.shape[axis] for axis in order], x.dtype) if out is None else out
+    _native.transpose(*_as_matrices(x, order, y))
+    return y
+
+
+def _as_matrices(x: Array, order: tuple[int, ...], y: Array) -> tuple[Array, Array]:
     to_last = order[-1] == 1
     rows = x.shape[1] if to_last else math.prod(x.shape[1:-1])
     columns = math.prod(x.shape[2:]) if to_last else x.shape[-1]
-    _native.transpose(x.reshape(-1, rows, columns), y.reshape(-1, columns, rows))
-    return y
+    return x.reshape(-1, rows, columns), y.reshape(-1, columns, rows)
 
 
 @operator("Squeeze")
@@ -101,7 +111,7 @@ def squeeze(node: Node, known: Known) -> Kernel | None:
     if not known.is_constant(1):
         return None
     axes = axes_of(node, known)
-    return Kernel(lambda x, *_: np.squeeze(x, axes))
+    return Kernel(lambda x, *_: np.squeeze(x, axes), is_view=True)
 
 
 @operator("Unsqueeze")
@@ -111,13 +121,22 @@ def unsqueeze(node: Node, known: Known) -> Kernel | None:
     axes = axes_of(node, known)
     if axes is None:
         return None
-    return Kernel(lambda x, *_: np.expand_dims(x, axes))
+    return Kernel(lambda x, *_: np.expand_dims(x, axes), is_view=True)
 
 
 @operator("Concat")
 def concat(node: Node, known: Known) -> Kernel | None:
     axis = node.attributes["axis"]
-    return Kernel(lambda *xs, out=None: np.concatenate(xs, axis, out=out), takes_out=True)
+
+    def bind(*xs: Array, out: Array) -> Any:
+        def run() -> None:
+            np.concatenate(xs, axis, out=out)
+
+        return run
+
+    return Kernel(
+        lambda *xs, out=None: np.concatenate(xs, axis, out=out), takes_out=True, bind=bind
+    )
 
 
 @operator("Split")
@@ -136,7 +155,7 @@ def split(node: Node, known: Known) -> Kernel | None:
             ends = [int(end) for end in np.cumsum(parts)[:-1]]
         return tuple(np.split(x, ends, axis))
 
-    return Kernel(run)
+    return Kernel(run, is_view=True)
 
 
 @operator("Slice")
@@ -152,7 +171,7 @@ def slice_(node: Node, known: Known) -> Kernel | None:
         steps = [1] * len(starts) if steps is None else steps
         return x[_slices(x, starts, ends, axes, steps)]
 
-    return Kernel(run)
+    return Kernel(run, is_view=True)
 
 
 def _slices(x: Array, starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[slice, ...]:

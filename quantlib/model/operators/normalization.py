@@ -150,7 +150,11 @@ def quantized_local_response_normalization(node: Node, known: Known) -> Kernel |
         return y
 
     if node.attributes.get("layout") == "NHWC":
-        return Kernel(lambda x, *_, out=None: last(x, out), takes_out=True)
+        return Kernel(
+            lambda x, *_, out=None: last(x, out),
+            takes_out=True,
+            bind=lambda x, *_, out: native.bind_codes(x, x_by, out, y_by),
+        )
     return Kernel(
         lambda x, *_: np.ascontiguousarray(np.moveaxis(last(np.moveaxis(x, 1, -1)), -1, 1))
     )

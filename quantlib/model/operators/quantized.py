@@ -7,6 +7,7 @@ ONNX's order, with a bias at the end; without `y_scale` it returns float32.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,17 @@ def _prepared_conv(prepared: Any, node: Node, known: Known) -> Kernel:
         activation=bounds_of(node),
         **_geometry(node),
     )
-    return Kernel(lambda x, *_, out=None: layer(x, out=out), takes_out=True)
+    return _of_one(layer)
+
+
+def _of_one(layer: Any) -> Kernel:
+    """A prepared operation of one operand; the node's other inputs are what it was prepared of."""
+    bind = getattr(layer, "_bind", None)
+    return Kernel(
+        lambda x, *_, out=None: layer(x, out=out),
+        takes_out=True,
+        bind=bind and (lambda x, *_, out: bind(x, out)),
+    )
 
 
 @operator("quantlib.QLinearConvTranspose")
@@ -171,7 +182,7 @@ def qlinear_matmul(node: Node, known: Known) -> Kernel | None:
         bias=known.constant(8),
         activation=bounds,
     )
-    return Kernel(lambda a, *_, out=None: layer(a, out=out), takes_out=True)
+    return _of_one(layer)
 
 
 def _free_matmul(bounds: tuple[float, float] | None) -> Callable[..., Array]:
@@ -214,7 +225,11 @@ def qlinear_binary(node: Node, known: Known) -> Kernel | None:
         y_zero_point=known.constant(7),
         activation=bounds,
     )
-    return Kernel(lambda a, _s, _z, b, *_, out=None: layer(a, b, out=out), takes_out=True)
+    return Kernel(
+        lambda a, _s, _z, b, *_, out=None: layer(a, b, out=out),
+        takes_out=True,
+        bind=lambda a, _s, _z, b, *_, out: layer._bind(a, b, out),
+    )
 
 
 @operator("quantlib.Lookup")
@@ -226,7 +241,10 @@ def lookup(node: Node, known: Known) -> Kernel | None:
         _native.look_up(_native.ready(x, x.dtype), table, y, 1)
         return y
 
-    return Kernel(run, takes_out=True)
+    def bind(x: Array, table: Array, out: Array) -> Callable[[], None]:
+        return partial(_native.look_up, x, table, out, 1)
+
+    return Kernel(run, takes_out=True, bind=bind)
 
 
 _POOLING = ("auto_pad", "dilations", "kernel_shape", "pads", "strides", "layout")
@@ -240,7 +258,7 @@ def qlinear_average_pool(node: Node, known: Known) -> Kernel | None:
         **_averaged(known),
         **_pooling(node),
     )
-    return Kernel(lambda x, *_, out=None: layer(x, out=out), takes_out=True)
+    return _of_one(layer)
 
 
 @operator("quantlib.QLinearGlobalAveragePool")
@@ -248,7 +266,7 @@ def qlinear_global_average_pool(node: Node, known: Known) -> Kernel | None:
     """``Q(pool(DQ(x)))``."""
     layout = node.attributes.get("layout", "NCHW")
     layer = ops.QLinearGlobalAveragePool(layout=layout, **_averaged(known))
-    return Kernel(lambda x, *_, out=None: layer(x, out=out), takes_out=True)
+    return _of_one(layer)
 
 
 def _averaged(known: Known) -> dict[str, Any]:
@@ -260,7 +278,7 @@ def _averaged(known: Known) -> dict[str, Any]:
 @operator("quantlib.MaxPoolOfCodes")
 def max_pool_of_codes(node: Node, known: Known) -> Kernel | None:
     layer = ops.MaxPool(**_pooling(node))
-    return Kernel(lambda x, out=None: layer(x, out=out), takes_out=True)
+    return _of_one(layer)
 
 
 def _pooling(node: Node) -> dict[str, Any]:
@@ -281,4 +299,4 @@ def dynamic_matmul(node: Node, known: Known) -> Kernel | None:
         per_row=bool(node.attributes.get("per_row", 0)),
         activation=bounds_of(node),
     )
-    return Kernel(lambda a, *_, out=None: layer(a, out=out), takes_out=True)
+    return _of_one(layer)

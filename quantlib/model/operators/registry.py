@@ -23,12 +23,17 @@ class Kernel:
 
     `function` takes the node's inputs in order, None for those left out, and returns the output,
     or a tuple of them. With `takes_out` it also takes ``out=``, an array of the result's shape and
-    type, which it fills and returns.
+    type, which it fills and returns. `bind` takes the same inputs and `out`, all of them contiguous
+    arrays that stay where they are, and returns the call on these as a function without arguments,
+    which returns 0, a status of C or None; or None if there is no such function. With `is_view` the
+    result is the first input, seen in another way that the other inputs say.
     """
 
     function: Callable[..., Any]
     takes_out: bool = False
     is_fallback: bool = False
+    bind: Callable[..., Callable[[], int | None] | None] | None = None
+    is_view: bool = False
 
 
 class Known:
