@@ -10,7 +10,8 @@
 
 #include "quantlib.h"
 
-#if FLT_EVAL_METHOD != 0
+/* 16 is 0 where the processor computes 16-bit floats besides, as with -march=native. */
+#if FLT_EVAL_METHOD != 0 && FLT_EVAL_METHOD != 16
 #error "float must be computed as float: build with SSE2 (-msse2 -mfpmath=sse) on 32-bit x86"
 #endif
 
@@ -80,7 +81,8 @@ typedef struct {
 } ql_tally;
 typedef void ql_tally_run(const void *x, int64_t count, ql_tally *to);
 
-/* Sums of a tile: c[i][j] = init[j] + sum over k of a[i][k] * b[k][j], modulo 2**32.
+/* Sums of a tile: c[i][j] = init[j] + sum over k of a[i][k] * b[k][j], modulo 2**32. In tables with
+ * `most_groups`, init may be NULL: then the sums are added to those in c.
  * a: rows of loaded elements, `a_stride` bytes apart. b: the first strip, the second `b_stride`
  * bytes after it. groups: how many groups of `dot` products each sum has. */
 typedef void ql_tile(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
@@ -346,6 +348,7 @@ typedef struct ql_kernels {
 
     int dot;          /* products that one group sums: 1, 2, 4 or 8 */
     int group_step;   /* groups come in multiples of this */
+    int most_groups;  /* whose strips stay in the first cache beside rows; 0: it does not matter */
     int element_size; /* bytes of a loaded element of the left operand */
     int left_signed;  /* whether it is a number -128 to 127 (of one byte) instead of 0 to 255 */
     int tile_rows;

@@ -47,6 +47,8 @@ typedef struct {
     ql_matrix *packed;     /* columns of the operand */
     int32_t *init;         /* what the sums of each column start from */
     int32_t *column_terms; /* what the rows' zero points are multiplied by */
+    int64_t piece;         /* groups of K that tiles take together, if not all */
+    int32_t *begun;        /* the sums of a column of tiles, or NULL */
     int64_t *prepared;     /* the rows of a tile that the processor is ready for */
     int wide;              /* whether sums need 64 bits */
     int direct;            /* whether the operand is multiplied as it lies */
@@ -203,6 +205,27 @@ static void prepare(const product *p, int64_t rows) {
     *p->prepared = wanted;
 }
 
+/* The sums of a tile over some groups of K, the first of which begins them. */
+static void add_groups(const product *p, ql_tile *tile, int64_t group, int64_t last, const char *a,
+                       int64_t a_stride, const int8_t *strip, int64_t column, int32_t *sums) {
+    const int64_t depth = group * p->kernels->dot;
+    tile(last - group, a + depth * p->kernels->element_size, a_stride, strip + depth * QL_STRIP,
+         p->b->strip_stride, group == 0 ? p->init + column : NULL, sums);
+}
+
+/* Where a pair of strips does not stay in the first cache, its tiles are computed in pieces of K
+ * whose strips do: all of them up to a group, which is returned, in `begun`. */
+static int64_t begin_sums(const product *p, ql_tile *tile, const block *all, int64_t in_block,
+                          int64_t last, int64_t rows, const int8_t *strip, int64_t column) {
+    int64_t group = 0;
+    const int has_pieces = p->begun != NULL && !is_few(p, rows);
+    for (; has_pieces && p->b->groups - group > p->piece; group += p->piece)
+        for (int64_t i = in_block; i < last; i += rows)
+            add_groups(p, tile, group, group + p->piece, all->a + i * all->stride, all->stride,
+                       strip, column, p->begun + (i - in_block) * QL_TILE_COLUMNS);
+    return group;
+}
+
 /* A column of tiles of one height: rows `in_block` to `last` of a block, one pair of strips. */
 static int multiply_strips(const product *p, const block *all, int64_t in_block, int64_t last,
                            int64_t rows, int64_t column) {
@@ -213,7 +236,8 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
     const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
     const int correcting = b->has_zero_point || p->rows->zero_point_step;
     ql_tile *tile = p->tile[rows_read(p, all, rows) - 1][strips - 1];
-    int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
+    int32_t of_tile[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
+    const int64_t begun = begin_sums(p, tile, all, in_block, last, rows, strip, column);
     const ql_lines *lines = &p->rows->lines;
     ql_target to = p->to;
     to.first_staged = ql_first_result(lines, all->first + in_block);
@@ -222,13 +246,14 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
         ql_stage_residual(p->kernels, p->output, last_result, column, columns, &to);
     for (int64_t i = in_block; i < last; i += rows) {
         const char *a = all->a + i * all->stride;
+        int32_t *sums = begun > 0 ? p->begun + (i - in_block) * QL_TILE_COLUMNS : of_tile;
         if (p->wide) {
             const int status =
                 wide_tile(p, tile, all->first, i, rows, column, columns, a, all->stride, sums);
             if (status != QL_OK)
                 return status;
         } else {
-            tile(b->groups, a, all->stride, strip, b->strip_stride, p->init + column, sums);
+            add_groups(p, tile, begun, b->groups, a, all->stride, strip, column, sums);
             if (correcting)
                 correct(p, all->first, i, rows, column, columns, sums);
         }
@@ -330,7 +355,7 @@ static int multiply_part(const product *p, int64_t first, int64_t last, int64_t 
  * Where reading is slow, from one cache set again and again or across cache lines, few columns read
  * the rows too seldom to pay for a copy. */
 static int readable(const product *p) {
-    enum { SET_BYTES = 2048, FEW_COLUMNS = 512, FEW_COLUMNS_ACROSS_LINES = 255 };
+    enum { SET_BYTES = 1024, FEW_COLUMNS = 512, FEW_COLUMNS_ACROSS_LINES = 255 };
     const ql_rows *rows = p->rows;
     if (rows->bytes == NULL || p->kernels->element_size != 1 || p->b->has_zero_point)
         return 0;
@@ -390,9 +415,13 @@ static char *workspace(product *p, int64_t loaded, int64_t columns) {
     const int64_t staged = p->to.image == 0 ? 0 : p->block_rows * QL_TILE_COLUMNS;
     const int64_t staging = staged * (p->output->residual == NULL ? 4 : 5);
     const int64_t scratch = (p->rows->scratch + 7) & -8;
-    char *memory = ql_borrow((size_t)(rows_size + sums_size + most * 8 + scratch + staging));
-    if (memory == NULL)
+    const int64_t begun = p->piece == 0 ? 0 : (p->block_rows + QL_TILE_ROWS) * QL_TILE_COLUMNS * 4;
+    char *borrowed =
+        ql_borrow((size_t)(begun + rows_size + sums_size + most * 8 + scratch + staging));
+    if (borrowed == NULL)
         return NULL;
+    char *memory = borrowed + begun;
+    p->begun = begun == 0 ? NULL : (int32_t *)borrowed;
     p->panel = memory;
     p->row_sums = (int64_t *)(memory + rows_size);
     p->scratch = memory + rows_size + sums_size + most * 8;
@@ -400,13 +429,13 @@ static char *workspace(product *p, int64_t loaded, int64_t columns) {
     if (staging > staged * 4)
         p->to.staged_residual = (uint8_t *)p->to.staging + staged * 4;
     if (p->operand == NULL || p->direct)
-        return memory;
+        return borrowed;
     p->init = (int32_t *)(memory + rows_size + sums_size);
     p->column_terms = p->init + most;
     p->packed = ql_matrix_room(p->kernels, p->b->k, most, 1);
     if (p->packed != NULL)
-        return memory;
-    ql_return(memory);
+        return borrowed;
+    ql_return(borrowed);
     return NULL;
 }
 
@@ -532,6 +561,18 @@ static int64_t rows_of_block(const product *p) {
     return best * part;
 }
 
+/* How many groups of K tiles take together where all are too many, evenly, or 0. What it costs to
+ * go on from sums that were begun is only worth it for columns of several tiles. */
+static int64_t groups_of_piece(const product *p) {
+    enum { SEVERAL = 8 };
+    const ql_kernels *kernels = p->kernels;
+    const int64_t groups = p->b->groups, most = kernels->most_groups;
+    if (most == 0 || groups <= most || p->wide || p->rows->count < SEVERAL * kernels->tile_rows)
+        return 0;
+    const int64_t step = kernels->group_step;
+    return ql_ceil_div(ql_ceil_div(groups, ql_ceil_div(groups, most)), step) * step;
+}
+
 /* Bytes from one loaded row to the next: without a gap where that shares no cache sets. */
 static int64_t stride_of_loaded_rows(const product *p) {
     const int64_t stride = (size_of_row(p) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
@@ -555,6 +596,7 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
     if (operand != NULL)
         p->block_rows = rows->count; /* for packing once more would cost more */
     p->wide = !ql_fits_int32(b->k, reach_of_rows(p->kernels, rows), b->reach, output->bias, b->n);
+    p->piece = groups_of_piece(p);
     p->direct = operand != NULL && !p->wide && ql_is_direct(p->kernels, operand, rows->count);
     ql_rows as_signed = *rows;
     const int32_t zero_point = rows->zero_point[0] - 128;

@@ -199,6 +199,20 @@ def test_blocks_of_rows(isa: str, agree: Any, rng: np.random.Generator, k: int) 
         agree("matmul_integer", a, b, random_codes(rng, m, np.uint8), 5)
 
 
+@LEFT_TYPES
+@pytest.mark.parametrize("k", [1152, 1153, 1216, 2305, 4160])
+def test_pieces_of_long_rows(
+    isa: str, agree: Any, rng: np.random.Generator, k: int, a_type: Any
+) -> None:
+    """Where strips of so many rows do not stay in the first cache, sums are begun and gone on
+    with; blocks of rows end in tiles of every kind."""
+    for m, n in [(255, 33), (256, 16), (257, 33), (289, 48), (450, 17), (515, 1)]:
+        a, b = random_codes(rng, (m, k), a_type), random_codes(rng, (k, n), np.int8)
+        acc = agree("matmul_integer", a, b, a_type(100))
+        assert_bit_exact(ql.MatMulInteger(b)(a, a_type(100)), acc)
+        agree("matmul_integer", a, b, random_codes(rng, m, a_type), np.int8(5))
+
+
 # Operands given with the call: few rows are multiplied with them as they lie, in ranges of 2048
 # columns; more rows by panels of 64 columns and up; transposed ones are packed by columns.
 GIVEN = [

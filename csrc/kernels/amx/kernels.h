@@ -5,6 +5,9 @@
 #include "../../core.h"
 #include "../target.h"
 
+/* Groups of two strips, 64 bytes each, that stay in a first cache of 48 KiB beside rows. */
+enum { QL_AMX_MOST_GROUPS = 288 };
+
 /* Up to 16 rows, and 17 to 32, as ql_amx_prepare was told. */
 ql_tile ql_amx_tile_half_x1, ql_amx_tile_half_x2, ql_amx_tile_whole_x1, ql_amx_tile_whole_x2;
 /* The same for rows of int8. */

@@ -19,6 +19,7 @@ void ql_fill_amx(ql_kernels *kernels) {
         tile[1] = rows <= HALF ? ql_amx_tile_signed_half_x2 : ql_amx_tile_signed_whole_x2;
     }
     kernels->group_step = 16;
+    kernels->most_groups = QL_AMX_MOST_GROUPS;
     kernels->small = 16 << 20;
     kernels->tile_rows = WHOLE;
     kernels->row_step = HALF;

@@ -31,7 +31,20 @@ void ql_amx_prepare(int64_t rows) {
     ql_amx_configure(&shape);
 }
 
+/* Where rows and strips of a tile do not fit the first cache together, but strips do, rows are
+ * loaded past it, and strips, which the next tile uses again, stay. Such loads begin later: where
+ * both fit, or neither does, they lose a tenth. */
+enum { MOST_CACHED_GROUPS = 160 };
+
 /* The registers are constants of the instruction. */
+#define LOAD_ROWS(register, a)                                                                     \
+    do {                                                                                           \
+        if (past_cache)                                                                            \
+            _tile_stream_loadd(register, a, a_stride);                                             \
+        else                                                                                       \
+            _tile_loadd(register, a, a_stride);                                                    \
+    } while (0)
+
 #define MULTIPLY(sums, a, b)                                                                       \
     do {                                                                                           \
         if (is_signed)                                                                             \
@@ -40,25 +53,29 @@ void ql_amx_prepare(int64_t rows) {
             _tile_dpbusd(sums, a, b);                                                              \
     } while (0)
 
-QL_INLINE void tile(const int is_signed, const int lower, const int strips, int64_t groups,
-                    const char *a, int64_t a_stride, const int8_t *b, int64_t b_stride,
-                    const int32_t *init, int32_t *c) {
+QL_INLINE void tile_of(const int is_signed, const int lower, const int strips, const int past_cache,
+                       int64_t groups, const char *a, int64_t a_stride, const int8_t *b,
+                       int64_t b_stride, const int32_t *init, int32_t *c) {
     enum { STRIDE = QL_TILE_COLUMNS * sizeof(int32_t) };
     const char *a_lower = a + 16 * a_stride;
     /* A stride of 0 reads the one row of init into every row. */
-    _tile_loadd(0, init, 0);
+    const int64_t first_stride = init == NULL ? STRIDE : 0;
+    const int32_t *first = init == NULL ? c : init;
+    const int32_t *first_lower = init == NULL ? c + 16 * QL_TILE_COLUMNS : init;
+    _tile_loadd(0, first, first_stride);
     if (strips == 2)
-        _tile_loadd(1, init + 16, 0);
+        _tile_loadd(1, first + 16, first_stride);
     if (lower)
-        _tile_loadd(2, init, 0);
+        _tile_loadd(2, first_lower, first_stride);
     if (lower && strips == 2)
-        _tile_loadd(3, init + 16, 0);
+        _tile_loadd(3, first_lower + 16, first_stride);
+#pragma GCC unroll 1 /* ten times what is in this loop is slower */
     for (int64_t group = 0; group < groups; group += 16, a += 64, a_lower += 64, b += 1024) {
         _tile_loadd(6, b, 64);
-        _tile_loadd(4, a, a_stride);
+        LOAD_ROWS(4, a);
         MULTIPLY(0, 4, 6);
         if (lower) {
-            _tile_loadd(5, a_lower, a_stride);
+            LOAD_ROWS(5, a_lower);
             MULTIPLY(2, 5, 6);
         }
         if (strips == 2) {
@@ -77,7 +94,17 @@ QL_INLINE void tile(const int is_signed, const int lower, const int strips, int6
         _tile_stored(3, c + 16 * QL_TILE_COLUMNS + 16, STRIDE);
 }
 
+#undef LOAD_ROWS
 #undef MULTIPLY
+
+QL_INLINE void tile(const int is_signed, const int lower, const int strips, int64_t groups,
+                    const char *a, int64_t a_stride, const int8_t *b, int64_t b_stride,
+                    const int32_t *init, int32_t *c) {
+    if (groups > MOST_CACHED_GROUPS && groups <= QL_AMX_MOST_GROUPS)
+        tile_of(is_signed, lower, strips, 1, groups, a, a_stride, b, b_stride, init, c);
+    else
+        tile_of(is_signed, lower, strips, 0, groups, a, a_stride, b, b_stride, init, c);
+}
 
 #define DEFINE_TILE(name, is_signed, lower, strips)                                                \
     void ql_amx_tile_##name##_x##strips(int64_t groups, const void *a, int64_t a_stride,           \
