@@ -24,8 +24,9 @@
 #include "core.h"
 
 enum {
-    BAND_BYTES = 32 * 1024, /* they stay in the first cache */
+    BAND_BYTES = 12 * 1024, /* they stay in the first cache, beside what they are copied from */
     MOST_BYTES = 128 * 1024,
+    LEAST_RESULTS = 16,       /* of a plane: fewer are faster as channels that are last */
     MOST_LINES = 64,          /* under a kernel */
     EXCESS = 8 * QL_TOGETHER, /* bytes that can be read beyond the lines */
     PIECE = 4 * QL_STRIP      /* columns of sums that are finished together */
@@ -169,6 +170,7 @@ static cut cut_of(const ql_channelwise *call) {
 int ql_is_channelwise(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
     if (s->in[0] != 1 || s->out[0] != 1 || s->pad[0] != 0 || s->stride[2] > 2 ||
+        s->out[1] * s->out[2] < LEAST_RESULTS ||
         ql_max(s->in[2], s->out[2]) + s->pad[2] + reach_of(s) > MOST_BYTES)
         return 0;
     const cut c = cut_of(call);

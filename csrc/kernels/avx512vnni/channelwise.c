@@ -93,23 +93,9 @@ QL_INLINE void add_window(const int step, const char *x, __m512i w_i8x64, __m512
                                             _mm512_loadu_si512(x + further[step - 1][i]), w_i8x64);
 }
 
-/* 64 outputs from x on, whose windows are FEW, with their weights in registers; or any number. */
-QL_INLINE void sum_few(const int step, const ql_channels *c, const char *x,
-                       const __m512i w_i8x64[FEW], __m512i sum_i32x16[4]) {
-    const int64_t second = c->offsets[1], third = c->offsets[2];
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++)
-        sum_i32x16[i] = _mm512_set1_epi32(*c->start);
-    add_window(step, x + c->offsets[0], w_i8x64[0], sum_i32x16);
-    add_window(step, x + second, w_i8x64[1], sum_i32x16);
-    add_window(step, x + third, w_i8x64[2], sum_i32x16);
-}
-
-QL_INLINE void sum_many(const int step, const ql_channels *c, const char *x,
-                        __m512i sum_i32x16[4]) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++)
-        sum_i32x16[i] = _mm512_set1_epi32(*c->start);
+/* The same for all windows. */
+QL_INLINE void add_windows(const int step, const ql_channels *c, const char *x,
+                           __m512i sum_i32x16[4]) {
     for (int64_t window = 0; window < c->windows; window++)
         add_window(step, x + c->offsets[window], _mm512_set1_epi32((int32_t)c->weights[window]),
                    sum_i32x16);
@@ -134,18 +120,21 @@ QL_INLINE void store_sums(const int step, int32_t *sums, const __m512i sum_i32x1
     }
 }
 
-void ql_avx512vnni_channel_sums(const ql_channels *channels, int32_t *sums) {
-    const int64_t count = (channels->lines - 1) * channels->pitch + channels->width;
+QL_INLINE void sum_channel(const int step, const ql_channels *c, int32_t *sums) {
+    const int64_t count = (c->lines - 1) * c->pitch + c->width;
+    const __m512i start_i32x16 = _mm512_set1_epi32(*c->start);
     for (int64_t i = 0; i < count; i += OUTPUTS) {
-        __m512i sum_i32x16[4];
-        if (channels->step == 1) {
-            sum_many(1, channels, channels->x + i, sum_i32x16);
-            store_sums(1, sums + i, sum_i32x16);
-        } else {
-            sum_many(2, channels, channels->x + 2 * i, sum_i32x16);
-            store_sums(2, sums + i, sum_i32x16);
-        }
+        __m512i sum_i32x16[4] = {start_i32x16, start_i32x16, start_i32x16, start_i32x16};
+        add_windows(step, c, c->x + step * i, sum_i32x16);
+        store_sums(step, sums + i, sum_i32x16);
     }
+}
+
+void ql_avx512vnni_channel_sums(const ql_channels *channels, int32_t *sums) {
+    if (channels->step == 1)
+        sum_channel(1, channels, sums);
+    else
+        sum_channel(2, channels, sums);
 }
 
 /* --- codes ---------------------------------------------------------------------------------- */
@@ -183,52 +172,68 @@ QL_INLINE void store_lines(const ql_channels *c, __m512i codes_u8x64, uint8_t *y
                                 _mm256_loadu_si256((const __m256i *)(codes + i)));
 }
 
-/* Stores 64 results, of which `left` bytes, at most, are there. */
-QL_INLINE void store_codes(const int step, const layout *l, const ql_channels *c,
-                           __m512i codes_u8x64, uint8_t *y, int64_t left) {
-    codes_u8x64 = _mm512_shuffle_epi8(codes_u8x64, l->order_u8x64);
-    if (step == 2)
-        codes_u8x64 =
-            _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), codes_u8x64);
-    if (c->regrouping != NULL) {
-        if (step == 2)
-            codes_u8x64 = _mm512_shuffle_epi8(codes_u8x64, l->gathered_u8x64);
-        codes_u8x64 = _mm512_permutexvar_epi16(l->word_i16x32, codes_u8x64);
-    } else if (c->pitch <= OUTPUTS / 2) {
-        store_lines(c, codes_u8x64, y, left);
-        return;
-    }
+/* One channel: what its outputs are made from. */
+typedef struct {
+    int64_t offset[FEW];
+    __m512i w_i8x64[FEW], start_i32x16;
+    __m512 multiplier_f32x16;
+} source;
+
+/* The codes of 64 outputs from x on, in order within lanes. */
+QL_INLINE __m512i codes_at(const int plain, const int few, const int step, const ql_channels *c,
+                           const layout *l, const source *s, const char *x) {
+    const __m512 multiplier_f32x16[4] = {s->multiplier_f32x16, s->multiplier_f32x16,
+                                         s->multiplier_f32x16, s->multiplier_f32x16};
+    __m512i sum_i32x16[4] = {s->start_i32x16, s->start_i32x16, s->start_i32x16, s->start_i32x16};
+#pragma GCC unroll 4
+    for (int i = 0; few && i < FEW; i++)
+        add_window(step, x + s->offset[i], s->w_i8x64[i], sum_i32x16);
+    if (!few)
+        add_windows(step, c, x, sum_i32x16);
+    const __m512i codes_u8x64 = _mm512_shuffle_epi8(
+        codes_of(plain, &l->codes, sum_i32x16, multiplier_f32x16), l->order_u8x64);
+    if (step == 1)
+        return codes_u8x64;
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), codes_u8x64);
+}
+
+QL_INLINE void store_some(uint8_t *y, __m512i codes_u8x64, int64_t left) {
     if (left >= OUTPUTS)
         _mm512_storeu_si512(y, codes_u8x64);
     else
         _mm512_mask_storeu_epi8(y, first_bytes(left), codes_u8x64);
 }
 
-/* Lines that share vectors, or those that need some, of which a last one overlaps the one before.
- */
-QL_INLINE void convolve_channel(const int plain, const int few, const int step,
-                                const ql_channels *c, const layout *l, __m512 same_f32x16,
-                                uint8_t *y) {
-    const int64_t together = c->pitch <= OUTPUTS / 2 ? OUTPUTS / c->pitch : 1;
-    const int64_t last = ql_max(c->width - OUTPUTS, 0);
-    const __m512 multiplier_f32x16[4] = {same_f32x16, same_f32x16, same_f32x16, same_f32x16};
-    __m512i w_i8x64[FEW];
-#pragma GCC unroll 4
-    for (int i = 0; few && i < FEW; i++)
-        w_i8x64[i] = _mm512_set1_epi32((int32_t)c->weights[i]);
-    for (int64_t line = 0; line < c->lines; line += together)
-        for (int64_t i = 0; i < c->width; i += OUTPUTS) {
-            const int64_t column = together == 1 ? ql_min(i, last) : 0;
-            const int64_t to = line * c->width + column;
-            const char *x = c->x + step * (line * c->pitch + column);
-            __m512i sum_i32x16[4];
-            if (few)
-                sum_few(step, c, x, w_i8x64, sum_i32x16);
-            else
-                sum_many(step, c, x, sum_i32x16);
-            store_codes(step, l, c, codes_of(plain, &l->codes, sum_i32x16, multiplier_f32x16),
-                        y + to, c->lines * c->width - to);
+/* Lines that share vectors. */
+QL_INLINE void convolve_together(const int plain, const int few, const int step,
+                                 const ql_channels *c, const layout *l, const source *s,
+                                 const char *x, uint8_t *y) {
+    const int64_t bytes = OUTPUTS / c->pitch * c->width;
+    for (int64_t left = c->lines * c->width; left > 0; left -= bytes) {
+        __m512i codes_u8x64 = codes_at(plain, few, step, c, l, s, x);
+        if (c->regrouping != NULL) {
+            if (step == 2)
+                codes_u8x64 = _mm512_shuffle_epi8(codes_u8x64, l->gathered_u8x64);
+            store_some(y, _mm512_permutexvar_epi16(l->word_i16x32, codes_u8x64), left);
+        } else {
+            store_lines(c, codes_u8x64, y, left);
         }
+        x += step * OUTPUTS;
+        y += bytes;
+    }
+}
+
+/* Lines of some vectors each, of which the last one overlaps the one before, or, if there is none,
+ * the line that follows. */
+QL_INLINE void convolve_lines(const int plain, const int few, const int step, const ql_channels *c,
+                              const layout *l, const source *s, const char *x, uint8_t *y) {
+    const int64_t last = ql_max(c->width - OUTPUTS, 0), next = step * c->pitch;
+    int64_t left = c->lines * c->width;
+    for (; left > 0; left -= c->width, x += next, y += c->width) {
+        for (int64_t i = 0; i < last; i += OUTPUTS)
+            _mm512_storeu_si512(y + i, codes_at(plain, few, step, c, l, s, x + step * i));
+        store_some(y + last, codes_at(plain, few, step, c, l, s, x + step * last), left - last);
+    }
 }
 
 QL_INLINE void convolve_channels(const int plain, const int few, const int step,
@@ -236,11 +241,21 @@ QL_INLINE void convolve_channels(const int plain, const int few, const int step,
                                  int64_t y_step) {
     const layout l = layout_of(step, channels, codes);
     ql_channels c = *channels;
-    for (int64_t i = 0; i < channels->channels; i++, y += y_step) {
-        convolve_channel(plain, few, step, &c, &l, _mm512_set1_ps(codes->multiplier[i]), y);
+    source s;
+    for (int i = 0; few && i < FEW; i++)
+        s.offset[i] = c.offsets[i];
+    for (int64_t channel = 0; channel < channels->channels; channel++, y += y_step) {
+        s.start_i32x16 = _mm512_set1_epi32(channels->start[channel]);
+        s.multiplier_f32x16 = _mm512_set1_ps(codes->multiplier[channel]);
+#pragma GCC unroll 4
+        for (int i = 0; few && i < FEW; i++)
+            s.w_i8x64[i] = _mm512_set1_epi32((int32_t)c.weights[i]);
+        if (c.pitch <= OUTPUTS / 2)
+            convolve_together(plain, few, step, &c, &l, &s, c.x, y);
+        else
+            convolve_lines(plain, few, step, &c, &l, &s, c.x, y);
         c.x += c.x_step;
         c.weights += c.windows;
-        c.start++;
     }
 }
 
