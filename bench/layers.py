@@ -177,6 +177,7 @@ LAYERS = (
             attributes={"mode": "nearest", **DOUBLE},
             quantized=False,
             detail=f" doubled{name}",
+            prepared="Resize",
         )
         for shape, real, scales, name in (
             ((1, 64, 40, 40), _doubled, [1, 1, 2, 2], ""),

@@ -59,6 +59,13 @@ X_TO_Y: Arguments = {
     "y_scale": 2.0,
     "y_zero_point": np.uint8(9),
 }
+RESIZED: Arguments = {
+    "scales": np.float32([1, 1.5]),
+    "axes": [3, 2],
+    "mode": "linear",
+    "coordinate_transformation_mode": "asymmetric",
+    "nearest_mode": "floor",
+}
 POOL: Arguments = {
     "kernel_shape": [3, 2],
     "auto_pad": "NOTSET",
@@ -201,6 +208,15 @@ CALLS: dict[str, Arguments] = {
         "axis": 1,
     },
     "pad": {"x": WIDE, "pads": [1, 2, 0, -1], "x_zero_point": np.uint8(3), "axes": [1, 0]},
+    "QLinearConcat": {
+        "x_scales": [0.5, 0.25],
+        "x_zero_points": [3, 0],
+        "y_scale": 2.0,
+        "y_zero_point": np.uint8(9),
+        "axis": 1,
+        "inputs": [A, CODES],
+    },
+    "Pad": {"pads": [1, 2, 0, -1], "x_zero_point": np.uint8(3), "axes": [1, 0], "x": WIDE},
     "max_pool": {"x": IMAGE, **POOL},
     "qlinear_average_pool": {"x": IMAGE, **X_TO_Y, **POOL, "count_include_pad": 1},
     "qlinear_global_average_pool": {"x": IMAGE, **X_TO_Y, "layout": "NHWC"},
@@ -209,14 +225,8 @@ CALLS: dict[str, Arguments] = {
     "QLinearGlobalAveragePool": {**X_TO_Y, "layout": "NHWC", "x": IMAGE},
     "qlinear_softmax": {"x": WIDE, **X_TO_Y, "axis": 0},
     "QLinearSoftmax": {**X_TO_Y, "axis": 0, "x": WIDE},
-    "resize": {
-        "x": IMAGE,
-        "scales": np.float32([1, 1.5]),
-        "axes": [3, 2],
-        "mode": "linear",
-        "coordinate_transformation_mode": "asymmetric",
-        "nearest_mode": "floor",
-    },
+    "resize": {"x": IMAGE, **RESIZED},
+    "Resize": {**RESIZED, "x": IMAGE},
     "qgemm": {
         "a": WIDE,
         "a_scale": 0.5,
@@ -272,6 +282,9 @@ CALLS: dict[str, Arguments] = {
 }
 CALL_ARGUMENTS = {
     "QLinearLookup": ("x",),
+    "QLinearConcat": ("inputs",),
+    "Pad": ("x",),
+    "Resize": ("x",),
     "MaxPool": ("x",),
     "QLinearAveragePool": ("x",),
     "QLinearGlobalAveragePool": ("x",),
@@ -525,17 +538,17 @@ for names, operand in (
     (PAIRS, "a"),
     (PAIRS, "b"),
     (f"{LOOKUPS} {AVERAGES} {SOFTMAX}", "x"),
-    ("max_pool MaxPool pad resize", "x"),
+    ("max_pool MaxPool pad Pad resize Resize", "x"),
 ):
     wrong(names, operand, NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)
-    if names == "max_pool MaxPool pad resize":
-        names = "pad"
+    if names == "max_pool MaxPool pad Pad resize Resize":
+        names = "pad Pad"
     else:
         wrong(names, f"{operand}_scale", [*BAD_SCALES, 1e-60, np.ones(2), np.zeros(0)], ValueError)
         wrong(names, f"{operand}_scale", [*NOT_SCALES, None], TypeError)
     wrong(names, f"{operand}_zero_point", [300, -129, [1, 2], []], ValueError)
     wrong(names, f"{operand}_zero_point", [*NOT_ZERO_POINTS, np.int16(0)], TypeError)
-for names in (PAIRS, LOOKUPS, AVERAGES, SOFTMAX, "qlinear_concat"):
+for names in (PAIRS, LOOKUPS, AVERAGES, SOFTMAX, "qlinear_concat QLinearConcat"):
     wrong(names, "y_scale", [*BAD_SCALES, 1e-60, np.ones(2), np.zeros(0)], ValueError)
     wrong(names, "y_scale", [*NOT_SCALES, None], TypeError)
     wrong(names, "y_zero_point", [300, -129, [1, 2], []], ValueError)
@@ -559,8 +572,19 @@ wrong("qlinear_concat", "inputs", [[(X, 1.0, 0)], [(A, "1", 0)], [(A, 1.0, 0.5)]
 wrong("qlinear_concat", "inputs", [[], [(A, 0.0, 0)], [(A, 1.0, 300)]], ValueError)
 wrong("qlinear_concat", "inputs", [[(A, 1.0, 0), (A[:1], 1.0, 0)]], ValueError)
 wrong("qlinear_concat", "inputs", [[(A, 1.0, 0), (A[0], 1.0, 0)], [(A[0, 0], 1, 0)]], ValueError)
-wrong("qlinear_concat", "axis", [2, -3, 2**70], ValueError)
-wrong("qlinear_concat", "axis", NOT_INTEGERS, TypeError)
+wrong("qlinear_concat QLinearConcat", "axis", [2, -3, 2**70], ValueError)
+wrong("qlinear_concat QLinearConcat", "axis", NOT_INTEGERS, TypeError)
+wrong("QLinearConcat", "inputs", [None, 1, "ab", A, [A, X], {1: 2}], TypeError)
+wrong("QLinearConcat", "inputs", [[A], [A, A[:1]], [A, A[0]]], ValueError)
+wrong("QLinearConcat", "x_scales", [None, "ab", 1.0, {1: 2}, ["1", "2"]], TypeError)
+wrong("QLinearConcat", "x_scales", [[], [1.0], [1.0, 0.0], [1.0, math.nan]], ValueError)
+wrong("QLinearConcat", "x_zero_points", ["ab", 1, [0.5, 1.0], [[1], [1, 2]]], TypeError)
+wrong("QLinearConcat", "x_zero_points", [[], [1], [1, 300], [-129, 0]], ValueError)
+PADS = "pad Pad"
+wrong(PADS, "pads", [None, *NOT_EXTENTS, [1.0, 0, 0, 0], [None] * 4], TypeError)
+wrong(PADS, "pads", [[], [1], [1] * 5, [2**31] * 4, [-9, 0, 0, 0]], ValueError)
+wrong(PADS, "axes", [*NOT_EXTENTS, [0.0, 1.0], [None, 1]], TypeError)
+wrong(PADS, "axes", [[0, 2], [-3, 0], [1, 1]], ValueError)
 wrong(POOLS, "x", [np.zeros(s, np.uint8) for s in ((), (4,), (2, 4))], ValueError)
 wrong(POOLS, "layout", ["NHCW", "", "nchw"], ValueError)
 wrong(POOLS, "layout", [None, 1, b"NCHW", np.array(["a", "b"])], TypeError)
@@ -585,15 +609,16 @@ wrong(AVERAGES, "x_scale", [1e38], ValueError)  # its quotient by y_scale overfl
 wrong(SOFTMAX, "axis", [2, -3, 2**70], ValueError)
 wrong(SOFTMAX, "axis", NOT_INTEGERS, TypeError)
 wrong(SOFTMAX, "x", [np.uint8(3)], ValueError)
-wrong("resize", "scales", ["1", 1j, object(), {1: 2}, [[1], [1, 2]], [True, True]], TypeError)
-wrong("resize", "scales", [None, 1.0, [], [1.0], [0, 1], [1.0, math.nan], [-1, 1]], ValueError)
-wrong("resize", "scales", [[1e300, 1], [1e-60, 1], [1e9, 1], [2.0**30, 2.0**30]], ValueError)
-wrong("resize", "sizes", [[4, 4]], ValueError)  # scales are given too
-wrong("resize", "axes", [[0, 4], [-5, 0], [1, 1], [3, -1]], ValueError)
-wrong("resize", "axes", [*NOT_EXTENTS, [0.0, 1.0], [None, 1]], TypeError)
+RESIZES = "resize Resize"
+wrong(RESIZES, "scales", ["1", 1j, object(), {1: 2}, [[1], [1, 2]], [True, True]], TypeError)
+wrong(RESIZES, "scales", [None, 1.0, [], [1.0], [0, 1], [1.0, math.nan], [-1, 1]], ValueError)
+wrong(RESIZES, "scales", [[1e300, 1], [1e-60, 1], [1e9, 1], [2.0**30, 2.0**30]], ValueError)
+wrong(RESIZES, "sizes", [[4, 4]], ValueError)  # scales are given too
+wrong(RESIZES, "axes", [[0, 4], [-5, 0], [1, 1], [3, -1]], ValueError)
+wrong(RESIZES, "axes", [*NOT_EXTENTS, [0.0, 1.0], [None, 1]], TypeError)
 for argument in ("mode", "coordinate_transformation_mode", "nearest_mode"):
-    wrong("resize", argument, ["cubic", "", "Linear"], ValueError)
-    wrong("resize", argument, [None, 1, b"linear", ["linear"]], TypeError)
+    wrong(RESIZES, argument, ["cubic", "", "Linear"], ValueError)
+    wrong(RESIZES, argument, [None, 1, b"linear", ["linear"]], TypeError)
 UP = "qlinear_conv_transpose"
 for argument in ("x", "w"):
     wrong(UP, argument, NOT_NUMBERS + FLOATS_AND_WIDE + FLOAT8, TypeError)

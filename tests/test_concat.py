@@ -69,6 +69,64 @@ def test_layouts_and_out(isa: str, agree: Any, rng: np.random.Generator) -> None
     agree.overlapping("pad", x, [0, 1, 2, 3])
 
 
+def test_prepared(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    join = agree.prepared(
+        "QLinearConcat",
+        x_scales=np.float32([0.5, 0.25, 0.5]),
+        x_zero_points=[3, 4, 3],
+        y_scale=0.5,
+        y_zero_point=np.uint8(3),
+        axis=-1,
+    )
+    same = agree.prepared("QLinearConcat", x_scales=[0.5] * 3, y_scale=[0.5], axis=1)
+    frame = agree.prepared("Pad", [1, 0, 2, -1], [9], axes=[0, 1])
+    for shape in ((3, 5), (2, 7), (3, 5)):  # and what was remembered
+        x = rng.integers(0, 256, shape, np.uint8)
+        for y in (x, x.view(np.int8), np.asfortranarray(x)):
+            join([x, y, x[:, :2]])
+            same((y, y, y))
+            frame(y)
+
+
+def test_out_of_prepared(isa: str, rng: np.random.Generator) -> None:
+    x = rng.integers(0, 256, (3, 5), np.uint8)
+    for layer in (ql, reference):
+        join = layer.QLinearConcat(x_scales=[0.5, 0.25], y_scale=0.5, axis=0)
+        frame = layer.Pad([0, 1, 0, 1], 3)
+        for operation, codes in ((join, [x, x]), (frame, x)):
+            wanted = operation(codes)
+            out = np.empty_like(wanted)
+            assert operation(codes, out=out) is out
+            assert_bit_exact(out, wanted)
+            with pytest.raises(ValueError, match=r"^out has shape"):
+                operation(codes, out=out[1:])
+
+
+@BOTH
+def test_prepared_arguments_are_checked_when_they_are_given(layer: Any) -> None:
+    fixed = {"x_scales": [1.0, 2.0], "y_scale": 1.0, "axis": 0}
+    for name, value in (
+        ("x_scales", []),
+        ("x_scales", [1.0, 0.0]),
+        ("x_zero_points", [1]),
+        ("x_zero_points", [1, 300]),
+        ("y_scale", 0.0),
+    ):
+        with pytest.raises(ValueError, match=rf"^{name}"):
+            layer.QLinearConcat(**{**fixed, name: value})
+    with pytest.raises(ValueError, match=r"^inputs are 1; there must be 2$"):
+        layer.QLinearConcat(**fixed)([np.zeros(3, np.int8)])
+    typed = layer.QLinearConcat(**fixed, x_zero_points=np.int8([1, 2]))
+    with pytest.raises(TypeError, match=r"^inputs\[1\]: x_zero_point is int8"):
+        typed([np.zeros(3, np.int8), np.zeros(3, np.uint8)])
+    with pytest.raises(ValueError, match=r"^x_zero_point"):
+        layer.Pad([1, 1], 300)
+    with pytest.raises(TypeError, match=r"^pads"):
+        layer.Pad(1)
+    with pytest.raises(ValueError, match=r"^pads has 2 entries; it must have 4$"):
+        layer.Pad([1, 1])(np.zeros((2, 3), np.int8))
+
+
 def test_out_may_hold_an_input(isa: str, rng: np.random.Generator) -> None:
     for layer in (ql, reference):
         memory = rng.integers(0, 256, (6, 40), np.uint8)

@@ -184,6 +184,19 @@ CASES: dict[str, tuple[str, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] =
         (70,),
     ),
     "softmax": ("QLinearSoftmax", (), {**CONV, "y_scale": 1 / 256, "axis": np.int64(0)}, (9, 4)),
+    "joint": (
+        "QLinearConcat",
+        (),
+        {"x_scales": [0.5, 0.25], "x_zero_points": (3, 4), "y_scale": np.float32(0.5),
+         "y_zero_point": np.uint8(9), "axis": np.int64(-1)},
+        (5, 7),
+    ),
+    "frame": ("Pad", ((1, 0, 2, -1), [9]), {"axes": np.array([0, 1])}, (5, 7)),
+    "interpolated": (
+        "Resize", (), {"scales": np.float32([2.0, 1.5]), "axes": (1, 2), "mode": "linear"},
+        (2, 5, 7),
+    ),
+    "nearest": ("Resize", (), {"sizes": np.array([9]), "axes": [1]}, (5, 7)),
     "product": ("QLinearMul", (), {**PAIR, "b_zero_point": [3]}, (5, 70)),
     "conv without output channels": (
         "QLinearConv", (np.zeros((0, 6, 3), np.int8), 0.1), CONV, (2, 6, 5),
@@ -205,6 +218,8 @@ def make(layer: Any, case: str) -> tuple[Any, list[Array]]:
 def results(operation: Any, inputs: list[Array]) -> list[Array]:
     residual = operation._arguments().get("residual_scale") is not None
     of_two = residual or type(operation).__name__ in OF_TWO
+    if type(operation).__name__ == "QLinearConcat":
+        return [operation([x, x[::-1]]) for x in inputs]
     return [operation(x, x[::-1]) if of_two else operation(x) for x in inputs]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import quantlib as ql
 from quantlib import reference
-from quantlib.testing import extreme_codes, memory_layouts
+from quantlib.testing import assert_bit_exact, extreme_codes, memory_layouts
 
 BOTH = pytest.mark.parametrize("layer", [ql, reference], ids=["fast", "reference"])
 COORDINATES = [
@@ -121,6 +121,40 @@ def test_layouts_and_out(isa: str, agree: Any, rng: np.random.Generator) -> None
         agree("resize", layout, sizes=(3, 9, 4))
     agree.written("resize", x, sizes=(3, 9, 4), mode="linear")
     agree.overlapping("resize", x, sizes=(3, 9, 4), mode="linear")
+
+
+def test_prepared(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    double = agree.prepared("Resize", scales=np.float32([2, 1.5]), axes=[-2, -1], mode="linear")
+    to_nine = agree.prepared("Resize", sizes=[9], axes=(1,), nearest_mode="ceil")
+    for shape in ((3, 5, 7), (2, 4), (3, 5, 7)):  # and what was remembered
+        for dtype in (np.int8, np.uint8):
+            x = rng.integers(0, 256, shape, np.uint8).view(dtype)
+            double(x)
+            double(np.asfortranarray(x))
+            to_nine(x)
+
+
+def test_out_of_prepared(isa: str, rng: np.random.Generator) -> None:
+    x = rng.integers(0, 256, (3, 5), np.uint8)
+    for layer in (ql, reference):
+        operation = layer.Resize(sizes=[6, 4])
+        out = np.empty((6, 4), np.uint8)
+        assert operation(x, out=out) is out
+        assert_bit_exact(out, layer.resize(x, sizes=[6, 4]))
+        with pytest.raises(ValueError, match=r"^out has shape"):
+            operation(x, out=out[1:])
+
+
+@BOTH
+def test_prepared_arguments_are_checked_when_they_are_given(layer: Any) -> None:
+    both, cubic = {"sizes": [1], "scales": [1]}, {"sizes": [1], "mode": "cubic"}
+    for wrong in ({}, {"scales": [0]}, both, cubic):
+        with pytest.raises(ValueError, match=r"^(either )?(scales|mode) "):
+            layer.Resize(**wrong)
+    with pytest.raises(TypeError, match=r"^axes "):
+        layer.Resize(scales=[2.0], axes=1)
+    with pytest.raises(ValueError, match=r"^scales has shape"):
+        layer.Resize(scales=[2.0])(np.zeros((2, 3), np.int8))
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])

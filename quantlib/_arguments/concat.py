@@ -14,11 +14,19 @@ from quantlib._arguments.arrays import (
     as_bytes,
     as_integers,
     as_sequence,
+    byte_type,
     per_tensor,
 )
 from quantlib._arguments.conv import LARGEST_EXTENT, LARGEST_RESULT
 from quantlib._arguments.lookup import Conversion, identity, kept_table
-from quantlib._arguments.quantized import Source, Target, as_source, as_target
+from quantlib._arguments.quantized import (
+    Source,
+    Target,
+    as_source,
+    as_target,
+    as_tensor_scale,
+    as_tensor_zero_point,
+)
 
 
 def concat_arguments(
@@ -74,6 +82,35 @@ def conversion(source: Source, target: Target) -> Array | None:
     return kept_table(identity, Conversion(*parameters, target))
 
 
+def concat_parameters(x_scales: Any, x_zero_points: Any) -> list[tuple[Any, Any]]:
+    """The checked scale and zero point of each array that a prepared concatenation joins."""
+    scales = as_sequence(x_scales, "x_scales")
+    if not scales:
+        raise ValueError("x_scales is empty; there must be 1 or more")
+    for scale in scales:
+        as_tensor_scale(scale, "x_scales")
+    if x_zero_points is None:
+        return [(scale, None) for scale in scales]
+    zero_points = as_sequence(x_zero_points, "x_zero_points")
+    for zero_point in zero_points:
+        dtype = byte_type(zero_point, "x_zero_points")
+        as_tensor_zero_point(zero_point, "x_zero_points", dtype, "x")
+    if len(zero_points) != len(scales):
+        raise ValueError(
+            f"x_zero_points has {len(zero_points)} entries; x_scales has {len(scales)}"
+        )
+    return list(zip(scales, zero_points, strict=True))
+
+
+def triples(inputs: Any, parameters: list[tuple[Any, Any]]) -> list[tuple[Any, Any, Any]]:
+    """The arrays that a prepared concatenation joins, with their parameters."""
+    if not isinstance(inputs, Sequence) or isinstance(inputs, (str, bytes)):
+        raise TypeError(f"inputs must be a sequence of arrays, not {type(inputs).__name__}")
+    if len(inputs) != len(parameters):
+        raise ValueError(f"inputs are {len(inputs)}; there must be {len(parameters)}")
+    return [(x, *pair) for x, pair in zip(inputs, parameters, strict=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class Padding:
     """The shape of the result, its code where there are no data, and where the data are in both."""
@@ -82,6 +119,13 @@ class Padding:
     code: int
     kept: tuple[slice, ...]  # of the data
     place: tuple[slice, ...]  # of the result
+
+
+def check_padding(pads: Any, axes: Any) -> None:
+    """Raise if no array can be padded by these arguments, as far as that is seen without one."""
+    as_integers(pads, "pads", len(as_sequence(pads, "pads")))
+    if axes is not None:
+        as_sequence(axes, "axes")
 
 
 def pad_arguments(x: Any, pads: Any, x_zero_point: Any, axes: Any) -> tuple[Array, Padding]:

@@ -57,11 +57,7 @@ def resize_shape(
     nearest_mode: Any,
 ) -> ResizeShape:
     """The checked arguments of ``resize``, for an array of this shape."""
-    mode = one_of(mode, "mode", *MODES)
-    coordinates = one_of(
-        coordinate_transformation_mode, "coordinate_transformation_mode", *COORDINATES
-    )
-    nearest = one_of(nearest_mode, "nearest_mode", *NEAREST)
+    mode, coordinates, nearest = _modes(mode, coordinate_transformation_mode, nearest_mode)
     factors, shape = _result(x_shape, scales, sizes, axes)
     resized = [axis for axis, factor in enumerate(factors) if factor != 1]
     begin, end = (resized[0], resized[-1] + 1) if resized else (0, 0)
@@ -93,12 +89,44 @@ def resize_shape(
     )
 
 
+def check_resizing(
+    *,
+    scales: Any,
+    sizes: Any,
+    axes: Any,
+    mode: Any,
+    coordinate_transformation_mode: Any,
+    nearest_mode: Any,
+) -> None:
+    """Raise if no array can be resized by these arguments, as far as that is seen without one."""
+    _modes(mode, coordinate_transformation_mode, nearest_mode)
+    _require_one(scales, sizes)
+    if axes is not None:
+        as_sequence(axes, "axes")
+    if sizes is not None:
+        as_integers(sizes, "sizes", len(as_sequence(sizes, "sizes")))
+    else:
+        _as_scales(scales, np.size(scales))
+
+
+def _modes(mode: Any, coordinates: Any, nearest: Any) -> tuple[str, str, str]:
+    return (
+        one_of(mode, "mode", *MODES),
+        one_of(coordinates, "coordinate_transformation_mode", *COORDINATES),
+        one_of(nearest, "nearest_mode", *NEAREST),
+    )
+
+
+def _require_one(scales: Any, sizes: Any) -> None:
+    if (scales is None) == (sizes is None):
+        raise ValueError("either scales or sizes must be given, and not both")
+
+
 def _result(
     shape: tuple[int, ...], scales: Any, sizes: Any, axes: Any
 ) -> tuple[list[float], tuple[int, ...]]:
     """The factor, a float32, and the extent of the result, of each axis."""
-    if (scales is None) == (sizes is None):
-        raise ValueError("either scales or sizes must be given, and not both")
+    _require_one(scales, sizes)
     places = list(range(len(shape)))
     if axes is not None:
         places = [as_axis(axis, len(shape), "axes") for axis in as_sequence(axes, "axes")]

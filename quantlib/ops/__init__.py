@@ -14,7 +14,7 @@ from quantlib.ops.affine import (
     quantize,
     quantize_linear,
 )
-from quantlib.ops.concat import pad, qlinear_concat
+from quantlib.ops.concat import Pad, QLinearConcat, pad, qlinear_concat
 from quantlib.ops.conv import ConvInteger, QLinearConv, conv_integer, qlinear_conv
 from quantlib.ops.conv_transpose import QLinearConvTranspose, qlinear_conv_transpose
 from quantlib.ops.elementwise import QLinearAdd, QLinearMul, qlinear_add, qlinear_mul
@@ -46,7 +46,7 @@ from quantlib.ops.pool import (
     qlinear_global_average_pool,
 )
 from quantlib.ops.requantize import requantize
-from quantlib.ops.resize import resize
+from quantlib.ops.resize import Resize, resize
 from quantlib.ops.softmax import QLinearSoftmax, qlinear_softmax
 from quantlib.ops.summary import summarize
 
@@ -55,9 +55,11 @@ __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
     "MaxPool",
+    "Pad",
     "QGemm",
     "QLinearAdd",
     "QLinearAveragePool",
+    "QLinearConcat",
     "QLinearConv",
     "QLinearConvTranspose",
     "QLinearGlobalAveragePool",
@@ -65,6 +67,7 @@ __all__ = [
     "QLinearMatMul",
     "QLinearMul",
     "QLinearSoftmax",
+    "Resize",
     "clip",
     "conv_integer",
     "dequantize",

@@ -15,7 +15,7 @@ from quantlib.reference.affine import (
     quantize,
     quantize_linear,
 )
-from quantlib.reference.concat import pad, qlinear_concat
+from quantlib.reference.concat import Pad, QLinearConcat, pad, qlinear_concat
 from quantlib.reference.conv import ConvInteger, QLinearConv, conv_integer, qlinear_conv
 from quantlib.reference.conv_transpose import QLinearConvTranspose, qlinear_conv_transpose
 from quantlib.reference.elementwise import QLinearAdd, QLinearMul, qlinear_add, qlinear_mul
@@ -47,7 +47,7 @@ from quantlib.reference.pool import (
     qlinear_global_average_pool,
 )
 from quantlib.reference.requantize import requantize
-from quantlib.reference.resize import resize
+from quantlib.reference.resize import Resize, resize
 from quantlib.reference.softmax import QLinearSoftmax, qlinear_softmax
 from quantlib.reference.summary import summarize
 
@@ -56,9 +56,11 @@ __all__ = [
     "DynamicQuantizeMatMul",
     "MatMulInteger",
     "MaxPool",
+    "Pad",
     "QGemm",
     "QLinearAdd",
     "QLinearAveragePool",
+    "QLinearConcat",
     "QLinearConv",
     "QLinearConvTranspose",
     "QLinearGlobalAveragePool",
@@ -66,6 +68,7 @@ __all__ = [
     "QLinearMatMul",
     "QLinearMul",
     "QLinearSoftmax",
+    "Resize",
     "clip",
     "conv_integer",
     "dequantize",

@@ -8,8 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from quantlib._arguments.arrays import Array, deliver
-from quantlib._arguments.concat import concat_arguments, conversion, pad_arguments
+from quantlib._arguments.arrays import Array, byte_type, deliver
+from quantlib._arguments.concat import (
+    check_padding,
+    concat_arguments,
+    concat_parameters,
+    conversion,
+    pad_arguments,
+    triples,
+)
+from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
+from quantlib._arguments.quantized import as_target, as_tensor_zero_point
+from quantlib.params import as_index
 
 
 def qlinear_concat(
@@ -72,6 +82,72 @@ def qlinear_concat(
     return deliver(np.concatenate(parts, axis=index), out)
 
 
+class QLinearConcat(Prepared):
+    """`qlinear_concat` with everything but the arrays fixed.
+
+    Parameters
+    ----------
+    x_scales : sequence of float
+        The scale of each array, in the order in which they are joined.
+    x_zero_points : sequence of int, optional
+        Their zero points; None is 0 for all. A sequence that has a dtype, int8 or uint8, demands it
+        of the arrays.
+    y_scale, y_zero_point, axis
+        As in `qlinear_concat`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `qlinear_concat`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``inputs``, a sequence of as many arrays, and ``out``, and returns what
+    `qlinear_concat` defines, with its errors. It may be made from several threads. What was derived
+    from the shapes of the arrays is remembered.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> join = reference.QLinearConcat(
+    ...     x_scales=[0.5, 1.0], x_zero_points=[10, 0], y_scale=0.5, y_zero_point=10, axis=0
+    ... )
+    >>> join([np.uint8([1, 2]), np.int8([-3, 4])])
+    array([ 1,  2,  4, 18], dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        *,
+        x_scales: npt.ArrayLike,
+        x_zero_points: npt.ArrayLike | None = None,
+        y_scale: npt.ArrayLike,
+        y_zero_point: npt.ArrayLike | None = None,
+        axis: int,
+    ) -> None:
+        self._given = own_arguments(
+            x_scales=x_scales,
+            x_zero_points=x_zero_points,
+            y_scale=y_scale,
+            y_zero_point=y_zero_point,
+        )
+        self._given["axis"] = as_index(axis, "axis")
+        self._parameters = concat_parameters(self._given["x_scales"], self._given["x_zero_points"])
+        as_target(y_scale, y_zero_point, byte_type(y_zero_point, "y_zero_point"))
+
+    def __call__(self, inputs: Sequence[npt.ArrayLike], *, out: Array | None = None) -> Array:
+        given = self._given
+        joined = triples(inputs, self._parameters)
+        target = given["y_scale"], given["y_zero_point"]
+        return qlinear_concat(*target, joined, axis=given["axis"], out=out)
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._given
+
+
 def pad(
     x: npt.ArrayLike,
     pads: Sequence[int],
@@ -124,3 +200,51 @@ def pad(
     result = np.full(padding.shape, padding.code, data.dtype)
     result[padding.place] = data[padding.kept]
     return deliver(result, out)
+
+
+class Pad(Prepared):
+    """`pad` with everything but `x` fixed.
+
+    Parameters
+    ----------
+    pads, x_zero_point, axes
+        As in `pad`; the zero point in the type that ``x`` will have.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `pad`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``x`` and ``out``, and returns what `pad` defines, with its errors. It may be made
+    from several threads. What was derived from the shape of ``x`` is remembered.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> frame = reference.Pad([1, 1], 9, axes=[-1])
+    >>> frame(np.uint8([[1, 2]]))
+    array([[9, 1, 2, 9]], dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        pads: Sequence[int],
+        x_zero_point: npt.ArrayLike | None = None,
+        *,
+        axes: Sequence[int] | None = None,
+    ) -> None:
+        self._given = own_arguments(x_zero_point=x_zero_point) | own_geometry(pads=pads, axes=axes)
+        check_padding(self._given["pads"], self._given["axes"])
+        dtype = byte_type(x_zero_point, "x_zero_point")
+        as_tensor_zero_point(x_zero_point, "x_zero_point", dtype, "x")
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return pad(x, out=out, **self._given)
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._given

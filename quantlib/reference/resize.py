@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from quantlib._arguments.arrays import Array, as_bytes, deliver
-from quantlib._arguments.resize import resize_shape
+from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
+from quantlib._arguments.resize import check_resizing, resize_shape
 
 
 def resize(
@@ -102,3 +104,58 @@ def resize(
     limits = np.iinfo(data.dtype)
     codes = np.clip(np.rint(reals), limits.min, limits.max).astype(data.dtype)
     return deliver(codes.reshape(shape.result), out)
+
+
+class Resize(Prepared):
+    """`resize` with everything but `x` fixed.
+
+    Parameters
+    ----------
+    scales, sizes, axes, mode, coordinate_transformation_mode, nearest_mode
+        As in `resize`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `resize`, for these arguments when they are given here.
+
+    Notes
+    -----
+    A call takes ``x`` and ``out``, and returns what `resize` defines, with its errors. It may be
+    made from several threads. What was derived from the shape of ``x`` is remembered.
+
+    It can be pickled; ``save(path)`` keeps it in a file, from which ``load(path)`` makes it again.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from quantlib import reference
+    >>> double = reference.Resize(scales=[2.0], axes=[-1])
+    >>> double(np.uint8([[10, 20, 30]]))
+    array([[10, 10, 20, 20, 30, 30]], dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        *,
+        scales: npt.ArrayLike | None = None,
+        sizes: Sequence[int] | None = None,
+        axes: Sequence[int] | None = None,
+        mode: str = "nearest",
+        coordinate_transformation_mode: str = "half_pixel",
+        nearest_mode: str = "round_prefer_floor",
+    ) -> None:
+        self._given = own_arguments(scales=scales) | own_geometry(
+            sizes=sizes,
+            axes=axes,
+            mode=mode,
+            coordinate_transformation_mode=coordinate_transformation_mode,
+            nearest_mode=nearest_mode,
+        )
+        check_resizing(**self._given)
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        return resize(x, out=out, **self._given)
+
+    def _arguments(self) -> dict[str, Any]:
+        return self._given
