@@ -26,7 +26,8 @@
  * large the image. Only depthwise convolutions with channels first may copy input and output.
  *
  * Groups are separate products on slices of the channels; narrow ones are put together, with zeros
- * between them, until they fill a strip of columns, which costs what each of them alone would.
+ * between them, until they fill a strip of columns, which costs what each of them alone would, or
+ * have kernels of their own (grouped.c).
  * Depthwise convolutions run on vectors of channels or of pixels instead (depthwise.c,
  * channelwise.c), and whole ones with channels first on the planes of the image (planes.c), where
  * the instruction set has kernels for that. */
@@ -54,6 +55,7 @@ struct ql_filter {
     int64_t pitch;                  /* of columns of the kernel that overlap, zeros included */
     int64_t merged;                 /* groups that are put together */
     ql_depthwise_filter *depthwise; /* or NULL */
+    ql_grouped_filter *grouped;     /* or NULL */
     ql_plane_filter *planes;        /* or NULL */
     int64_t products;               /* or 0 */
     ql_matrix *product[];
@@ -154,7 +156,8 @@ static int64_t pitch_of(const ql_conv_shape *s, const ql_kernels *kernels, int64
 static ql_filter *filter_of(const ql_conv_shape *shape) {
     const int64_t depth = ql_taps(shape) * (shape->channels / shape->group);
     const int64_t merged = groups_together(shape, depth);
-    const int has_products = shape->out_channels > 0 && !ql_is_depthwise(shape);
+    const int has_products = shape->out_channels > 0 && !ql_is_depthwise(shape) &&
+                             !ql_is_grouped(ql_current_kernels(), shape);
     const int64_t products = has_products ? ql_ceil_div(shape->group, merged) : 0;
     const int64_t size = (int64_t)sizeof(ql_filter) + products * (int64_t)sizeof(ql_matrix *);
     ql_filter *filter = ql_allocate((size_t)size);
@@ -213,6 +216,10 @@ ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_poin
         filter->depthwise = ql_depthwise_pack(w, is_signed, zero_points, shape);
         status = filter->depthwise == NULL ? QL_NO_MEMORY : QL_OK;
         filter->size += filter->depthwise == NULL ? 0 : ql_depthwise_size(filter->depthwise);
+    } else if (status == QL_OK && ql_is_grouped(filter->kernels, shape)) {
+        filter->grouped = ql_grouped_pack(w, is_signed, zero_points, shape);
+        status = filter->grouped == NULL ? QL_NO_MEMORY : QL_OK;
+        filter->size += filter->grouped == NULL ? 0 : ql_grouped_size(filter->grouped);
     }
     if (status == QL_OK)
         return filter;
@@ -224,6 +231,8 @@ int ql_filter_unpack(const ql_filter *filter, void *w, int is_signed) {
     const ql_conv_shape *shape = &filter->shape;
     if (filter->depthwise != NULL)
         ql_depthwise_unpack(filter->depthwise, w);
+    if (filter->grouped != NULL)
+        ql_grouped_unpack(filter->grouped, w);
     if (filter->products == 0)
         return QL_OK;
     const int64_t out = shape->out_channels / shape->group, merged = filter->merged;
@@ -244,6 +253,7 @@ void ql_filter_free(ql_filter *filter) {
     if (filter == NULL)
         return;
     ql_depthwise_free(filter->depthwise);
+    ql_grouped_free(filter->grouped);
     ql_planes_free(filter->planes);
     for (int64_t p = 0; p < filter->products; p++)
         ql_matrix_free(filter->product[p]);
@@ -674,6 +684,9 @@ int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero
     ql_output stage = *output;
     stage.residual = residual;
     shape = &plain;
+    if (filter->grouped != NULL)
+        return ql_grouped_conv(filter->grouped, x, x_signed, x_zero_point, shape, channels_first,
+                               &stage, y);
     if (filter->depthwise != NULL)
         return ql_depthwise_conv(filter->depthwise, x, x_signed, x_zero_point, shape,
                                  channels_first, &stage, y);

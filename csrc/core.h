@@ -185,6 +185,24 @@ typedef struct {
 typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                                 int64_t y_stride);
 
+/* Neighbouring output pixels of a line of narrow groups (grouped.c): 64 channels of each. Pixels of
+ * input are 64 bytes; x is where the first pixel's first tap is. Up to QL_PIXELS pixels can be read
+ * beyond the last one. */
+typedef struct {
+    const char *x;
+    const int64_t *offsets; /* of taps, in bytes */
+    int64_t taps, turns;    /* each element meets `turns` elements of its group: 1, 2 or 4 */
+    int64_t pixel_step;     /* in bytes */
+    const char *w;          /* [tap][turn][4] vectors of elements of four int8 */
+    const int32_t *start;   /* of the sums of channels 0, 4, 8 ...; of 1, 5, 9 ...; and so on */
+    int64_t pixels, channels;
+} ql_grouped_line;
+
+/* Sums of 64 channels for each pixel, or with `codes`, whose multipliers are in the order of
+ * `start`, what becomes of them in y. */
+typedef void ql_grouped(const ql_grouped_line *line, int32_t *sums, const ql_codes *codes,
+                        uint8_t *y, int64_t y_stride);
+
 /* --- channels that are first (channelwise.c) --- */
 
 /* How bytes of a vector of 64 are put elsewhere: its words to other places, byte by byte within
@@ -386,6 +404,7 @@ typedef struct ql_kernels {
     ql_channel_sums *channel_sums;       /* or NULL: channels that are first become last */
     ql_channel_codes *channel_codes;     /* goes with channel_sums, and so does spread */
     ql_spread *spread;
+    ql_grouped *grouped; /* or NULL: narrow groups are products */
 
     ql_plane_tile *plane_tile;              /* or NULL: planes are transposed, and so are results */
     void (*prepare_planes)(int64_t groups); /* readies the processor for such parts, or NULL */
@@ -594,6 +613,33 @@ int64_t ql_depthwise_size(const ql_depthwise_filter *filter);
 int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x_signed,
                       int32_t x_zero_point, const ql_conv_shape *shape, int channels_first,
                       const ql_output *output, void *y);
+
+/* The largest that a sum of so many products can be, the bias included. */
+int64_t ql_largest_sum(int64_t depth, const int32_t *bias, int64_t channels);
+
+/* Whether sums up to `largest` can become codes at once, because steps fit int32; and those, with
+ * multipliers in any order. */
+int ql_makes_codes(const ql_output *output, int64_t channels, int64_t largest);
+ql_codes ql_codes_of(const ql_output *output, const float *multiplier);
+
+/* Adds the bias to the sums of one pixel; QL_OVERFLOW if one does not fit. */
+int ql_add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels);
+
+/* --- convolutions of narrow groups (grouped.c) ---------------------------------------------- */
+
+/* Weights packed for those. */
+typedef struct ql_grouped_filter ql_grouped_filter;
+
+/* Like those of depthwise convolutions. */
+int ql_is_grouped(const ql_kernels *kernels, const ql_conv_shape *shape);
+ql_grouped_filter *ql_grouped_pack(const uint8_t *w, int is_signed, const int32_t *zero_points,
+                                   const ql_conv_shape *shape);
+void ql_grouped_unpack(const ql_grouped_filter *filter, uint8_t *w);
+void ql_grouped_free(ql_grouped_filter *filter);
+int64_t ql_grouped_size(const ql_grouped_filter *filter);
+int ql_grouped_conv(const ql_grouped_filter *filter, const uint8_t *x, int x_signed,
+                    int32_t x_zero_point, const ql_conv_shape *shape, int channels_first,
+                    const ql_output *output, void *y);
 
 /* --- depthwise convolutions with channels first (channelwise.c) ----------------------------- */
 

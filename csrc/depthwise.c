@@ -396,9 +396,9 @@ static void gather_plane(const convolution *c, const workspace *w, const place *
 
 /* --- sums ----------------------------------------------------------------------------------- */
 
-/* Adds the bias to the sums of one pixel; QL_OVERFLOW if one does not fit: then the sum has another
- * sign than both of its terms. Looked at all together, so that the loop vectorizes. */
-static int add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels) {
+/* If one does not fit, the sum has another sign than both of its terms. Looked at all together, so
+ * that the loop vectorizes. */
+int ql_add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels) {
     uint32_t overflow = 0;
     for (int64_t c = 0; c < channels; c++) {
         const uint32_t sum = (uint32_t)sums[c] + (uint32_t)bias[c];
@@ -417,7 +417,7 @@ static int finish_line(const convolution *c, const workspace *w, const ql_line *
     kernels->depthwise(line, w->sums, line->channels);
     int status = QL_OK;
     for (int64_t p = 0; !c->fits && p < line->pixels && status == QL_OK; p++)
-        status = add_bias(w->sums + p * line->channels, output.bias, line->channels);
+        status = ql_add_bias(w->sums + p * line->channels, output.bias, line->channels);
     if (status == QL_OK)
         ql_finish(kernels, &output, w->sums, line->channels, 0, line->pixels, 0, line->channels,
                   c->y + to * ql_size_of_result(output.type), c->channels * c->filter->multiplier);
@@ -557,27 +557,33 @@ static void convolve_copies(void *context, long chunk) {
     ql_return(w.memory);
 }
 
-/* The largest that a sum can be, the bias included. */
-static int64_t largest_sum(const ql_conv_shape *shape, const int32_t *bias) {
+int64_t ql_largest_sum(int64_t depth, const int32_t *bias, int64_t channels) {
     int32_t least = 0, most = 0;
-    for (int64_t i = 0; bias != NULL && i < shape->out_channels; i++) {
+    for (int64_t i = 0; bias != NULL && i < channels; i++) {
         least = bias[i] < least ? bias[i] : least;
         most = bias[i] > most ? bias[i] : most;
     }
-    return ql_taps(shape) * 255 * 255 + ql_max(most, -(int64_t)least);
+    return depth * 255 * 255 + ql_max(most, -(int64_t)least);
 }
 
-/* Whether sums can become codes at once: steps must fit int32. */
-static int makes_codes(const convolution *c, int64_t largest) {
-    const ql_output *o = c->output;
-    if (c->filter->kernels->depthwise_codes == NULL || !c->fits || o->code_step || o->residual ||
-        ql_size_of_result(o->type) != 1 || o->row_factor != NULL || o->row_divisor != NULL)
+int ql_makes_codes(const ql_output *o, int64_t channels, int64_t largest) {
+    if (o->code_step || o->residual || ql_size_of_result(o->type) != 1 || o->row_factor != NULL ||
+        o->row_divisor != NULL)
         return 0;
     const float most = 0x1p30f / (float)largest;
     int within = 1;
-    for (int64_t i = 0; i < c->shape->out_channels; i++)
+    for (int64_t i = 0; i < channels; i++)
         within &= (o->multiplier[i] <= most) & (o->multiplier[i] >= -most);
     return within;
+}
+
+ql_codes ql_codes_of(const ql_output *o, const float *multiplier) {
+    const int32_t shift = ql_shift(o->type == QL_INT8, 0);
+    return (ql_codes){.multiplier = multiplier,
+                      .zero_point = *o->zero_point + shift,
+                      .lower = *o->lower + shift,
+                      .upper = *o->upper + shift,
+                      .flip = ql_flip(0, o->type == QL_INT8)};
 }
 
 /* Puts an entry of each channel in the order of planes, or leaves that of channels to windows. */
@@ -593,7 +599,8 @@ static void prepare_channels(convolution *c, int64_t largest, int32_t zero_point
                              uint32_t *multiplier, uint32_t *scratch) {
     const ql_output *o = c->output;
     const int64_t channels = c->shape->out_channels;
-    c->has_codes = makes_codes(c, largest);
+    c->has_codes = c->filter->kernels->depthwise_codes != NULL && c->fits &&
+                   ql_makes_codes(o, channels, largest);
     for (int64_t i = 0; i < channels; i++)
         scratch[i] = 0 - (uint32_t)zero_point * (uint32_t)c->filter->totals[i];
     for (int64_t i = 0; c->fits && o->bias != NULL && i < channels; i++)
@@ -603,12 +610,7 @@ static void prepare_channels(convolution *c, int64_t largest, int32_t zero_point
         return;
     memcpy(scratch, o->multiplier, (size_t)channels * sizeof *scratch);
     arrange(c, scratch, multiplier);
-    const int32_t shift = ql_shift(o->type == QL_INT8, 0);
-    c->codes = (ql_codes){.multiplier = (const float *)multiplier,
-                          .zero_point = *o->zero_point + shift,
-                          .lower = *o->lower + shift,
-                          .upper = *o->upper + shift,
-                          .flip = ql_flip(0, o->type == QL_INT8)};
+    c->codes = ql_codes_of(o, (const float *)multiplier);
 }
 
 /* The convolution as one of channels that are first. */
@@ -653,7 +655,7 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
                      .status = {QL_OK}};
     if (shape->batch * shape->out[0] * shape->out[1] * shape->out[2] == 0)
         return QL_OK;
-    const int64_t largest = largest_sum(shape, output->bias);
+    const int64_t largest = ql_largest_sum(ql_taps(shape), output->bias, shape->out_channels);
     c.fits = largest <= INT32_MAX;
     ql_channelwise by_channel = channelwise_of(&c);
     c.in_windows =

@@ -41,6 +41,7 @@ ql_plane_tile ql_avx512vnni_plane_tile;
 ql_interleave_planes ql_avx512vnni_interleave_planes;
 ql_plane_codes ql_avx512vnni_plane_codes;
 ql_spread ql_avx512vnni_spread;
+ql_grouped ql_avx512vnni_grouped;
 ql_blend_run ql_avx512vnni_add, ql_avx512vnni_multiply;
 ql_look_up_run ql_avx512vnni_look_up;
 ql_max_run ql_avx512vnni_max_uint8, ql_avx512vnni_max_int8;

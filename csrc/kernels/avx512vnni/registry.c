@@ -50,6 +50,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->channel_sums = ql_avx512vnni_channel_sums;
     kernels->channel_codes = ql_avx512vnni_channel_codes;
     kernels->spread = ql_avx512vnni_spread;
+    kernels->grouped = ql_avx512vnni_grouped;
 
     kernels->plane_tile = ql_avx512vnni_plane_tile;
     kernels->interleave_planes = ql_avx512vnni_interleave_planes;

@@ -1,8 +1,8 @@
-"""Depthwise convolutions: what their kernels treat apart, on every instruction set.
+"""Depthwise convolutions and narrow groups: what kernels treat apart, on every instruction set.
 
-Channels by groups and strips, lines by tiles and bundles, weights that need more than eight bits,
-sums that become codes at once or not. Every combination of the attributes is compared in
-test_conv_combinations.py.
+Channels by groups and strips, or planes; lines by tiles, bundles and bands; weights that need more
+than eight bits; sums that become codes at once or not. Every combination of the attributes is
+compared in test_conv_combinations.py.
 """
 
 from __future__ import annotations
@@ -261,3 +261,135 @@ def test_threads_share_lines(rng: np.random.Generator) -> None:
         for isa, count in itertools.product(isas(), (1, 2, 5)):
             with use_isa(isa), use_threads(count):
                 assert_bit_exact(ops.qlinear_conv(**call), expected)
+
+
+# --- groups of several channels -------------------------------------------------------------------
+
+OF_GROUPS = pytest.mark.parametrize("width", [2, 4, 8, 16])
+
+
+@LAYOUTS
+@OF_GROUPS
+def test_narrow_groups_channels(layout: str, width: int, rng: np.random.Generator) -> None:
+    """Blocks of 64 channels and parts of them, into every kind of result."""
+    for index, channels in enumerate((32, 48, 64, 80, 112, 128, 144)):
+        x_type, w_type = BYTES[index % 2], BYTES[index // 2 % 2]
+        x = images(rng, layout, (1, channels, 5, 3 + index), x_type)
+        w = codes(rng, (channels, width, 3, 3), w_type)
+        settings = {"group": channels // width, "pads": (1, 1, 1, 1), "layout": layout}
+        call = quantized(x, w, rng, **settings) | {
+            "y_zero_point": (np.uint8(130), np.int8(5))[index // 4 % 2]
+        }
+        y = compare("qlinear_conv", call)
+        assert free(y) > 0.9
+        compare("qlinear_conv", call | {"activation": (-1.0, 3.0)})
+        compare("qlinear_conv", call | {"y_scale": None, "y_zero_point": None})
+        residual = {"residual": codes(rng, y.shape, np.int8), "residual_scale": 0.01}
+        compare("qlinear_conv", call | residual | {"residual_zero_point": np.int8(3)})
+        compare("conv_integer", {"x": x, "w": w, "x_zero_point": call["x_zero_point"], **settings})
+
+
+@LAYOUTS
+@OF_GROUPS
+def test_narrow_groups_geometry(layout: str, width: int, rng: np.random.Generator) -> None:
+    """Steps, taps that are apart, and more padding on one side than on the other or than taps."""
+    kernels = [(1, 1), (1, 5), (2, 3), (3, 3), (5, 2)]
+    steps = [(1, 1), (2, 2), (1, 3), (3, 2)]
+    for index, (kernel, strides) in enumerate(itertools.product(kernels, steps)):
+        x = images(rng, layout, (2, 32, 11, 4 + index % 9), BYTES[index % 2])
+        w = codes(rng, (32, width, *kernel), BYTES[index // 2 % 2])
+        for pads, dilations in (
+            ((1, 2, 0, 3), (1, 1)),
+            ((0, 4, 5, 4), (2, 2)),
+            ((9, 9, 1, 9), (1, 3)),
+        ):
+            settings = {"pads": pads, "dilations": dilations, "strides": strides}
+            zero = codes(rng, 32, w.dtype)
+            compare(
+                "conv_integer",
+                {"x": x, "w": w, "x_zero_point": 99, "w_zero_point": zero, "group": 32 // width,
+                 "layout": layout, **settings},
+            )  # fmt: skip
+
+
+@LAYOUTS
+@pytest.mark.parametrize("shape", [(3, 700), (90, 20), (40, 120)])
+def test_narrow_groups_tiles_and_bands(
+    layout: str, shape: tuple[int, int], rng: np.random.Generator
+) -> None:
+    """Images so large that they are cut, for several threads too."""
+    for index, stride in enumerate((1, 2)):
+        x = images(rng, layout, (1, 48, *shape), BYTES[index % 2])
+        w = codes(rng, (48, 4, 3, 3), np.int8)
+        call = quantized(
+            x, w, rng, group=12, pads=(1, 1, 1, 1), strides=(stride, stride), layout=layout
+        )
+        for count in (1, 3):
+            with use_threads(count):
+                compare("qlinear_conv", call)
+                compare("qlinear_conv", call | {"y_scale": None, "y_zero_point": None})
+
+
+@LAYOUTS
+def test_narrow_groups_one_and_three_axes(layout: str, rng: np.random.Generator) -> None:
+    """Lines, and volumes whose kernels are as deep as one plane or as several."""
+    for extents, kernel in (((9,), (3,)), ((4, 5, 6), (1, 3, 3)), ((4, 5, 6), (2, 3, 3))):
+        x = images(rng, layout, (2, 24, *extents), np.uint8)
+        w = codes(rng, (24, 4, *kernel), np.int8)
+        rank = len(extents)
+        for pads, step in (((0,) * 2 * rank, 1), ((1,) * 2 * rank, 2)):
+            compare(
+                "conv_integer",
+                {"x": x, "w": w, "x_zero_point": 7, "group": 6, "pads": pads,
+                 "strides": (step,) * rank, "layout": layout},
+            )  # fmt: skip
+
+
+@LAYOUTS
+def test_narrow_groups_weights_far_from_their_zero_points(
+    layout: str, rng: np.random.Generator
+) -> None:
+    """Differences of nine bits: all of them, and the largest ones there are."""
+    for x_type, w_type in itertools.product(BYTES, BYTES):
+        limits = np.iinfo(w_type)
+        x = images(rng, layout, (1, 40, 4, 5), x_type)
+        settings = {"group": 10, "pads": (1, 1, 1, 1), "layout": layout}
+        random = codes(rng, (40, 4, 3, 3), w_type), codes(rng, 40, w_type)
+        ends = extreme_codes((40, 4, 3, 3), w_type)
+        for w, zero in [random, *itertools.product(ends.values(), (limits.min, limits.max))]:
+            given = {"x": x, "w": w, "x_zero_point": 9, "w_zero_point": np.array(zero, w_type)}
+            compare("conv_integer", given | settings)
+
+
+@LAYOUTS
+def test_narrow_groups_large_steps_and_biases(layout: str, rng: np.random.Generator) -> None:
+    """Multipliers too large for conversions, sums that just fit int32, and one that does not."""
+    x = images(rng, layout, (1, 24, 5, 5), np.uint8)
+    w = codes(rng, (24, 4, 3, 3), np.int8)
+    call = quantized(x, w, rng, group=6, layout=layout)
+    for y_scale in (1e-3, 1e-7, 1e-30):
+        compare("qlinear_conv", call | {"y_scale": np.float32(y_scale)})
+    one, pixel = np.ones((24, 4, 1, 1), np.int8), np.ones_like(x)
+    bias = np.full(24, 5, np.int32)
+    bias[17] = np.iinfo(np.int32).max - 4
+    call = {
+        "x": pixel, "x_scale": 0.5, "x_zero_point": 0, "w": one, "w_scale": 0.5,
+        "w_zero_point": 0, "b": bias, "group": 6, "layout": layout,
+    }  # fmt: skip
+    compare("qlinear_conv", call | {"y_scale": None, "y_zero_point": None})
+    bias[17] += 1
+    for isa in isas():
+        with use_isa(isa), pytest.raises(OverflowError, match="does not fit int32"):
+            ops.qlinear_conv(**call, y_scale=1e7, y_zero_point=np.int8(3))
+
+
+def test_narrow_groups_prepared_weights_come_back(rng: np.random.Generator) -> None:
+    """Packing loses nothing, on whichever instruction set a copy is made."""
+    x = images(rng, "NHWC", (1, 40, 4, 5), np.uint8)
+    w = codes(rng, (40, 8, 3, 3), np.int8)
+    for isa in isas():
+        with use_isa(isa):
+            layer = ql.ConvInteger(w, 3, group=5, layout="NHWC")
+            again = type(layer)(**layer._arguments())
+            assert_bit_exact(again._arguments()["w"], w)
+            assert_bit_exact(again(x, 9), layer(x, 9))

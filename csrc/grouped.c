@@ -1,0 +1,438 @@
+/* Convolutions of narrow groups, that have as many channels out as in: 2, 4, 8 or 16.
+ *
+ * Of 64 channels of a pixel, each four are an element, and a dot product of one with four weights
+ * is what they add to one output. So four vectors of sums, the first for every fourth channel from
+ * the first on and so on, take all that elements of their own place add; then elements are turned
+ * around within groups of two or of four, until each has met all outputs of its group. Nothing is
+ * multiplied with zeros, except by groups of two, of which two share an element.
+ *
+ *     sum of (x - zx) * (w - zw)  =  sum of x * (w - zw)  -  zx * sum of (w - zw)
+ *
+ * The last term belongs to the channel; with the bias it is what sums start from. Weights less
+ * their zero point may need nine bits: they are split, and there are more taps for what is left.
+ *
+ * 64 channels of the lines of input under a band of output are copied, with padding, which has the
+ * code of the zero point; that is what a thread needs beside input, output and weights: BAND_BYTES,
+ * or more for one tile of a line. Where channels are first, they become last on the way, and those
+ * of the results first again. */
+#include "core.h"
+
+enum {
+    BLOCK = 64,             /* channels */
+    ELEMENTS = BLOCK / 4,   /* of a pixel */
+    BAND_BYTES = 64 * 1024, /* of copied lines */
+    LEAST_TILE = 16,        /* pixels of a line */
+    MOST_TILE = 128,
+    MOST_COLUMNS = 512, /* that LEAST_TILE pixels see: other convolutions are sparse */
+    MOST_LINES = 64     /* under a kernel */
+};
+
+struct ql_grouped_filter {
+    const ql_kernels *kernels;
+    int64_t size;
+    int64_t channels, width;      /* of a group */
+    int64_t turns, taps, repeats; /* elements of a group; of the kernel; parts of weights */
+    int64_t blocks;
+    char *weights;   /* [block][repeat][tap][turn][output of an element][element], 4 bytes each */
+    int32_t *totals; /* of each output channel's weights */
+    uint8_t *codes;  /* as they were given */
+};
+
+/* Columns of input under so many pixels of a line, and lines under so many lines. */
+static int64_t seen(const ql_conv_shape *s, int axis, int64_t outputs) {
+    return (outputs - 1) * s->stride[axis] + (s->kernel[axis] - 1) * s->dilation[axis] + 1;
+}
+
+int ql_is_grouped(const ql_kernels *kernels, const ql_conv_shape *s) {
+    const int64_t width = s->channels / s->group;
+    return kernels->grouped != NULL && s->group > 1 && s->channels > s->group &&
+           s->channels == s->out_channels &&
+           (width == 2 || width == 4 || width == 8 || width == 16) && s->kernel[0] == 1 &&
+           seen(s, 2, LEAST_TILE) <= MOST_COLUMNS && seen(s, 1, 1) <= MOST_LINES &&
+           ql_fits_int32(ql_taps(s) * width, 255, 255, NULL, 0);
+}
+
+/* --- weights -------------------------------------------------------------------------------- */
+
+/* The part of a weight that an element can be multiplied by. */
+static int32_t part_of(int32_t weight) {
+    return (int32_t)ql_max(-128, ql_min(127, weight));
+}
+
+static int32_t weight_at(const uint8_t *w, int64_t i, int is_signed, int32_t zero_point) {
+    return (is_signed ? (int8_t)w[i] : w[i]) - zero_point;
+}
+
+/* How many parts the weights have. */
+static int64_t count_repeats(const uint8_t *w, int is_signed, const int32_t *zero_points,
+                             int64_t channels, int64_t depth) {
+    int64_t most = 1;
+    for (int64_t i = 0; i < channels * depth; i++) {
+        int32_t weight = weight_at(w, i, is_signed, zero_points[i / depth]);
+        int64_t parts = 1;
+        for (; (weight -= part_of(weight)) != 0; parts++)
+            ;
+        most = ql_max(most, parts);
+    }
+    return most;
+}
+
+static int64_t bytes_of_block(const ql_grouped_filter *f) {
+    return f->repeats * f->taps * f->turns * 4 * BLOCK;
+}
+
+/* Puts the weight of (output channel, channel of its group, tap) where its element is met. */
+static void put_weight(ql_grouped_filter *f, int64_t out, int64_t in, int64_t tap, int32_t weight) {
+    const int64_t channel = out / f->width * f->width + in;
+    const int64_t element = out % BLOCK / 4, from = channel % BLOCK / 4;
+    const int64_t turn = (from - element + f->turns) % f->turns;
+    for (int64_t repeat = 0; weight != 0; repeat++) {
+        const int32_t part = part_of(weight);
+        const int64_t vector = ((repeat * f->taps + tap) * f->turns + turn) * 4 + out % 4;
+        char *to = f->weights + out / BLOCK * bytes_of_block(f) + (vector * ELEMENTS + element) * 4;
+        ((int8_t *)to)[channel % 4] = (int8_t)part;
+        weight -= part;
+    }
+}
+
+static void put_weights(ql_grouped_filter *f, const uint8_t *w, int is_signed,
+                        const int32_t *zero_points) {
+    const int64_t depth = f->width * f->taps;
+    for (int64_t out = 0; out < f->channels; out++) {
+        f->totals[out] = 0;
+        for (int64_t i = 0; i < depth; i++) {
+            const int32_t weight = weight_at(w, out * depth + i, is_signed, zero_points[out]);
+            put_weight(f, out, i / f->taps, i % f->taps, weight);
+            f->totals[out] += weight;
+        }
+    }
+}
+
+ql_grouped_filter *ql_grouped_pack(const uint8_t *w, int is_signed, const int32_t *zero_points,
+                                   const ql_conv_shape *shape) {
+    const int64_t width = shape->channels / shape->group, taps = ql_taps(shape);
+    ql_grouped_filter plan = {
+        .kernels = ql_current_kernels(),
+        .channels = shape->channels,
+        .width = width,
+        .turns = ql_max(width / 4, 1),
+        .taps = taps,
+        .repeats = count_repeats(w, is_signed, zero_points, shape->channels, width * taps),
+        .blocks = ql_ceil_div(shape->channels, BLOCK),
+    };
+    const int64_t weights = plan.blocks * bytes_of_block(&plan),
+                  codes = plan.channels * width * taps;
+    plan.size = QL_ALIGNMENT * 2 + weights + plan.channels * 4 + codes;
+    _Static_assert(sizeof plan <= QL_ALIGNMENT * 2, "weights begin at a cache line");
+    ql_grouped_filter *filter = ql_allocate((size_t)plan.size);
+    if (filter == NULL)
+        return NULL;
+    *filter = plan;
+    filter->weights = (char *)filter + QL_ALIGNMENT * 2;
+    filter->totals = (int32_t *)(filter->weights + weights);
+    filter->codes = (uint8_t *)(filter->totals + plan.channels);
+    memset(filter->weights, 0, (size_t)weights);
+    memcpy(filter->codes, w, (size_t)codes);
+    put_weights(filter, w, is_signed, zero_points);
+    return filter;
+}
+
+void ql_grouped_unpack(const ql_grouped_filter *f, uint8_t *w) {
+    memcpy(w, f->codes, (size_t)(f->channels * f->width * f->taps));
+}
+
+void ql_grouped_free(ql_grouped_filter *filter) {
+    ql_release(filter);
+}
+
+int64_t ql_grouped_size(const ql_grouped_filter *filter) {
+    return filter->size;
+}
+
+/* --- a call --------------------------------------------------------------------------------- */
+
+/* A convolution cut into items for the threads: blocks of channels of a tile of a band of lines. */
+typedef struct {
+    const ql_grouped_filter *filter;
+    const uint8_t *x;
+    uint8_t flip, zero; /* of bytes of x; the number that padding has */
+    const ql_conv_shape *shape;
+    int channels_first;
+    const ql_output *output;
+    char *y;
+    const int32_t *start; /* what sums start from, in the order of vectors */
+    int fits;             /* whether that includes the bias, because all sums fit int32 with it */
+    ql_codes codes;       /* what becomes of them, if has_codes: then no sums are stored */
+    int has_codes;
+    int64_t tile, lines; /* pixels; lines of a band */
+    int64_t tiles, bands;
+    int64_t columns, held; /* of input under them */
+    int64_t chunk_items;
+    ql_status status;
+} convolution;
+
+/* What an item makes. */
+typedef struct {
+    int64_t image, depth;
+    int64_t line, lines, pixel, pixels, channel, channels;
+} place;
+
+/* A thread's memory. */
+typedef struct {
+    char *memory, *lines;
+    int64_t *offsets;         /* of taps */
+    int32_t *sums;            /* of a line */
+    char *results, *residual; /* of an item, before channels are first */
+} workspace;
+
+static void cut(convolution *c) {
+    const ql_conv_shape *s = c->shape;
+    c->tile = ql_min(s->out[2], MOST_TILE);
+    while (c->tile > LEAST_TILE && seen(s, 2, c->tile) * seen(s, 1, 1) * BLOCK > BAND_BYTES)
+        c->tile = ql_max(LEAST_TILE, c->tile / 2);
+    c->tiles = ql_ceil_div(s->out[2], c->tile);
+    c->tile = ql_ceil_div(s->out[2], c->tiles);
+    c->tiles = ql_ceil_div(s->out[2], c->tile);
+    c->columns = seen(s, 2, c->tile);
+    c->lines = 1;
+    while (c->lines < s->out[1] && seen(s, 1, c->lines + 1) * c->columns * BLOCK <= BAND_BYTES)
+        c->lines++;
+    c->bands = ql_ceil_div(s->out[1], c->lines);
+    c->lines = ql_ceil_div(s->out[1], c->bands);
+    c->bands = ql_ceil_div(s->out[1], c->lines);
+    c->held = seen(s, 1, c->lines);
+}
+
+static place place_of(const convolution *c, int64_t item) {
+    const ql_conv_shape *s = c->shape;
+    place at;
+    at.channel = item % c->filter->blocks * BLOCK;
+    item /= c->filter->blocks;
+    at.pixel = item % c->tiles * c->tile;
+    item /= c->tiles;
+    at.line = item % c->bands * c->lines;
+    item /= c->bands;
+    at.depth = item % s->out[0];
+    at.image = item / s->out[0];
+    at.channels = ql_min(BLOCK, s->channels - at.channel);
+    at.pixels = ql_min(c->tile, s->out[2] - at.pixel);
+    at.lines = ql_min(c->lines, s->out[1] - at.line);
+    return at;
+}
+
+/* Copies the lines of input that an item sees, 64 channels of a pixel after the other. */
+static void copy_lines(const convolution *c, const workspace *w, const place *at) {
+    const ql_conv_shape *s = c->shape;
+    const ql_kernels *kernels = c->filter->kernels;
+    const int64_t width = s->in[2], plane = s->in[0] * s->in[1] * width;
+    const int64_t d = at->depth * s->stride[0] - s->pad[0];
+    const int64_t top = at->line * s->stride[1] - s->pad[1];
+    const int64_t left = at->pixel * s->stride[2] - s->pad[2];
+    const int64_t columns = seen(s, 2, at->pixels);
+    const int64_t begin = ql_min(columns, ql_max(0, -left));
+    const int64_t end = ql_max(begin, ql_min(columns, width - left));
+    for (int64_t i = 0; i < seen(s, 1, at->lines); i++) {
+        char *to = w->lines + i * c->columns * BLOCK;
+        if (!ql_inside(d, s->in[0]) || !ql_inside(top + i, s->in[1]) || begin == end) {
+            memset(to, c->zero, (size_t)(columns * BLOCK));
+            continue;
+        }
+        const int64_t pixel = (d * s->in[1] + top + i) * width + left + begin;
+        const char *x = (const char *)c->x + at->image * s->channels * plane;
+        char *inside = to + begin * BLOCK;
+        memset(to, c->zero, (size_t)(begin * BLOCK));
+        if (c->channels_first)
+            ql_transpose_part(kernels, x + at->channel * plane + pixel, plane, at->channels,
+                              end - begin, inside, BLOCK, 1);
+        else
+            kernels->copy_runs(inside, BLOCK, x + pixel * s->channels + at->channel, s->channels,
+                               end - begin, at->channels);
+        if (c->flip)
+            kernels->load(inside, (uint8_t *)inside, (end - begin) * BLOCK, c->flip);
+        memset(to + end * BLOCK, c->zero, (size_t)((columns - end) * BLOCK));
+    }
+}
+
+/* Where results of an item go, or come from, by line: to the array, or to be transposed. */
+static int64_t first_of(const convolution *c, const place *at, int64_t line) {
+    const ql_conv_shape *s = c->shape;
+    if (c->channels_first)
+        return line * at->pixels * BLOCK;
+    const int64_t lines = (at->image * s->out[0] + at->depth) * s->out[1] + at->line + line;
+    return (lines * s->out[2] + at->pixel) * s->channels + at->channel;
+}
+
+/* Sums of a line, finished. */
+static int finish_line(const convolution *c, const workspace *w, const place *at, int64_t first,
+                       char *y, int64_t y_stride) {
+    ql_output stage = ql_output_from(c->output, at->channel);
+    if (stage.residual != NULL)
+        stage.residual =
+            c->channels_first ? (uint8_t *)w->residual + first : c->output->residual + first;
+    int status = QL_OK;
+    for (int64_t p = 0; !c->fits && p < at->pixels && status == QL_OK; p++)
+        status = ql_add_bias(w->sums + p * BLOCK, stage.bias, at->channels);
+    if (status == QL_OK)
+        ql_finish(c->filter->kernels, &stage, w->sums, BLOCK, 0, at->pixels, 0, at->channels,
+                  y + first * ql_size_of_result(stage.type), y_stride);
+    return status;
+}
+
+/* The elements of an item's first line in the array with channels first. */
+static int64_t element_of(const convolution *c, const place *at, int64_t line) {
+    const ql_conv_shape *s = c->shape;
+    const int64_t plane = s->out[0] * s->out[1] * s->out[2];
+    return (at->image * s->channels + at->channel) * plane +
+           (at->depth * s->out[1] + at->line + line) * s->out[2] + at->pixel;
+}
+
+/* Transposes results, or the residual to them: lines that are whole in one go. */
+static void transpose_lines(const convolution *c, const workspace *w, const place *at,
+                            int to_results) {
+    const ql_conv_shape *s = c->shape;
+    const ql_kernels *kernels = c->filter->kernels;
+    const int64_t plane = s->out[0] * s->out[1] * s->out[2];
+    const int64_t size = ql_size_of_result(c->output->type);
+    const int64_t together = at->pixels == s->out[2] ? at->lines : 1;
+    const int64_t pixels = together * at->pixels;
+    for (int64_t line = 0; line < at->lines; line += together) {
+        const int64_t element = element_of(c, at, line), place = line * at->pixels * BLOCK;
+        if (to_results)
+            ql_transpose_part(kernels, w->results + place * size, BLOCK, pixels, at->channels,
+                              c->y + element * size, plane, size);
+        else
+            ql_transpose_part(kernels, c->output->residual + element, plane, at->channels, pixels,
+                              w->residual + place, BLOCK, 1);
+    }
+}
+
+static int convolve_item(const convolution *c, const workspace *w, int64_t item) {
+    const ql_grouped_filter *f = c->filter;
+    const ql_conv_shape *s = c->shape;
+    const place at = place_of(c, item);
+    const int64_t y_stride = c->channels_first ? BLOCK : s->channels;
+    char *y = c->channels_first ? w->results : c->y;
+    ql_grouped_line line = {.offsets = w->offsets,
+                            .taps = f->taps * f->repeats,
+                            .turns = f->turns,
+                            .pixel_step = s->stride[2] * BLOCK,
+                            .w = f->weights + at.channel / BLOCK * bytes_of_block(f),
+                            .start = c->start + at.channel,
+                            .pixels = at.pixels,
+                            .channels = at.channels};
+    ql_codes codes = c->codes;
+    codes.multiplier = c->has_codes ? codes.multiplier + at.channel : NULL;
+    copy_lines(c, w, &at);
+    if (c->channels_first && c->output->residual != NULL)
+        transpose_lines(c, w, &at, 0);
+    int status = QL_OK;
+    for (int64_t i = 0; i < at.lines && status == QL_OK; i++) {
+        const int64_t first = first_of(c, &at, i);
+        line.x = w->lines + i * s->stride[1] * c->columns * BLOCK;
+        f->kernels->grouped(&line, w->sums, c->has_codes ? &codes : NULL, (uint8_t *)y + first,
+                            y_stride);
+        if (!c->has_codes)
+            status = finish_line(c, w, &at, first, y, y_stride);
+    }
+    if (status == QL_OK && c->channels_first)
+        transpose_lines(c, w, &at, 1);
+    return status;
+}
+
+static int borrow_workspace(const convolution *c, workspace *w) {
+    const ql_grouped_filter *f = c->filter;
+    const ql_conv_shape *s = c->shape;
+    const int64_t item = c->channels_first ? c->lines * c->tile * BLOCK : 0;
+    const int64_t lines = c->held * c->columns + QL_PIXELS * s->stride[2];
+    const int64_t sums = c->has_codes ? 0 : c->tile * BLOCK * 4;
+    const int64_t results = item * ql_size_of_result(c->output->type);
+    const int64_t residual = c->output->residual == NULL ? 0 : item;
+    const int64_t offsets = f->taps * f->repeats * (int64_t)sizeof(int64_t);
+    w->memory = ql_borrow((size_t)(lines * BLOCK + sums + results + residual + offsets));
+    if (w->memory == NULL)
+        return QL_NO_MEMORY;
+    w->lines = w->memory;
+    w->sums = (int32_t *)(w->lines + lines * BLOCK);
+    w->results = w->lines + lines * BLOCK + sums;
+    w->residual = w->results + results;
+    w->offsets = (int64_t *)(w->residual + residual);
+    for (int64_t i = 0; i < f->taps * f->repeats; i++) {
+        const int64_t tap = i % f->taps, line = tap / s->kernel[2] * s->dilation[1];
+        w->offsets[i] = (line * c->columns + tap % s->kernel[2] * s->dilation[2]) * BLOCK;
+    }
+    return QL_OK;
+}
+
+static int64_t items_of(const convolution *c) {
+    const ql_conv_shape *s = c->shape;
+    return s->batch * s->out[0] * c->bands * c->tiles * c->filter->blocks;
+}
+
+static void convolve_chunk(void *context, long chunk) {
+    convolution *c = context;
+    workspace w;
+    int status = borrow_workspace(c, &w);
+    const int64_t first = chunk * c->chunk_items;
+    const int64_t last = ql_min(first + c->chunk_items, items_of(c));
+    for (int64_t item = first; item < last && status == QL_OK; item++)
+        status = convolve_item(c, &w, item);
+    ql_report(&c->status, status);
+    ql_return(w.memory);
+}
+
+/* Puts an entry of each channel in the order of vectors. */
+static void put_in_order(const uint32_t *entries, int64_t channels, uint32_t *to) {
+    for (int64_t i = 0; i < channels; i++)
+        to[i / BLOCK * BLOCK + i % 4 * ELEMENTS + i % BLOCK / 4] = entries[i];
+}
+
+/* What sums start from and are multiplied by; `scratch` has room for an entry of each channel. */
+static void prepare_channels(convolution *c, int32_t zero_point, uint32_t *start,
+                             uint32_t *multiplier, uint32_t *scratch) {
+    const ql_output *o = c->output;
+    const int64_t channels = c->shape->channels;
+    const int64_t largest = ql_largest_sum(ql_taps(c->shape) * c->filter->width, o->bias, channels);
+    c->fits = largest <= INT32_MAX;
+    c->has_codes = c->fits && ql_makes_codes(o, channels, largest);
+    for (int64_t i = 0; i < channels; i++) {
+        scratch[i] = 0 - (uint32_t)zero_point * (uint32_t)c->filter->totals[i];
+        if (c->fits && o->bias != NULL)
+            scratch[i] += (uint32_t)o->bias[i];
+    }
+    put_in_order(scratch, channels, start);
+    if (!c->has_codes)
+        return;
+    memcpy(scratch, o->multiplier, (size_t)channels * sizeof *scratch);
+    put_in_order(scratch, channels, multiplier);
+    c->codes = ql_codes_of(o, (const float *)multiplier);
+}
+
+int ql_grouped_conv(const ql_grouped_filter *filter, const uint8_t *x, int x_signed,
+                    int32_t x_zero_point, const ql_conv_shape *shape, int channels_first,
+                    const ql_output *output, void *y) {
+    convolution c = {.filter = filter,
+                     .x = x,
+                     .flip = ql_flip(x_signed, 0),
+                     .zero = (uint8_t)x_zero_point ^ ql_flip(x_signed, 0),
+                     .shape = shape,
+                     .channels_first = channels_first,
+                     .output = output,
+                     .y = y,
+                     .status = {QL_OK}};
+    if (shape->batch * shape->out[0] * shape->out[1] * shape->out[2] == 0)
+        return QL_OK;
+    cut(&c);
+    const int64_t whole = filter->blocks * BLOCK;
+    uint32_t *memory = ql_allocate((size_t)whole * 3 * sizeof *memory);
+    if (memory == NULL)
+        return QL_NO_MEMORY;
+    memset(memory, 0, (size_t)whole * 2 * sizeof *memory);
+    c.start = (const int32_t *)memory;
+    prepare_channels(&c, x_zero_point + ql_shift(x_signed, 0), memory, memory + whole,
+                     memory + 2 * whole);
+    const int64_t products = c.lines * c.tile * ql_taps(shape) * filter->width * BLOCK;
+    c.chunk_items = filter->kernels->small / 8 / ql_max(products, 1) + 1;
+    ql_run_chunks((long)ql_ceil_div(items_of(&c), c.chunk_items), convolve_chunk, &c);
+    ql_release(memory);
+    return ql_reported(&c.status);
+}
