@@ -33,6 +33,7 @@ enum {
     QL_TABLE = 2 * QL_BINS + 32, /* counts of one, with that of zeros after those of bins */
     QL_LANES = 8,                /* sums that neighbouring values are added to */
     QL_TALLY = QL_LANES << 11,   /* the most values that sums are exact for */
+    QL_WEFT = 15,                /* rows that are transposed all at once, fewer than QL_STRIP */
     QL_PIECE = 64,               /* reals that layers work on at a time */
     QL_MOST_TERMS = 11           /* of the sums of doubles; floats have 3 */
 };
@@ -294,6 +295,10 @@ typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t f
  * than 16 bytes before the next one is cut by it. */
 typedef void ql_transpose_bytes(const uint8_t *const *x, int64_t columns, uint8_t *y,
                                 int64_t y_stride);
+/* The same for all of QL_WEFT rows or less, for each of `batch` matrices: [row][column] becomes
+ * [column][row]. */
+typedef void ql_weave_bytes(const uint8_t *x, int64_t batch, int64_t rows, int64_t columns,
+                            uint8_t *y);
 
 /* How two quantized operands become one: numbers are bytes after a flip, as in ql_load, and the
  * zero points and bounds likewise. */
@@ -394,6 +399,7 @@ typedef struct ql_kernels {
     ql_copy_tile *copy;
     ql_copy_runs *copy_runs;
     ql_transpose_bytes *transpose_bytes;
+    ql_weave_bytes *weave_bytes;
 
     int depthwise_rows;   /* 4 of bytes or 2 of int16 */
     int depthwise_lanes;  /* 1, 2 or 4 */

@@ -190,6 +190,10 @@ int ql_conv(const ql_filter *filter, const void *x, int x_signed, int32_t x_zero
 void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t columns,
                   int64_t element_size);
 
+/* Copies rows of bytes, which lie so far apart. */
+void ql_copy_rows(const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t rows,
+                  int64_t bytes);
+
 /* --- layers between products (elementwise.c, lookup.c, pool.c, ...) ----------------------- */
 
 /* How codes of two operands become those of a result, which is kept between `lower` and `upper`. Of

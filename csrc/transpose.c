@@ -1,6 +1,6 @@
-/* Channels first to channels last and back: 16 rows at a time by a kernel where elements are bytes,
- * element by element where they are of four bytes or where there are few. A last 16 rows that are
- * not that many overlap the ones before. */
+/* Channels first to channels last and back, and bytes that are set side by side: 16 rows at a time
+ * by a kernel where elements are bytes, element by element where they are of four bytes or where
+ * there are few. A last 16 rows that are not that many overlap the ones before. */
 #include "core.h"
 
 enum { ROWS = 16, LEAST_COLUMNS = 16, BLOCK = 16 };
@@ -67,8 +67,17 @@ void ql_transpose_rows(const ql_kernels *kernels, const uint8_t *const *x, int64
 
 void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t columns,
                   int64_t element_size) {
+    if (element_size == 1 && rows <= QL_WEFT) {
+        ql_current_kernels()->weave_bytes(x, batch, rows, columns, y);
+        return;
+    }
     const int64_t size = rows * columns * element_size;
     for (int64_t n = 0; n < batch; n++)
         ql_transpose_part(ql_current_kernels(), (const char *)x + n * size, columns, rows, columns,
                           (char *)y + n * size, rows, element_size);
+}
+
+void ql_copy_rows(const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t rows,
+                  int64_t bytes) {
+    ql_current_kernels()->copy_runs(y, y_stride, x, x_stride, rows, bytes);
 }

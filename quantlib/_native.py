@@ -6,8 +6,9 @@ shapes, contiguous and aligned arrays. They compute into arrays that are handed 
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -670,6 +671,20 @@ def transpose(x: Array, y: Array) -> None:
 def bind_transpose(x: Array, y: Array) -> Bound:
     """The same with all of its arguments."""
     return _bound(lib.ql_transpose, _pointer(x), _pointer(y), *x.shape, x.itemsize)
+
+
+def bind_join(parts: Sequence[Array], y: Array, axis: int) -> list[Bound]:
+    """Calls that put contiguous arrays side by side along an axis of `y`, contiguous, too."""
+    calls, first = [], 0
+    row = math.prod(y.shape[axis:]) * y.itemsize
+    target = ffi.cast("char *", _pointer(y))
+    for part in parts:
+        size = math.prod(part.shape[axis:]) * y.itemsize
+        rows = part.nbytes // size if size else 0
+        arguments = (_pointer(part), size, target + first, row, rows, size)
+        calls.append(_bound(lib.ql_copy_rows, *arguments, kept=y))
+        first += size
+    return calls
 
 
 # --- layers between products --------------------------------------------------------------------

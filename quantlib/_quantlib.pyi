@@ -56,6 +56,7 @@ class _Lib(Protocol):
     ql_filter_unpack: Callable[..., int]
     ql_conv: Callable[..., int]
     ql_transpose: Callable[..., None]
+    ql_copy_rows: Callable[..., None]
     ql_add: Callable[..., int]
     ql_multiply: Callable[..., int]
     ql_look_up: Callable[..., int]

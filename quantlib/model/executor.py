@@ -53,6 +53,7 @@ def optimize(graph: Graph) -> Graph:
     passes.remove_dead_code(graph)
     passes.fold_constants(graph)
     passes.fuse_activations(graph)
+    passes.fuse_shuffles(graph)
     passes.assign_layout(graph)
     passes.remove_dead_code(graph)
     return graph

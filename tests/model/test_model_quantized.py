@@ -310,6 +310,65 @@ def test_local_response_normalization(turned: bool, rng: np.random.Generator) ->
     assert len(np.unique(wanted)) > 50
 
 
+@pytest.mark.parametrize("group", [2, 3, 4, 6])
+@pytest.mark.parametrize("turned", [False, True], ids=["channels last", "channels first"])
+def test_channel_shuffles(group: int, turned: bool, rng: np.random.Generator) -> None:
+    """Three nodes become one that moves bytes, behind a convolution without turning them back."""
+    channels = 120
+    constants = {
+        "w": rng.integers(-127, 128, (channels, 1, 1, 1)).astype(np.int8), "ws": np.float32(2**-7),
+        "s": np.float32(2**-5), "z": np.uint8(100), "zero": np.int8(0),
+        "split": np.array([0, group, -1, 5, 4]), "whole": np.array([-1, channels, 5, 4]),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["x"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "zero"], ["v"]),
+        helper.make_node("Conv", ["x", "v"], ["c"], group=channels),
+        helper.make_node("QuantizeLinear", ["c", "s", "z"], ["d"]),
+        helper.make_node("Reshape", ["d" if not turned else "q", "split"], ["e"]),
+        helper.make_node("Transpose", ["e"], ["f"], perm=[0, 2, 1, 3, 4]),
+        helper.make_node("Reshape", ["f", "whole"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes[4 * turned :], "g",
+        [helper.make_tensor_value_info("q", onnx.TensorProto.UINT8, ["n", channels, 5, 4])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.UINT8, None)],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    loaded = ql.model.load(model)
+    found = [node.kind for node in loaded.plan().graph.nodes]
+    assert "quantlib.ShuffleChannels" in found
+    assert "Reshape" not in found
+    assert found.count("Transpose") == (0 if turned else 2)
+    for count in (3, 1, 3, 3):
+        q = rng.integers(0, 256, (count, channels, 5, 4)).astype(np.uint8)
+        (wanted,) = onnxruntime_says(model, {"q": q}, optimized=False)
+        np.testing.assert_array_equal(loaded.run([q])[0], wanted)
+
+
+def test_other_reshapes_are_no_shuffles(rng: np.random.Generator) -> None:
+    """The result has other extents, or the transposition does more."""
+    for whole, order in (([2, 12, 5, 4], [0, 2, 1, 4, 3]), ([2, 6, 10, 4], [0, 2, 1, 3, 4])):
+        constants = {"split": np.array([2, 3, 4, 5, 4]), "whole": np.array(whole)}
+        nodes = [
+            helper.make_node("Reshape", ["x", "split"], ["a"]),
+            helper.make_node("Transpose", ["a"], ["b"], perm=order),
+            helper.make_node("Reshape", ["b", "whole"], ["y"]),
+        ]
+        graph = helper.make_graph(
+            nodes, "g", [helper.make_tensor_value_info("x", 1, [2, 12, 5, 4])],
+            [helper.make_tensor_value_info("y", 1, None)],
+            [numpy_helper.from_array(array, name) for name, array in constants.items()],
+        )  # fmt: skip
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        x = rng.standard_normal((2, 12, 5, 4)).astype(np.float32)
+        loaded = ql.model.load(model)
+        assert len(loaded.plan().graph.nodes) == 3
+        (wanted,) = onnxruntime_says(model, {"x": x}, optimized=False)
+        np.testing.assert_array_equal(loaded.run([x])[0], wanted)
+
+
 @pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "HardSwish", "LeakyRelu", "Relu", "Exp"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 def test_tables(kind: str, dtype: Any) -> None:

@@ -21,6 +21,7 @@ ql_pack_columns ql_avx2_pack_columns;
 ql_requantize_tile ql_avx2_requantize;
 ql_rescale_tile ql_avx2_rescale;
 ql_transpose_bytes ql_avx2_transpose_bytes;
+ql_weave_bytes ql_avx2_weave_bytes;
 ql_interleave ql_avx2_interleave;
 ql_depthwise ql_avx2_depthwise;
 ql_depthwise_codes ql_avx2_depthwise_codes;

@@ -36,6 +36,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->requantize = ql_avx2_requantize;
     kernels->rescale = ql_avx2_rescale;
     kernels->transpose_bytes = ql_avx2_transpose_bytes;
+    kernels->weave_bytes = ql_avx2_weave_bytes;
 
     kernels->depthwise_lanes = 2;
     kernels->interleave = ql_avx2_interleave;

@@ -34,6 +34,7 @@ ql_rescale_tile ql_portable_rescale;
 ql_copy_tile ql_portable_copy;
 ql_copy_runs ql_portable_copy_runs;
 ql_transpose_bytes ql_portable_transpose_bytes;
+ql_weave_bytes ql_portable_weave_bytes;
 ql_interleave ql_portable_interleave;
 ql_depthwise ql_portable_depthwise;
 ql_interleave_planes ql_portable_interleave_planes;

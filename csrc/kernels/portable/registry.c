@@ -48,6 +48,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .copy = ql_portable_copy,
         .copy_runs = ql_portable_copy_runs,
         .transpose_bytes = ql_portable_transpose_bytes,
+        .weave_bytes = ql_portable_weave_bytes,
         .depthwise_rows = 2,
         .depthwise_lanes = 1,
         .interleave = ql_portable_interleave,

@@ -77,10 +77,12 @@ def transpose(node: Node, known: Known) -> Kernel | None:
 
     def run(x: Array, out: Array | None = None) -> Array:
         if turns and x.itemsize in (1, 4) and x.size and x.flags.c_contiguous:
+            if out is None and not _moves(x, axes):
+                return x.transpose(order)
             return _turned(x, axes, out)
         y = x.transpose(order)
         if out is None:
-            return np.ascontiguousarray(y)
+            return np.ascontiguousarray(y)  # itself if only axes of extent 1 have moved
         np.copyto(out, y)
         return out
 
@@ -89,7 +91,13 @@ def transpose(node: Node, known: Known) -> Kernel | None:
             return _native.bind_transpose(*_as_matrices(x, axes, out))
         return partial(np.copyto, out, x.transpose(order))
 
-    return Kernel(run, takes_out=True, bind=bind)
+    return Kernel(run, takes_out=True, bind=bind, is_view=True)
+
+
+def _moves(x: Array, order: tuple[int, ...]) -> bool:
+    """Whether elements lie in another order behind a transposition."""
+    long = [axis for axis in order if x.shape[axis] != 1]
+    return long != sorted(long)
 
 
 def _turned(x: Array, order: tuple[int, ...], out: Array | None) -> Array:
@@ -104,6 +112,31 @@ def _as_matrices(x: Array, order: tuple[int, ...], y: Array) -> tuple[Array, Arr
     rows = x.shape[1] if to_last else math.prod(x.shape[1:-1])
     columns = math.prod(x.shape[2:]) if to_last else x.shape[-1]
     return x.reshape(-1, rows, columns), y.reshape(-1, columns, rows)
+
+
+@operator("quantlib.ShuffleChannels")
+def shuffle_channels(node: Node, known: Known) -> Kernel | None:
+    """Channel ``i`` of each of the groups, then channel ``i + 1`` of each."""
+    group, last = node.attributes["group"], node.attributes.get("layout") == "NHWC"
+
+    def matrices(x: Array, y: Array) -> tuple[Array, Array]:
+        channels = x.shape[-1] // group
+        return x.reshape(-1, group, channels), y.reshape(-1, channels, group)
+
+    def run(x: Array, out: Array | None = None) -> Array:
+        y = np.empty(x.shape, x.dtype) if out is None else out
+        if last:
+            _native.transpose(*matrices(_native.ready(x, x.dtype), y))
+        else:
+            parts = (x.shape[0], group, x.shape[1] // group, *x.shape[2:])
+            source = x.reshape(parts).swapaxes(1, 2)
+            y[...] = source.reshape(x.shape)
+        return y
+
+    def bind(x: Array, out: Array) -> Any:
+        return _native.bind_transpose(*matrices(x, out)) if last else None
+
+    return Kernel(run, takes_out=True, bind=bind)
 
 
 @operator("Squeeze")
@@ -129,8 +162,11 @@ def concat(node: Node, known: Known) -> Kernel | None:
     axis = node.attributes["axis"]
 
     def bind(*xs: Array, out: Array) -> Any:
+        calls = _native.bind_join(xs, out, axis % out.ndim)
+
         def run() -> None:
-            np.concatenate(xs, axis, out=out)
+            for call in calls:
+                call()
 
         return run
 

@@ -9,6 +9,7 @@ from quantlib.model.passes.early import dequantize_late, quantize_early
 from quantlib.model.passes.layout import assign_layout
 from quantlib.model.passes.qdq import fuse_qdq
 from quantlib.model.passes.qoperator import expand_qoperators
+from quantlib.model.passes.shuffle import fuse_shuffles
 from quantlib.model.passes.simplification import simplify
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "fuse_activations",
     "fuse_dynamic",
     "fuse_qdq",
+    "fuse_shuffles",
     "quantize_early",
     "remove_dead_code",
     "simplify",
