@@ -26,9 +26,11 @@
 enum {
     FEW_CHANNELS = 16,        /* as many as fewer ones cost */
     BLOCK_BYTES = 512 * 1024, /* of places: they stay in the second cache */
-    POINT_PLACES = 256,       /* of a kernel of one tap: whole cache lines of each plane */
-    WEIGHT_BYTES = 1 << 20,   /* that stay in the second cache besides */
-    GROUP = 4,                /* channels */
+    POINT_PLACES = 512,       /* of a kernel of one tap: several cache lines of each plane */
+    FEW_PLACES = 256,         /* of few planes, for blocks that stay in the first cache */
+    FEW_PLANES = 128,
+    WEIGHT_BYTES = 1 << 20, /* that stay in the second cache besides */
+    GROUP = 4,              /* channels */
     PART_GROUPS = QL_PART_BYTES / GROUP,
     PART_SIZE = QL_STRIP * QL_PART_BYTES,
     TALLEST = QL_PLANE_ROWS,
@@ -42,7 +44,7 @@ struct ql_plane_filter {
     int64_t groups, parts; /* of a part of K; of each tap */
     int64_t block_step;    /* bytes of QL_STRIP rows */
     int64_t *sums;         /* of each row */
-    int8_t *weights;       /* [block of rows][tap][part][row][QL_PART_BYTES] */
+    int8_t *weights;       /* [block of rows][part][tap][row][QL_PART_BYTES] */
 };
 
 /* --- weights -------------------------------------------------------------------------------- */
@@ -60,7 +62,7 @@ int ql_planes_have_use(const ql_conv_shape *shape, int is_signed, const int32_t 
 
 /* Where the weight of (row, tap, channel) is. */
 static int64_t place_of(const ql_plane_filter *f, int64_t row, int64_t tap, int64_t channel) {
-    const int64_t group = channel / GROUP, part = tap * f->parts + group / f->groups;
+    const int64_t group = channel / GROUP, part = group / f->groups * f->taps + tap;
     return row / QL_STRIP * f->block_step + part * PART_SIZE + row % QL_STRIP * QL_PART_BYTES +
            group % f->groups * GROUP + channel % GROUP;
 }
@@ -173,7 +175,8 @@ static placing place_points(const ql_plane_filter *f, const ql_conv_shape *s) {
     const int64_t pixels = pixels_of(s->out), width = whole ? pixels : s->out[2];
     placing at = {.is_pointwise = 1, .width = width, .pitch = width, .lines = pixels / width};
     const int64_t most = BLOCK_BYTES / (all_groups(f) * GROUP) / WIDEST * WIDEST;
-    at.places = ql_min(ql_min(most, POINT_PLACES), ql_ceil_div(pixels, WIDEST) * WIDEST);
+    const int64_t wanted = s->channels < FEW_PLANES ? FEW_PLACES : POINT_PLACES;
+    at.places = ql_min(ql_min(most, wanted), ql_ceil_div(pixels, WIDEST) * WIDEST);
     at.group_step = spread(at.places * GROUP, UNIT);
     at.size = all_groups(f) * at.group_step;
     return at;
@@ -310,7 +313,8 @@ static void load_block(const convolution *c, int64_t image, int64_t first, int64
         load_lines(c, image, first / pitch, (last - first) / pitch, block);
 }
 
-/* Where the parts of K begin in a block. */
+/* Where the parts of K begin in a block: for the same channels tap after tap, which see the same
+ * cache lines. */
 static void set_parts(const convolution *c, int64_t *part) {
     const ql_conv_shape *s = c->shape;
     for (int64_t tap = 0; tap < c->filter->taps; tap++) {
@@ -320,7 +324,7 @@ static void set_parts(const convolution *c, int64_t *part) {
         const int64_t first =
             sub_image(c, line % s->stride[1], column % s->stride[2]) + place * GROUP;
         for (int64_t i = 0; i < c->filter->parts; i++)
-            *part++ = first + i * c->filter->groups * c->at.group_step;
+            part[i * c->filter->taps + tap] = first + i * c->filter->groups * c->at.group_step;
     }
 }
 

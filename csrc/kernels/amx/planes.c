@@ -99,6 +99,13 @@ QL_INLINE void one_block(const int strips, const ql_plane_product *p, const int8
     }
 }
 
+/* Whether 64 places of all groups stay in the first cache while weights go by, and begin at cache
+ * lines, so that reading them for each block of rows costs less than reading weights twice. */
+QL_INLINE int stays_in_first_cache(const ql_plane_product *p) {
+    enum { MOST_GROUPS = 128 };
+    return p->group_step % (4 * QL_PLACES) == 0 && p->parts * p->groups <= MOST_GROUPS;
+}
+
 void ql_amx_plane_tile(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
                        int64_t rows, int64_t places, const int32_t *start, int32_t *sums) {
     if (rows <= QL_STRIP) {
@@ -108,6 +115,12 @@ void ql_amx_plane_tile(const ql_plane_product *product, const int8_t *w, const u
             one_block(2, product, w, x, start, sums);
         else
             one_block(1, product, w, x, start, sums);
+        return;
+    }
+    if (places > 32 && stays_in_first_cache(product)) {
+        one_block(4, product, w, x, start, sums);
+        one_block(4, product, w + product->block_step, x, start + START,
+                  sums + QL_STRIP * QL_PLACES);
         return;
     }
     for (int64_t place = 0; place < places; place += 32)

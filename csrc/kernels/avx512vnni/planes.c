@@ -73,26 +73,34 @@ QL_INLINE void interleave_64(const int step, const planes *p, int64_t at, int64_
 }
 
 /* 16 places, or fewer. */
-QL_INLINE void interleave_16(const planes *p, int64_t at, int64_t count, __m512i flip_u8x64,
-                             uint8_t *to) {
-    const __mmask16 mask = first(count);
+QL_INLINE __m128i short_row_of(const int step, const uint8_t *x, int64_t bytes, __mmask64 exists) {
+    const __mmask64 mask = first_bytes(bytes) & exists;
+    return step == 1 ? _mm_maskz_loadu_epi8((__mmask16)mask, x)
+                     : _mm256_cvtepi16_epi8(_mm256_maskz_loadu_epi8((__mmask32)mask, x));
+}
+
+QL_INLINE void interleave_16(const int step, const planes *p, int64_t at, int64_t count,
+                             __m512i flip_u8x64, uint8_t *to) {
+    const int64_t bytes = (count - 1) * step + 1;
     __m128i row_u8x16[4];
 #pragma GCC unroll 4
     for (int c = 0; c < 4; c++)
-        row_u8x16[c] = _mm_maskz_loadu_epi8(mask & (__mmask16)p->exists[c], p->plane[c] + at);
+        row_u8x16[c] = short_row_of(step, p->plane[c] + at * step, bytes, p->exists[c]);
     _mm512_mask_storeu_epi32(
-        to, mask,
+        to, first(count),
         _mm512_xor_si512(interleave_lanes(row_u8x16[0], row_u8x16[1], row_u8x16[2], row_u8x16[3]),
                          flip_u8x64));
 }
 
+/* Up to `few` places are less work one vector at a time. */
 QL_INLINE void interleave_group(const int step, const planes *p, int64_t count, __m512i flip_u8x64,
                                 uint8_t *to) {
+    const int64_t few = step == 1 ? 32 : 16;
     int64_t i = 0;
-    for (; step == 1 ? i + 32 < count : i < count; i += 64)
+    for (; i + few < count; i += 64)
         interleave_64(step, p, i, ql_min(64, count - i), flip_u8x64, to + 4 * i);
     for (; i < count; i += 16)
-        interleave_16(p, i, ql_min(16, count - i), flip_u8x64, to + 4 * i);
+        interleave_16(step, p, i, ql_min(16, count - i), flip_u8x64, to + 4 * i);
 }
 
 void ql_avx512vnni_interleave_planes(const uint8_t *x, int64_t plane, int64_t channels,
@@ -195,38 +203,112 @@ void ql_avx512vnni_plane_tile(const ql_plane_product *product, const int8_t *w, 
 
 /* --- codes ---------------------------------------------------------------------------------- */
 
-/* The bytes of a vector that belong to a run. */
-QL_INLINE __mmask64 bytes_of(const ql_place_run *run) {
-    return first_bytes(run->count) << run->first;
-}
+/* What is the same for all rows. */
+typedef struct {
+    __m512i zero_i16x32, lower_u8x64, upper_u8x64, flip_u8x64;
+} stage;
 
-void ql_avx512vnni_plane_codes(const int32_t *sums, int64_t rows, const ql_place_run *runs,
-                               int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane) {
+/* 64 sums: four vectors of one row, two of two or one of four. Packs saturate, and interleave the
+ * lanes of their operands: a permutation puts the codes in order. */
+QL_INLINE __m512i codes_of(const int vectors, const stage *s, const int32_t *sums,
+                           const float *multiplier) {
     const __m512i order_i32x16 =
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512i zero_i16x32 = _mm512_set1_epi16((int16_t)codes->zero_point);
-    const __m512i lower_u8x64 = _mm512_set1_epi8((char)codes->lower);
-    const __m512i upper_u8x64 = _mm512_set1_epi8((char)codes->upper);
-    const __m512i flip_u8x64 = _mm512_set1_epi8((char)codes->flip);
-    for (int64_t i = 0; i < rows; i++, sums += QL_PLACES, y += plane) {
-        const __m512 multiplier_f32x16 = _mm512_set1_ps(codes->multiplier[i]);
-        __m512i steps_i32x16[4];
+    __m512i steps_i32x16[4];
 #pragma GCC unroll 4
-        for (int v = 0; v < 4; v++)
-            steps_i32x16[v] = _mm512_cvtps_epi32(_mm512_mul_ps(
-                _mm512_cvtepi32_ps(_mm512_loadu_si512(sums + 16 * v)), multiplier_f32x16));
-        const __m512i low_i16x32 =
-            _mm512_adds_epi16(_mm512_packs_epi32(steps_i32x16[0], steps_i32x16[1]), zero_i16x32);
-        const __m512i high_i16x32 =
-            _mm512_adds_epi16(_mm512_packs_epi32(steps_i32x16[2], steps_i32x16[3]), zero_i16x32);
-        __m512i codes_u8x64 = _mm512_packus_epi16(low_i16x32, high_i16x32);
-        codes_u8x64 = _mm512_min_epu8(_mm512_max_epu8(codes_u8x64, lower_u8x64), upper_u8x64);
-        codes_u8x64 = _mm512_permutexvar_epi32(order_i32x16, codes_u8x64);
-        codes_u8x64 = _mm512_xor_si512(codes_u8x64, flip_u8x64);
-        for (int64_t run = 0; run < count; run++)
-            _mm512_mask_storeu_epi8(y + runs[run].to - runs[run].first, bytes_of(runs + run),
-                                    codes_u8x64);
+    for (int v = 0; v < 4; v++) {
+        const __m512i sums_i32x16 =
+            _mm512_loadu_si512(sums + v / vectors * QL_PLACES + v % vectors * 16);
+        steps_i32x16[v] = _mm512_cvtps_epi32(_mm512_mul_ps(
+            _mm512_cvtepi32_ps(sums_i32x16), _mm512_set1_ps(multiplier[v / vectors])));
     }
+    const __m512i low_i16x32 =
+        _mm512_adds_epi16(_mm512_packs_epi32(steps_i32x16[0], steps_i32x16[1]), s->zero_i16x32);
+    const __m512i high_i16x32 =
+        _mm512_adds_epi16(_mm512_packs_epi32(steps_i32x16[2], steps_i32x16[3]), s->zero_i16x32);
+    __m512i codes_u8x64 = _mm512_packus_epi16(low_i16x32, high_i16x32);
+    codes_u8x64 = _mm512_min_epu8(_mm512_max_epu8(codes_u8x64, s->lower_u8x64), s->upper_u8x64);
+    return _mm512_xor_si512(_mm512_permutexvar_epi32(order_i32x16, codes_u8x64), s->flip_u8x64);
+}
+
+/* Where the codes of a run go, and which they are. */
+typedef struct {
+    __mmask64 mask;
+    int64_t offset;
+} target;
+
+/* Rows of one run, of two, or of `count`. */
+QL_INLINE void finish_rows(const int runs, const stage *s, const int32_t *sums, int64_t rows,
+                           const float *multiplier, const target *targets, int64_t count,
+                           uint8_t *y, int64_t plane) {
+    for (int64_t i = 0; i < rows; i++, sums += QL_PLACES, y += plane) {
+        const __m512i codes_u8x64 = codes_of(4, s, sums, multiplier + i);
+        for (int64_t run = 0; run < (runs > 0 ? runs : count); run++)
+            _mm512_mask_storeu_epi8(y + targets[run].offset, targets[run].mask, codes_u8x64);
+    }
+}
+
+/* Two rows of up to 32 places together. */
+QL_INLINE void finish_pairs(const stage *s, const int32_t *sums, int64_t rows,
+                            const float *multiplier, const target *targets, int64_t count,
+                            uint8_t *y, int64_t plane) {
+    for (int64_t i = 0; i < rows; i += 2, sums += 2 * QL_PLACES, y += 2 * plane) {
+        const __m512i codes_u8x64 = codes_of(2, s, sums, multiplier + i);
+        for (int64_t run = 0; run < count; run++) {
+            uint8_t *to = y + targets[run].offset;
+            const __mmask32 mask = (__mmask32)targets[run].mask;
+            _mm256_mask_storeu_epi8(to, mask, _mm512_castsi512_si256(codes_u8x64));
+            _mm256_mask_storeu_epi8(to + plane, mask, _mm512_extracti64x4_epi64(codes_u8x64, 1));
+        }
+    }
+}
+
+/* Four rows of up to 16. */
+QL_INLINE void finish_fours(const stage *s, const int32_t *sums, int64_t rows,
+                            const float *multiplier, const target *targets, int64_t count,
+                            uint8_t *y, int64_t plane) {
+    for (int64_t i = 0; i < rows; i += 4, sums += 4 * QL_PLACES, y += 4 * plane) {
+        const __m512i codes_u8x64 = codes_of(1, s, sums, multiplier + i);
+        for (int64_t run = 0; run < count; run++) {
+            uint8_t *to = y + targets[run].offset;
+            const __mmask16 mask = (__mmask16)targets[run].mask;
+            _mm_mask_storeu_epi8(to, mask, _mm512_castsi512_si128(codes_u8x64));
+            _mm_mask_storeu_epi8(to + plane, mask, _mm512_extracti32x4_epi32(codes_u8x64, 1));
+            _mm_mask_storeu_epi8(to + 2 * plane, mask, _mm512_extracti32x4_epi32(codes_u8x64, 2));
+            _mm_mask_storeu_epi8(to + 3 * plane, mask, _mm512_extracti32x4_epi32(codes_u8x64, 3));
+        }
+    }
+}
+
+/* Masks of few runs, which most tiles have, stay in registers. */
+void ql_avx512vnni_plane_codes(const int32_t *sums, int64_t rows, const ql_place_run *runs,
+                               int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane) {
+    const stage s = {.zero_i16x32 = _mm512_set1_epi16((int16_t)codes->zero_point),
+                     .lower_u8x64 = _mm512_set1_epi8((char)codes->lower),
+                     .upper_u8x64 = _mm512_set1_epi8((char)codes->upper),
+                     .flip_u8x64 = _mm512_set1_epi8((char)codes->flip)};
+    const float *multiplier = codes->multiplier;
+    target targets[QL_PLACES];
+    for (int64_t i = 0; i < count; i++)
+        targets[i] =
+            (target){first_bytes(runs[i].count) << runs[i].first, runs[i].to - runs[i].first};
+    const int64_t width = count == 0 ? 0 : runs[count - 1].first + runs[count - 1].count;
+    int64_t done = 0;
+    if (width <= 16) {
+        done = rows / 4 * 4;
+        finish_fours(&s, sums, done, multiplier, targets, count, y, plane);
+    } else if (width <= 32) {
+        done = rows / 2 * 2;
+        finish_pairs(&s, sums, done, multiplier, targets, count, y, plane);
+    }
+    sums += done * QL_PLACES;
+    y += done * plane;
+    if (count == 1)
+        finish_rows(1, &s, sums, rows - done, multiplier + done, targets, 1, y, plane);
+    else if (count == 2)
+        finish_rows(2, &s, sums, rows - done, multiplier + done, targets, 2, y, plane);
+    else
+        finish_rows(0, &s, sums, rows - done, multiplier + done, targets, count, y, plane);
 }
 
 QL_TARGET_END
