@@ -265,9 +265,10 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
     return QL_OK;
 }
 
-/* One block of rows: the tiles of each height in turn, pair of strips by pair of strips. */
-static int multiply_block(const product *p, const block *rows, int64_t column,
-                          int64_t last_column) {
+/* One block of rows by some columns: the tiles of each height in turn, pair of strips by pair of
+ * strips. */
+static int multiply_columns(const product *p, const block *rows, int64_t column,
+                            int64_t last_column) {
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
     int status = QL_OK;
     for (int64_t i = 0, last; i < rows->count && status == QL_OK; i = last) {
@@ -277,6 +278,20 @@ static int multiply_block(const product *p, const block *rows, int64_t column,
         for (int64_t at = column; at < last_column && status == QL_OK; at += width)
             status = multiply_strips(p, rows, i, last, height, at);
     }
+    return status;
+}
+
+/* One block of rows. Where the strips are too many to stay in the second cache until the tiles of
+ * another height read them, all tiles take each pair in turn; so the processor is readied more
+ * often, which costs 0.2 us each time. */
+static int multiply_block(const product *p, const block *rows, int64_t column,
+                          int64_t last_column) {
+    const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
+    if (p->b->k * (last_column - column) <= 2 * BLOCK_BYTES)
+        return multiply_columns(p, rows, column, last_column);
+    int status = QL_OK;
+    for (; column < last_column && status == QL_OK; column += width)
+        status = multiply_columns(p, rows, column, ql_min(column + width, last_column));
     return status;
 }
 
