@@ -22,6 +22,7 @@ enum {
     QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
     QL_DIRECT_ROWS = 8,   /* the most rows that are multiplied with an operand as it lies */
     QL_PIXELS = 8,        /* of a line that depthwise convolutions take together */
+    QL_GROUPED_ROWS = 16, /* pixels that tiles of groups have at most, and are read beyond a line */
     QL_TOGETHER = 64,     /* the most outputs of a channel that they compute together */
     QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
     QL_PLACES = 64,       /* of planes that are convolved together: a cache line of results */
@@ -187,8 +188,8 @@ typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint
                                 int64_t y_stride);
 
 /* Neighbouring output pixels of a line of narrow groups (grouped.c): 64 channels of each. Pixels of
- * input are 64 bytes; x is where the first pixel's first tap is. Up to QL_PIXELS pixels can be read
- * beyond the last one. */
+ * input are 64 bytes; x is where the first pixel's first tap is. Up to QL_GROUPED_ROWS pixels can
+ * be read beyond the last one. */
 typedef struct {
     const char *x;
     const int64_t *offsets; /* of taps, in bytes */
@@ -203,6 +204,10 @@ typedef struct {
  * `start`, what becomes of them in y. */
 typedef void ql_grouped(const ql_grouped_line *line, int32_t *sums, const ql_codes *codes,
                         uint8_t *y, int64_t y_stride);
+/* Sums of wider groups, in the order of channels, as `start` is, and for a multiple of the rows
+ * that the processor is ready for. Weights are four strips for each tap: [tap][strip][element][16].
+ */
+typedef void ql_grouped_tiles(const ql_grouped_line *line, int32_t *sums);
 
 /* --- channels that are first (channelwise.c) --- */
 
@@ -410,7 +415,10 @@ typedef struct ql_kernels {
     ql_channel_sums *channel_sums;       /* or NULL: channels that are first become last */
     ql_channel_codes *channel_codes;     /* goes with channel_sums, and so does spread */
     ql_spread *spread;
-    ql_grouped *grouped; /* or NULL: narrow groups are products */
+    ql_grouped *grouped;             /* or NULL: narrow groups are products */
+    ql_grouped_tiles *grouped_tiles; /* or NULL */
+    /* Readies the processor for those of up to QL_GROUPED_ROWS pixels; `release` goes with it. */
+    void (*prepare_grouped)(int64_t rows);
 
     ql_plane_tile *plane_tile;              /* or NULL: planes are transposed, and so are results */
     void (*prepare_planes)(int64_t groups); /* readies the processor for such parts, or NULL */

@@ -1,10 +1,13 @@
-/* Convolutions of narrow groups, that have as many channels out as in: 2, 4, 8 or 16.
+/* Convolutions of narrow groups, that have as many channels out as in: 2 to 64.
  *
  * Of 64 channels of a pixel, each four are an element, and a dot product of one with four weights
  * is what they add to one output. So four vectors of sums, the first for every fourth channel from
  * the first on and so on, take all that elements of their own place add; then elements are turned
  * around within groups of two or of four, until each has met all outputs of its group. Nothing is
  * multiplied with zeros, except by groups of two, of which two share an element.
+ *
+ * To tile units, a tap is a product of 64 channels with 64 outputs: groups of 16 and more take less
+ * time so, even though there are zeros between them.
  *
  *     sum of (x - zx) * (w - zw)  =  sum of x * (w - zw)  -  zx * sum of (w - zw)
  *
@@ -33,6 +36,7 @@ struct ql_grouped_filter {
     int64_t channels, width;      /* of a group */
     int64_t turns, taps, repeats; /* elements of a group; of the kernel; parts of weights */
     int64_t blocks;
+    int in_tiles;    /* then all elements are as of one group */
     char *weights;   /* [block][repeat][tap][turn][output of an element][element], 4 bytes each */
     int32_t *totals; /* of each output channel's weights */
     uint8_t *codes;  /* as they were given */
@@ -43,11 +47,15 @@ static int64_t seen(const ql_conv_shape *s, int axis, int64_t outputs) {
     return (outputs - 1) * s->stride[axis] + (s->kernel[axis] - 1) * s->dilation[axis] + 1;
 }
 
+static int is_in_tiles(const ql_kernels *kernels, int64_t width) {
+    return kernels->grouped_tiles != NULL && width >= 16 && BLOCK % width == 0;
+}
+
 int ql_is_grouped(const ql_kernels *kernels, const ql_conv_shape *s) {
     const int64_t width = s->channels / s->group;
-    return kernels->grouped != NULL && s->group > 1 && s->channels > s->group &&
-           s->channels == s->out_channels &&
-           (width == 2 || width == 4 || width == 8 || width == 16) && s->kernel[0] == 1 &&
+    const int is_narrow = width == 2 || width == 4 || width == 8 || width == 16;
+    return kernels->grouped != NULL && s->group > 1 && s->channels == s->out_channels &&
+           (is_narrow || is_in_tiles(kernels, width)) && s->kernel[0] == 1 &&
            seen(s, 2, LEAST_TILE) <= MOST_COLUMNS && seen(s, 1, 1) <= MOST_LINES &&
            ql_fits_int32(ql_taps(s) * width, 255, 255, NULL, 0);
 }
@@ -81,15 +89,22 @@ static int64_t bytes_of_block(const ql_grouped_filter *f) {
     return f->repeats * f->taps * f->turns * 4 * BLOCK;
 }
 
+/* The place of a weight, in elements, among those of a tap: that of input element `from`. */
+static int64_t place_in_tap(const ql_grouped_filter *f, int64_t out, int64_t from) {
+    const int64_t element = out / 4;
+    if (f->in_tiles)
+        return (out / QL_STRIP * ELEMENTS + from) * QL_STRIP + out % QL_STRIP;
+    return ((from - element + f->turns) % f->turns * 4 + out % 4) * ELEMENTS + element;
+}
+
 /* Puts the weight of (output channel, channel of its group, tap) where its element is met. */
 static void put_weight(ql_grouped_filter *f, int64_t out, int64_t in, int64_t tap, int32_t weight) {
     const int64_t channel = out / f->width * f->width + in;
-    const int64_t element = out % BLOCK / 4, from = channel % BLOCK / 4;
-    const int64_t turn = (from - element + f->turns) % f->turns;
+    const int64_t place = place_in_tap(f, out % BLOCK, channel % BLOCK / 4);
     for (int64_t repeat = 0; weight != 0; repeat++) {
         const int32_t part = part_of(weight);
-        const int64_t vector = ((repeat * f->taps + tap) * f->turns + turn) * 4 + out % 4;
-        char *to = f->weights + out / BLOCK * bytes_of_block(f) + (vector * ELEMENTS + element) * 4;
+        const int64_t first = (repeat * f->taps + tap) * f->turns * BLOCK;
+        char *to = f->weights + out / BLOCK * bytes_of_block(f) + (first + place) * 4;
         ((int8_t *)to)[channel % 4] = (int8_t)part;
         weight -= part;
     }
@@ -111,11 +126,14 @@ static void put_weights(ql_grouped_filter *f, const uint8_t *w, int is_signed,
 ql_grouped_filter *ql_grouped_pack(const uint8_t *w, int is_signed, const int32_t *zero_points,
                                    const ql_conv_shape *shape) {
     const int64_t width = shape->channels / shape->group, taps = ql_taps(shape);
+    const ql_kernels *kernels = ql_current_kernels();
+    const int in_tiles = is_in_tiles(kernels, width);
     ql_grouped_filter plan = {
-        .kernels = ql_current_kernels(),
+        .kernels = kernels,
+        .in_tiles = in_tiles,
         .channels = shape->channels,
         .width = width,
-        .turns = ql_max(width / 4, 1),
+        .turns = in_tiles ? ELEMENTS : ql_max(width / 4, 1),
         .taps = taps,
         .repeats = count_repeats(w, is_signed, zero_points, shape->channels, width * taps),
         .blocks = ql_ceil_div(shape->channels, BLOCK),
@@ -329,8 +347,11 @@ static int convolve_item(const convolution *c, const workspace *w, int64_t item)
     for (int64_t i = 0; i < at.lines && status == QL_OK; i++) {
         const int64_t first = first_of(c, &at, i);
         line.x = w->lines + i * s->stride[1] * c->columns * BLOCK;
-        f->kernels->grouped(&line, w->sums, c->has_codes ? &codes : NULL, (uint8_t *)y + first,
-                            y_stride);
+        if (f->in_tiles)
+            f->kernels->grouped_tiles(&line, w->sums);
+        else
+            f->kernels->grouped(&line, w->sums, c->has_codes ? &codes : NULL, (uint8_t *)y + first,
+                                y_stride);
         if (!c->has_codes)
             status = finish_line(c, w, &at, first, y, y_stride);
     }
@@ -343,8 +364,8 @@ static int borrow_workspace(const convolution *c, workspace *w) {
     const ql_grouped_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
     const int64_t item = c->channels_first ? c->lines * c->tile * BLOCK : 0;
-    const int64_t lines = c->held * c->columns + QL_PIXELS * s->stride[2];
-    const int64_t sums = c->has_codes ? 0 : c->tile * BLOCK * 4;
+    const int64_t lines = c->held * c->columns + QL_GROUPED_ROWS * s->stride[2];
+    const int64_t sums = c->has_codes ? 0 : (c->tile + QL_GROUPED_ROWS) * BLOCK * 4;
     const int64_t results = item * ql_size_of_result(c->output->type);
     const int64_t residual = c->output->residual == NULL ? 0 : item;
     const int64_t offsets = f->taps * f->repeats * (int64_t)sizeof(int64_t);
@@ -374,15 +395,22 @@ static void convolve_chunk(void *context, long chunk) {
     int status = borrow_workspace(c, &w);
     const int64_t first = chunk * c->chunk_items;
     const int64_t last = ql_min(first + c->chunk_items, items_of(c));
+    const ql_kernels *kernels = c->filter->kernels;
+    if (c->filter->in_tiles)
+        kernels->prepare_grouped(ql_min(c->tile, QL_GROUPED_ROWS));
     for (int64_t item = first; item < last && status == QL_OK; item++)
         status = convolve_item(c, &w, item);
+    if (c->filter->in_tiles)
+        kernels->release();
     ql_report(&c->status, status);
     ql_return(w.memory);
 }
 
-/* Puts an entry of each channel in the order of vectors. */
-static void put_in_order(const uint32_t *entries, int64_t channels, uint32_t *to) {
-    for (int64_t i = 0; i < channels; i++)
+/* Puts an entry of each channel in the order of vectors; tiles leave them in their own. */
+static void put_in_order(const ql_grouped_filter *f, const uint32_t *entries, uint32_t *to) {
+    if (f->in_tiles)
+        memcpy(to, entries, (size_t)f->channels * sizeof *to);
+    for (int64_t i = 0; !f->in_tiles && i < f->channels; i++)
         to[i / BLOCK * BLOCK + i % 4 * ELEMENTS + i % BLOCK / 4] = entries[i];
 }
 
@@ -393,17 +421,17 @@ static void prepare_channels(convolution *c, int32_t zero_point, uint32_t *start
     const int64_t channels = c->shape->channels;
     const int64_t largest = ql_largest_sum(ql_taps(c->shape) * c->filter->width, o->bias, channels);
     c->fits = largest <= INT32_MAX;
-    c->has_codes = c->fits && ql_makes_codes(o, channels, largest);
+    c->has_codes = !c->filter->in_tiles && c->fits && ql_makes_codes(o, channels, largest);
     for (int64_t i = 0; i < channels; i++) {
         scratch[i] = 0 - (uint32_t)zero_point * (uint32_t)c->filter->totals[i];
         if (c->fits && o->bias != NULL)
             scratch[i] += (uint32_t)o->bias[i];
     }
-    put_in_order(scratch, channels, start);
+    put_in_order(c->filter, scratch, start);
     if (!c->has_codes)
         return;
     memcpy(scratch, o->multiplier, (size_t)channels * sizeof *scratch);
-    put_in_order(scratch, channels, multiplier);
+    put_in_order(c->filter, scratch, multiplier);
     c->codes = ql_codes_of(o, (const float *)multiplier);
 }
 

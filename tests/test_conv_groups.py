@@ -265,14 +265,16 @@ def test_threads_share_lines(rng: np.random.Generator) -> None:
 
 # --- groups of several channels -------------------------------------------------------------------
 
-OF_GROUPS = pytest.mark.parametrize("width", [2, 4, 8, 16])
+OF_GROUPS = pytest.mark.parametrize("width", [2, 4, 8, 16, 32, 64])
 
 
 @LAYOUTS
 @OF_GROUPS
 def test_narrow_groups_channels(layout: str, width: int, rng: np.random.Generator) -> None:
     """Blocks of 64 channels and parts of them, into every kind of result."""
-    for index, channels in enumerate((32, 48, 64, 80, 112, 128, 144)):
+    for index, channels in enumerate((32, 48, 64, 80, 112, 128, 144, 192)):
+        if channels % width or channels == width:
+            continue
         x_type, w_type = BYTES[index % 2], BYTES[index // 2 % 2]
         x = images(rng, layout, (1, channels, 5, 3 + index), x_type)
         w = codes(rng, (channels, width, 3, 3), w_type)
@@ -290,24 +292,26 @@ def test_narrow_groups_channels(layout: str, width: int, rng: np.random.Generato
 
 
 @LAYOUTS
-@OF_GROUPS
+@pytest.mark.parametrize("width", [2, 4, 8, 16])
 def test_narrow_groups_geometry(layout: str, width: int, rng: np.random.Generator) -> None:
     """Steps, taps that are apart, and more padding on one side than on the other or than taps."""
     kernels = [(1, 1), (1, 5), (2, 3), (3, 3), (5, 2)]
     steps = [(1, 1), (2, 2), (1, 3), (3, 2)]
     for index, (kernel, strides) in enumerate(itertools.product(kernels, steps)):
-        x = images(rng, layout, (2, 32, 11, 4 + index % 9), BYTES[index % 2])
-        w = codes(rng, (32, width, *kernel), BYTES[index // 2 % 2])
+        channels = max(32, 2 * width)
+        x = images(rng, layout, (2, channels, 11, 4 + index % 9 * 2), BYTES[index % 2])
+        w = codes(rng, (channels, width, *kernel), BYTES[index // 2 % 2])
         for pads, dilations in (
             ((1, 2, 0, 3), (1, 1)),
             ((0, 4, 5, 4), (2, 2)),
             ((9, 9, 1, 9), (1, 3)),
         ):
             settings = {"pads": pads, "dilations": dilations, "strides": strides}
-            zero = codes(rng, 32, w.dtype)
+            zero = codes(rng, channels, w.dtype)
             compare(
                 "conv_integer",
-                {"x": x, "w": w, "x_zero_point": 99, "w_zero_point": zero, "group": 32 // width,
+                {"x": x, "w": w, "x_zero_point": 99, "w_zero_point": zero,
+                 "group": channels // width,
                  "layout": layout, **settings},
             )  # fmt: skip
 
@@ -318,11 +322,11 @@ def test_narrow_groups_tiles_and_bands(
     layout: str, shape: tuple[int, int], rng: np.random.Generator
 ) -> None:
     """Images so large that they are cut, for several threads too."""
-    for index, stride in enumerate((1, 2)):
+    for index, (stride, width) in enumerate(itertools.product((1, 2), (4, 16))):
         x = images(rng, layout, (1, 48, *shape), BYTES[index % 2])
-        w = codes(rng, (48, 4, 3, 3), np.int8)
+        w = codes(rng, (48, width, 3, 3), np.int8)
         call = quantized(
-            x, w, rng, group=12, pads=(1, 1, 1, 1), strides=(stride, stride), layout=layout
+            x, w, rng, group=48 // width, pads=(1, 1, 1, 1), strides=(stride, stride), layout=layout
         )
         for count in (1, 3):
             with use_threads(count):
@@ -352,13 +356,14 @@ def test_narrow_groups_weights_far_from_their_zero_points(
     """Differences of nine bits: all of them, and the largest ones there are."""
     for x_type, w_type in itertools.product(BYTES, BYTES):
         limits = np.iinfo(w_type)
-        x = images(rng, layout, (1, 40, 4, 5), x_type)
-        settings = {"group": 10, "pads": (1, 1, 1, 1), "layout": layout}
-        random = codes(rng, (40, 4, 3, 3), w_type), codes(rng, 40, w_type)
-        ends = extreme_codes((40, 4, 3, 3), w_type)
-        for w, zero in [random, *itertools.product(ends.values(), (limits.min, limits.max))]:
-            given = {"x": x, "w": w, "x_zero_point": 9, "w_zero_point": np.array(zero, w_type)}
-            compare("conv_integer", given | settings)
+        x = images(rng, layout, (1, 48, 4, 5), x_type)
+        settings = {"pads": (1, 1, 1, 1), "layout": layout}
+        for width in (4, 16):
+            random = codes(rng, (48, width, 3, 3), w_type), codes(rng, 48, w_type)
+            ends = extreme_codes((48, width, 3, 3), w_type)
+            for w, zero in [random, *itertools.product(ends.values(), (limits.min, limits.max))]:
+                given = {"x": x, "w": w, "x_zero_point": 9, "w_zero_point": np.array(zero, w_type)}
+                compare("conv_integer", given | settings | {"group": 48 // width})
 
 
 @LAYOUTS

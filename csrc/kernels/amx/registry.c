@@ -29,6 +29,8 @@ void ql_fill_amx(ql_kernels *kernels) {
     kernels->release = ql_amx_release;
     kernels->plane_tile = ql_amx_plane_tile;
     kernels->prepare_planes = ql_amx_prepare_planes;
+    kernels->grouped_tiles = ql_amx_grouped_tiles;
+    kernels->prepare_grouped = ql_amx_prepare_grouped;
 }
 
 #endif
