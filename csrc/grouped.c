@@ -27,7 +27,8 @@ enum {
     LEAST_TILE = 16,        /* pixels of a line */
     MOST_TILE = 128,
     MOST_COLUMNS = 512, /* that LEAST_TILE pixels see: other convolutions are sparse */
-    MOST_LINES = 64     /* under a kernel */
+    MOST_LINES = 64,    /* under a kernel */
+    SHORT_LINE = 16     /* columns: fewer are transposed together */
 };
 
 struct ql_grouped_filter {
@@ -198,6 +199,7 @@ typedef struct {
 /* A thread's memory. */
 typedef struct {
     char *memory, *lines;
+    char *loaded;             /* short lines that had channels first */
     int64_t *offsets;         /* of taps */
     int32_t *sums;            /* of a line */
     char *results, *residual; /* of an item, before channels are first */
@@ -238,36 +240,75 @@ static place place_of(const convolution *c, int64_t item) {
     return at;
 }
 
-/* Copies the lines of input that an item sees, 64 channels of a pixel after the other. */
-static void copy_lines(const convolution *c, const workspace *w, const place *at) {
+/* Channels of short lines become last all at once; those of longer ones line by line, where they
+ * belong. */
+static int loads_together(const convolution *c) {
+    return c->channels_first && c->shape->in[2] < SHORT_LINE;
+}
+
+/* What an item sees of the image: lines `first` to `last` of those under it, columns `begin` to
+ * `end`; x is the first of these pixels. */
+typedef struct {
+    int64_t lines, first, last, columns, begin, end;
+    const uint8_t *x;
+} view;
+
+static view view_of(const convolution *c, const place *at) {
     const ql_conv_shape *s = c->shape;
-    const ql_kernels *kernels = c->filter->kernels;
     const int64_t width = s->in[2], plane = s->in[0] * s->in[1] * width;
     const int64_t d = at->depth * s->stride[0] - s->pad[0];
     const int64_t top = at->line * s->stride[1] - s->pad[1];
     const int64_t left = at->pixel * s->stride[2] - s->pad[2];
-    const int64_t columns = seen(s, 2, at->pixels);
-    const int64_t begin = ql_min(columns, ql_max(0, -left));
-    const int64_t end = ql_max(begin, ql_min(columns, width - left));
-    for (int64_t i = 0; i < seen(s, 1, at->lines); i++) {
+    view v = {.lines = seen(s, 1, at->lines), .columns = seen(s, 2, at->pixels)};
+    v.begin = ql_min(v.columns, ql_max(0, -left));
+    v.end = ql_max(v.begin, ql_min(v.columns, width - left));
+    v.first = ql_min(v.lines, ql_max(0, -top));
+    v.last = ql_max(v.first, ql_min(v.lines, s->in[1] - top));
+    if (v.begin == v.end || !ql_inside(d, s->in[0]))
+        v.last = v.first;
+    if (v.first == v.last)
+        return v;
+    const int64_t pixel = (d * s->in[1] + top + v.first) * width + left + v.begin;
+    v.x = c->x + at->image * s->channels * plane +
+          (c->channels_first ? at->channel * plane + pixel : pixel * s->channels + at->channel);
+    return v;
+}
+
+/* One line of those that are seen, 64 channels of a pixel after the other. */
+static void copy_line(const convolution *c, const workspace *w, const place *at, const view *v,
+                      int64_t line, char *to) {
+    const ql_conv_shape *s = c->shape;
+    const ql_kernels *kernels = c->filter->kernels;
+    const int64_t width = s->in[2], plane = s->in[0] * s->in[1] * width;
+    const int64_t columns = v->end - v->begin, i = line - v->first;
+    const char *x = (const char *)v->x;
+    if (loads_together(c))
+        kernels->copy_runs(to, BLOCK, w->loaded + i * width * BLOCK, BLOCK, columns, at->channels);
+    else if (c->channels_first)
+        ql_transpose_part(kernels, x + i * width, plane, at->channels, columns, to, BLOCK, 1);
+    else
+        kernels->copy_runs(to, BLOCK, x + i * width * s->channels, s->channels, columns,
+                           at->channels);
+    if (c->flip)
+        kernels->load(to, (uint8_t *)to, columns * BLOCK, c->flip);
+}
+
+/* Copies the lines of input that an item sees. */
+static void copy_lines(const convolution *c, const workspace *w, const place *at) {
+    const ql_conv_shape *s = c->shape;
+    const view v = view_of(c, at);
+    if (loads_together(c) && v.first < v.last)
+        ql_transpose_part(c->filter->kernels, v.x, s->in[0] * s->in[1] * s->in[2], at->channels,
+                          (v.last - v.first - 1) * s->in[2] + v.end - v.begin, w->loaded, BLOCK, 1);
+    for (int64_t i = 0; i < v.lines; i++) {
         char *to = w->lines + i * c->columns * BLOCK;
-        if (!ql_inside(d, s->in[0]) || !ql_inside(top + i, s->in[1]) || begin == end) {
-            memset(to, c->zero, (size_t)(columns * BLOCK));
+        if (i < v.first || i >= v.last) {
+            memset(to, c->zero, (size_t)(v.columns * BLOCK));
             continue;
         }
-        const int64_t pixel = (d * s->in[1] + top + i) * width + left + begin;
-        const char *x = (const char *)c->x + at->image * s->channels * plane;
-        char *inside = to + begin * BLOCK;
-        memset(to, c->zero, (size_t)(begin * BLOCK));
-        if (c->channels_first)
-            ql_transpose_part(kernels, x + at->channel * plane + pixel, plane, at->channels,
-                              end - begin, inside, BLOCK, 1);
-        else
-            kernels->copy_runs(inside, BLOCK, x + pixel * s->channels + at->channel, s->channels,
-                               end - begin, at->channels);
-        if (c->flip)
-            kernels->load(inside, (uint8_t *)inside, (end - begin) * BLOCK, c->flip);
-        memset(to + end * BLOCK, c->zero, (size_t)((columns - end) * BLOCK));
+        memset(to, c->zero, (size_t)(v.begin * BLOCK));
+        copy_line(c, w, at, &v, i, to + v.begin * BLOCK);
+        memset(to + v.end * BLOCK, c->zero, (size_t)((v.columns - v.end) * BLOCK));
     }
 }
 
@@ -368,8 +409,9 @@ static int borrow_workspace(const convolution *c, workspace *w) {
     const int64_t sums = c->has_codes ? 0 : (c->tile + QL_GROUPED_ROWS) * BLOCK * 4;
     const int64_t results = item * ql_size_of_result(c->output->type);
     const int64_t residual = c->output->residual == NULL ? 0 : item;
+    const int64_t loaded = loads_together(c) ? c->held * s->in[2] * BLOCK : 0;
     const int64_t offsets = f->taps * f->repeats * (int64_t)sizeof(int64_t);
-    w->memory = ql_borrow((size_t)(lines * BLOCK + sums + results + residual + offsets));
+    w->memory = ql_borrow((size_t)(lines * BLOCK + sums + results + residual + offsets + loaded));
     if (w->memory == NULL)
         return QL_NO_MEMORY;
     w->lines = w->memory;
@@ -377,6 +419,7 @@ static int borrow_workspace(const convolution *c, workspace *w) {
     w->results = w->lines + lines * BLOCK + sums;
     w->residual = w->results + results;
     w->offsets = (int64_t *)(w->residual + residual);
+    w->loaded = w->residual + residual + offsets;
     for (int64_t i = 0; i < f->taps * f->repeats; i++) {
         const int64_t tap = i % f->taps, line = tap / s->kernel[2] * s->dilation[1];
         w->offsets[i] = (line * c->columns + tap % s->kernel[2] * s->dilation[2]) * BLOCK;
