@@ -13,6 +13,7 @@ from quantlib.correction.equalization import (
 )
 from quantlib.correction.gptq import gptq
 from quantlib.correction.measures import cosine_similarity, relative_error, sqnr
+from quantlib.correction.sums import keep_sums
 from quantlib.correction.weights import weight_correction
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "cross_layer_equalization",
     "equalization_scales",
     "gptq",
+    "keep_sums",
     "relative_error",
     "smooth_quant_scales",
     "sqnr",

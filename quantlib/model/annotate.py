@@ -39,7 +39,7 @@ def annotate(model: Model) -> Model:
     >>> q = ql.model.quantize(onnx.parser.parse_model(text), mode="weight_only")
     >>> told = ql.model.annotate(q).graph.nodes[-1].metadata
     >>> told["quantlib.weights"]
-    'int8, 8 bits, -0.503937 to 1, scale 0.00787402, zero point 0'
+    'int8, 8 bits, -0.496063 to 1, scale 0.00787402, zero point 0'
     """
     graph = model.graph.copy()
     producers, consumers = graph.producers(), graph.consumers()

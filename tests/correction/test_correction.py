@@ -21,6 +21,7 @@ from quantlib.correction import (
     cross_layer_equalization,
     equalization_scales,
     gptq,
+    keep_sums,
     relative_error,
     smooth_quant_scales,
     sqnr,
@@ -347,6 +348,38 @@ class TestAdaRound:
         assert calls == [(100, 250), (200, 250), (250, 250)]
 
 
+class TestKeptSums:
+    @pytest.mark.parametrize("qtype", ["int8", "uint8", "int4", "int2"])
+    @pytest.mark.parametrize("axis", [0, 1, -1])
+    @pytest.mark.parametrize("is_tensor", [False, True])
+    def test_sums_stay_within_half_a_step(self, qtype: str, axis: int, is_tensor: bool) -> None:
+        w = np.random.default_rng(5).standard_normal((6, 7, 30)) + 0.1
+        method = ("minmax", qtype, qtype != "uint8")
+        params = ql.calibrate(w, *method, axis=None if is_tensor else axis)
+        codes, nearest = keep_sums(w, params, axis=axis), ql.quantize(w, params)
+        assert codes.dtype == nearest.dtype
+        others = tuple(i for i in range(3) if i != axis % 3)
+        scale = params.scale.astype(np.float64).reshape(-1)
+        sums = [np.sum(w - ql.dequantize(c, params), axis=others) / scale for c in (codes, nearest)]
+        assert np.all(np.abs(sums[0]) <= 0.5 + 1e-4)
+        assert np.any(np.abs(sums[1]) > 1)
+        step = scale.reshape([-1 if i == axis % 3 else 1 for i in range(3)])
+        assert np.all(np.abs(w - ql.dequantize(codes, params)) < step * (1 + 1e-5))
+        changed = np.abs(codes.astype(int) - nearest)
+        assert changed.max() == 1
+        assert np.all(changed.sum(axis=others) <= np.rint(np.abs(sums[1])))
+
+    def test_codes_that_end_move_no_further(self) -> None:
+        params = ql.QuantParams(1.0, 0, "int8")
+        codes = keep_sums([[200.0, 127.4, 0.4], [-128.3, -128.3, 7.0]], params)
+        np.testing.assert_array_equal(codes, [[127, 127, 1], [-128, -128, 7]])
+
+    def test_nothing(self) -> None:
+        params = ql.QuantParams(1.0, 0, "int8")
+        assert keep_sums(np.zeros((0, 3)), params).shape == (0, 3)
+        assert keep_sums(np.zeros((3, 0)), params).shape == (3, 0)
+
+
 class TestGptq:
     @staticmethod
     def one_after_the_other(
@@ -470,6 +503,10 @@ BAD: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], type[Except
     (adaround, (W, X, P), {"steps": -1}, ValueError, "steps is -1"),
     (adaround, (W, X, P), {"steps": 1.0}, TypeError, "steps must be an integer"),
     (adaround, (W, X, P), {"regularization": -1}, ValueError, "regularization is -1"),
+    (keep_sums, (W, 0.5), {}, TypeError, "params must be a QuantParams"),
+    (keep_sums, (W, PER_COLUMN), {}, ValueError, "params have axis 1"),
+    (keep_sums, (W, P), {"axis": 2}, ValueError, "axis is 2"),
+    (keep_sums, ([[np.nan]], P), {}, ValueError, "w must be finite"),
     (gptq, (W[0], X, P), {}, ValueError, "w has shape"),
     (gptq, (W, X[:, :2], P), {}, ValueError, "x has shape"),
     (gptq, (W, X, 0.5), {}, TypeError, "params must be QuantParams"),

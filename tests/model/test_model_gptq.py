@@ -108,7 +108,10 @@ def test_a_network(rng: np.random.Generator) -> None:
         ({"weight_bits": 0}, "weight_rounding is 'gptq', which is for"),
         ({"weight_bits": None}, "weight_rounding is 'gptq', which is for"),
         ({"mode": "static"}, "weight_rounding is 'gptq', which is for"),
-        ({"weight_rounding": "best"}, "weight_rounding is 'best'; it may be 'nearest', 'gptq'"),
+        (
+            {"weight_rounding": "best"},
+            "weight_rounding is 'best'; it may be 'nearest', 'sum', 'gptq'",
+        ),
     ],
     ids=str,
 )

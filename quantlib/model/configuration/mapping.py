@@ -39,7 +39,7 @@ def _weight_quant(given: Configuration) -> dict[str, Any]:
     return {
         "mode": "weight_only",
         "weight_bits": given.common.bit_num,
-        "weight_rounding": "gptq" if gptq else "nearest",
+        "weight_rounding": "gptq" if gptq else None,
         "per_channel": weight.per_channel,
         "weight_correction": weight.bias_correction,
         "dequant_strategy": (weight.dequant_strategy or "load").lower(),

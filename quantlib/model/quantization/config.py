@@ -57,9 +57,13 @@ class QuantConfig:
         quantization: weights of 1 to 16 bits with a zero point, encoded in as few
         bytes as they take; or 0, a step for each layer and entropy coding, which make fractions of
         bits ("mixed bits"). None is for `weight_type`. See ``docs/encoding.md``.
-    weight_rounding : {"nearest", "gptq"}
-        With `weight_bits` from 1 to 16, for weight-only quantization: codes of matrix products
-        that are nearest, or that change the products of the calibration data least.
+    weight_rounding : {"nearest", "sum", "gptq"}, optional
+        The codes that are nearest; or such that the sum of each channel's weights stays
+        (`quantlib.correction.keep_sums`); or, with `weight_bits` from 1 to 16, for weight-only
+        quantization, codes of matrix products that change those of the calibration data least.
+        None is "sum" for weight-only quantization to a `weight_type` of 8 bits or more, else
+        "nearest". Weights in blocks, and with `weight_bits` for weight-only quantization, have no
+        "sum".
     min_weight_size, min_weight_channel : int
         For static and weight-only quantization: only weights of more than this many entries are
         quantized, and of convolutions only those of more than this many output channels. MindSpore
@@ -143,7 +147,7 @@ class QuantConfig:
     weight_method: str = "minmax"
     weight_symmetric: bool | None = None
     weight_bits: int | None = None
-    weight_rounding: str = "nearest"
+    weight_rounding: str | None = None
     min_weight_size: int = 0
     min_weight_channel: int = 0
     enable_encode: bool = True
@@ -240,13 +244,16 @@ class QuantConfig:
             raise TypeError(f"init_scale must be a number, not {self.init_scale!r}")
         if not 0 < self.init_scale < 1:
             raise ValueError(f"init_scale is {self.init_scale}; it must be above 0 and below 1")
-        _one_of("weight_rounding", self.weight_rounding, ("nearest", "gptq"))
+        if self.weight_rounding is not None:
+            _one_of("weight_rounding", self.weight_rounding, ("nearest", "sum", "gptq"))
         if self.weight_rounding == "gptq" and (self.mode != "weight_only" or not self.weight_bits):
             raise ValueError(
                 "weight_rounding is 'gptq', which is for mode 'weight_only' and weight_bits from 1"
             )
         if self.weight_bits is None:
             return
+        if self.weight_rounding == "sum" and self.mode == "weight_only":
+            raise ValueError("weight_rounding is 'sum', which is not for weight_only's weight_bits")
         if self.mode == "dynamic":
             raise ValueError("weight_bits is for mode 'static' or 'weight_only', not 'dynamic'")
         if self.mode == "static":
@@ -335,6 +342,13 @@ class QuantConfig:
     def target(self) -> Target | None:
         """The profile of `target_device`."""
         return None if self.target_device is None else TARGETS[self.target_device]
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether weights are rounded so that channels keep their sums."""
+        if self.weight_rounding is None:
+            return self.mode == "weight_only" and self.weight.bits >= 8
+        return self.weight_rounding == "sum"
 
     @property
     def corrects_weights(self) -> bool:

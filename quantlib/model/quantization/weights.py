@@ -8,7 +8,7 @@ import numpy as np
 
 from quantlib import ops
 from quantlib.calibration.api import calibrate
-from quantlib.correction import weight_correction
+from quantlib.correction import keep_sums, weight_correction
 from quantlib.model.graph import Array, Graph, Namer, Node
 from quantlib.model.quantization.config import QuantConfig
 from quantlib.model.quantization.selection import CONVOLUTIONS
@@ -50,7 +50,10 @@ def quantize_weights(node: Node, weights: Array, config: QuantConfig) -> Weights
         params = _of_extremes(data, channels, config)
     else:
         params = calibrate(data, config.weight_method, qtype, symmetric, channels)
-    codes = ops.quantize(data, params)
+    if config.keeps_sums and params.block_size is None:
+        codes = keep_sums(data, params, axis=axis)
+    else:
+        codes = ops.quantize(data, params)
     if config.corrects_weights:
         params = _corrected(data, codes, params)
     return Weights(codes, params)
