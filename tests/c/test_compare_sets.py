@@ -1,4 +1,4 @@
-"""The C core without Python, on this processor and on emulated ones: see compare_sets.c.
+"""The C core without Python, on this processor and on emulated ones: see compare_sets/main.c.
 
 Without a cross compiler or an emulator (`apt-get install gcc-aarch64-linux-gnu qemu-user-static`)
 the emulated ones are skipped. ``CFLAGS=-Werror`` makes warnings of the compilers errors.
@@ -19,7 +19,7 @@ import quantlib as ql
 ROOT = Path(__file__).parents[2]
 SOURCES = [
     *(path for path in sorted((ROOT / "csrc").rglob("*.c")) if path.name != "_quantlib.c"),
-    Path(__file__).with_name("compare_sets.c"),
+    *sorted(Path(__file__).with_name("compare_sets").glob("*.c")),
 ]
 FLAGS = ["-std=gnu11", "-O3", "-ffp-contract=off", "-Wall", "-Wextra"]  # as setup.py has them
 
