@@ -187,6 +187,23 @@ typedef struct {
 typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                                 int64_t y_stride);
 
+/* One or two lines of output of kernels of 3 x 3, straight from the lines of input, of which there
+ * are two more: whole groups of 64 channels, in the order that planes have. Column number `first`
+ * of the input is that of the first pixel's first tap; those outside of `width` are padding. */
+typedef struct {
+    const uint8_t *row[4];
+    int64_t column_step[4], group_step[4]; /* of the rows, in bytes: 0 where all bytes are one */
+    int64_t first, width;
+    uint8_t flip, zero; /* numbers are bytes ^ flip; the number of padding */
+    int64_t stride, pixels, channels;
+    int lines;      /* 1, or 2 with a stride of 1 */
+    const char *w;  /* [group][tap][channel] for each line, */
+    int64_t w_step; /* which are so many bytes apart */
+    const int32_t *start;
+} ql_square;
+typedef void ql_depthwise_square(const ql_square *square, const ql_codes *codes, uint8_t *y,
+                                 int64_t y_stride, int64_t y_line);
+
 /* Neighbouring output pixels of a line of narrow groups (grouped.c): 64 channels of each. Pixels of
  * input are 64 bytes; x is where the first pixel's first tap is. Up to QL_GROUPED_ROWS pixels can
  * be read beyond the last one. */
@@ -411,9 +428,10 @@ typedef struct ql_kernels {
     int depthwise_signed; /* whether such bytes are numbers -128 to 127 instead of 0 to 255 */
     ql_interleave *interleave;
     ql_depthwise *depthwise;
-    ql_depthwise_codes *depthwise_codes; /* or NULL: sums are finished like those of products */
-    ql_channel_sums *channel_sums;       /* or NULL: channels that are first become last */
-    ql_channel_codes *channel_codes;     /* goes with channel_sums, and so does spread */
+    ql_depthwise_codes *depthwise_codes;   /* or NULL: sums are finished like those of products */
+    ql_depthwise_square *depthwise_square; /* or NULL: lines become planes first */
+    ql_channel_sums *channel_sums;         /* or NULL: channels that are first become last */
+    ql_channel_codes *channel_codes;       /* goes with channel_sums, and so does spread */
     ql_spread *spread;
     ql_grouped *grouped;             /* or NULL: narrow groups are products */
     ql_grouped_tiles *grouped_tiles; /* or NULL */

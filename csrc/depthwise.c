@@ -273,6 +273,7 @@ typedef struct {
     int has_codes;
     int64_t bundles, tiles, chunk_items;
     int64_t tile, columns; /* pixels; columns of input that they see, up to QL_PIXELS more */
+    int64_t squares;       /* channels that need no planes, the first ones */
     int64_t block;         /* channels of input */
     int64_t plane_step;    /* bytes */
     ql_status status;
@@ -296,13 +297,27 @@ static int64_t whole_pixels(int64_t pixels) {
     return ql_ceil_div(pixels, QL_PIXELS) * QL_PIXELS;
 }
 
+/* How many channels are done without planes: whole groups, if codes come of kernels of 3 x 3. */
+static int64_t count_squares(const convolution *c) {
+    const ql_depthwise_filter *f = c->filter;
+    const ql_conv_shape *s = c->shape;
+    const int is_square = s->kernel[0] == 1 && s->kernel[1] == 3 && s->kernel[2] == 3 &&
+                          s->dilation[1] == 1 && s->dilation[2] == 1 && s->stride[2] <= 2 &&
+                          f->planes == 1 && f->lines <= 3 - s->stride[2];
+    if (f->kernels->depthwise_square == NULL || !c->has_codes || !is_square || f->repeats > 1 ||
+        f->multiplier > 1)
+        return 0;
+    return c->channels / BLOCK_CHANNELS * BLOCK_CHANNELS;
+}
+
 /* Cuts lines into tiles until their planes fit, then channels into blocks. */
 static void cut(convolution *c) {
     const ql_depthwise_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
     const int64_t column = f->planes * f->multiplier * 4; /* bytes for a channel */
+    c->squares = count_squares(c);
     c->tile = s->out[2];
-    c->block = c->channels;
+    c->block = ql_max(c->channels - c->squares, 1);
     while (columns_of(s, whole_pixels(c->tile)) * c->block * column > SCRATCH_BYTES &&
            c->tile > LEAST_TILE)
         c->tile = ql_ceil_div(c->tile / 2, QL_PIXELS) * QL_PIXELS;
@@ -310,8 +325,8 @@ static void cut(convolution *c) {
     c->tiles = ql_ceil_div(s->out[2], c->tile);
     if (c->columns * c->block * column > SCRATCH_BYTES) {
         const int64_t most = ql_max(SCRATCH_BYTES / (c->columns * column), BLOCK_CHANNELS);
-        const int64_t blocks = ql_ceil_div(c->channels, most / BLOCK_CHANNELS * BLOCK_CHANNELS);
-        c->block = ql_ceil_div(ql_ceil_div(c->channels, blocks), BLOCK_CHANNELS) * BLOCK_CHANNELS;
+        const int64_t blocks = ql_ceil_div(c->block, most / BLOCK_CHANNELS * BLOCK_CHANNELS);
+        c->block = ql_ceil_div(ql_ceil_div(c->block, blocks), BLOCK_CHANNELS) * BLOCK_CHANNELS;
     }
     c->plane_step = (c->columns * c->block * f->multiplier + QL_STRIP) * 4;
     c->bundles = s->batch * s->out[0] * ql_ceil_div(s->out[1], f->lines);
@@ -463,11 +478,43 @@ static int convolve_block(const convolution *c, const workspace *w, const place 
     return QL_OK;
 }
 
+/* The whole groups of a bundle of lines of a kernel of 3 x 3, without planes. */
+static void convolve_squares(const convolution *c, const workspace *w, const place *at) {
+    const ql_depthwise_filter *f = c->filter;
+    const ql_conv_shape *s = c->shape;
+    ql_square square = {.first = at->pixel * s->stride[2] - s->pad[2],
+                        .width = s->in[2],
+                        .flip = c->flip,
+                        .zero = c->zero ^ c->flip,
+                        .stride = s->stride[2],
+                        .pixels = at->pixels,
+                        .channels = c->squares,
+                        .lines = (int)at->lines,
+                        .w = f->weights + c->first_channel * 3 * 4,
+                        .w_step = f->line_size,
+                        .start = c->start + c->first_channel};
+    for (int64_t row = 0; row < at->lines + 2; row++) {
+        const uint8_t *line = line_at(c, at, row);
+        square.row[row] = line == NULL ? w->padding : line;
+        square.column_step[row] = line == NULL ? 0 : c->channels;
+        square.group_step[row] = line == NULL ? 0 : BLOCK_CHANNELS;
+    }
+    const int64_t line = (at->image * s->out[0] + at->depth) * s->out[1] + at->line;
+    ql_codes codes = c->codes;
+    codes.multiplier += c->first_channel;
+    f->kernels->depthwise_square(&square, &codes,
+                                 (uint8_t *)c->y + (line * s->out[2] + at->pixel) * c->channels,
+                                 c->channels, s->out[2] * c->channels);
+}
+
 static int convolve_item(const convolution *c, const workspace *w, int64_t item) {
     const place at = place_of(c, item);
     int status = QL_OK;
     const int64_t last = c->first_channel + c->channels;
-    for (int64_t channel = c->first_channel; channel < last && status == QL_OK; channel += c->block)
+    if (c->squares)
+        convolve_squares(c, w, &at);
+    for (int64_t channel = c->first_channel + c->squares; channel < last && status == QL_OK;
+         channel += c->block)
         status = convolve_block(c, w, &at, channel, ql_min(c->block, last - channel));
     return status;
 }
@@ -477,7 +524,7 @@ static int borrow_workspace(const convolution *c, workspace *w) {
     const int64_t width = c->block * f->multiplier;
     const int64_t planes = (f->planes + 1) * c->plane_step;
     const int64_t sums = c->has_codes ? 0 : c->tile * width * 4;
-    const int64_t padding = c->columns * ql_max(c->channels, width);
+    const int64_t padding = c->columns * ql_max(c->channels, width) + BLOCK_CHANNELS;
     const int64_t repeated = f->multiplier == 1 ? 0 : MOST_ROWS * c->columns * width;
     w->memory = ql_borrow((size_t)(planes + sums + padding + repeated));
     if (w->memory == NULL)

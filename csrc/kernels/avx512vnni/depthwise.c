@@ -13,7 +13,8 @@
  * lines become words by a shift and a selection, words become elements by unpacking. What packing
  * leaves of it is put right by one vpshufb for 64 codes. With stride 1, a kernel of 3 x 3 costs 12
  * vpdpbusd, 18 instructions for the codes and six for planes, of twelve for two lines, for 64
- * outputs: two can start in a cycle. */
+ * outputs: two can start in a cycle. Such kernels take whole groups straight from the lines,
+ * without planes in memory. */
 #include "../target.h"
 
 #if QL_BUILDS_AVX512VNNI
@@ -352,6 +353,107 @@ void ql_avx512vnni_depthwise_codes(const ql_line *line, const ql_codes *codes, u
         convolve_line(1, line, codes, y, y_stride);
     else
         convolve_line(0, line, codes, y, y_stride);
+}
+
+/* --- kernels of 3 x 3 ----------------------------------------------------------------------- */
+
+/* The elements of one column of a group, which may be padding. */
+QL_INLINE void load_column(const int rows, const int flips, const ql_square *s, int64_t column,
+                           int64_t group, __m512i flip_u8x64, __m512i element_u8x64[4]) {
+    if (column < 0 || column >= s->width) {
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++)
+            element_u8x64[v] = _mm512_set1_epi8((char)s->zero);
+        return;
+    }
+    __m512i row_u8x64[4];
+#pragma GCC unroll 4
+    for (int row = 0; row < rows; row++)
+        row_u8x64[row] = _mm512_loadu_si512(s->row[row] + column * s->column_step[row] +
+                                            group * s->group_step[row]);
+    elements_of(rows, flips, row_u8x64, flip_u8x64, element_u8x64);
+}
+
+/* A pixel of one line from the elements of three columns. */
+QL_INLINE void convolve_pixel(const int plain, const stage *codes, const char *w,
+                              const int32_t *start, const float *multiplier,
+                              const __m512i left_u8x64[4], const __m512i middle_u8x64[4],
+                              const __m512i right_u8x64[4], uint8_t *y) {
+    const __m512i in_order =
+        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
+    __m512i sum_i32x16[4];
+    __m512 multiplier_f32x16[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+        const __m512i *taps = (const __m512i *)(w + 64 * v);
+        multiplier_f32x16[v] = _mm512_loadu_ps(multiplier + 16 * v);
+        sum_i32x16[v] = _mm512_dpbusd_epi32(_mm512_loadu_si512(start + 16 * v), left_u8x64[v],
+                                            _mm512_load_si512(taps));
+        sum_i32x16[v] =
+            _mm512_dpbusd_epi32(sum_i32x16[v], middle_u8x64[v], _mm512_load_si512(taps + 4));
+        sum_i32x16[v] =
+            _mm512_dpbusd_epi32(sum_i32x16[v], right_u8x64[v], _mm512_load_si512(taps + 8));
+    }
+    _mm512_storeu_si512(
+        y, _mm512_shuffle_epi8(codes_of(plain, codes, sum_i32x16, multiplier_f32x16), in_order));
+}
+
+/* A group, column by column: each is interleaved once for up to three pixels of two lines, and
+ * stays in registers. */
+QL_INLINE void convolve_group(const int lines, const int stride, const int plain, const int flips,
+                              const ql_square *s, const stage *codes, const float *multiplier,
+                              int64_t group, uint8_t *y, int64_t y_stride, int64_t y_line) {
+    const int rows = lines + 2;
+    const char *w = s->w + group * 3 * 4 * GROUP;
+    const int32_t *start = s->start + group * GROUP;
+    const __m512i flip_u8x64 = _mm512_set1_epi8((char)s->flip);
+    int64_t column = s->first;
+    __m512i left_u8x64[4], middle_u8x64[4], right_u8x64[4];
+    load_column(rows, flips, s, column++, group, flip_u8x64, left_u8x64);
+    if (stride == 1)
+        load_column(rows, flips, s, column++, group, flip_u8x64, middle_u8x64);
+    for (int64_t p = 0; p < s->pixels; p++, y += y_stride) {
+        if (stride == 2)
+            load_column(rows, flips, s, column++, group, flip_u8x64, middle_u8x64);
+        load_column(rows, flips, s, column++, group, flip_u8x64, right_u8x64);
+        convolve_pixel(plain, codes, w, start, multiplier, left_u8x64, middle_u8x64, right_u8x64,
+                       y);
+        if (lines == 2)
+            convolve_pixel(plain, codes, w + s->w_step, start, multiplier, left_u8x64, middle_u8x64,
+                           right_u8x64, y + y_line);
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++) {
+            left_u8x64[v] = stride == 1 ? middle_u8x64[v] : right_u8x64[v];
+            middle_u8x64[v] = right_u8x64[v];
+        }
+    }
+}
+
+QL_INLINE void convolve_square(const int plain, const int flips, const ql_square *s,
+                               const ql_codes *codes, uint8_t *y, int64_t y_stride,
+                               int64_t y_line) {
+    const stage stage = stage_of(codes);
+    for (int64_t group = 0; group < s->channels / GROUP; group++, y += GROUP) {
+        const float *multiplier = codes->multiplier + group * GROUP;
+        if (s->lines == 2)
+            convolve_group(2, 1, plain, flips, s, &stage, multiplier, group, y, y_stride, y_line);
+        else if (s->stride == 1)
+            convolve_group(1, 1, plain, flips, s, &stage, multiplier, group, y, y_stride, y_line);
+        else
+            convolve_group(1, 2, plain, flips, s, &stage, multiplier, group, y, y_stride, y_line);
+    }
+}
+
+void ql_avx512vnni_depthwise_square(const ql_square *square, const ql_codes *codes, uint8_t *y,
+                                    int64_t y_stride, int64_t y_line) {
+    if (is_plain(codes) && square->flip)
+        convolve_square(1, 1, square, codes, y, y_stride, y_line);
+    else if (is_plain(codes))
+        convolve_square(1, 0, square, codes, y, y_stride, y_line);
+    else if (square->flip)
+        convolve_square(0, 1, square, codes, y, y_stride, y_line);
+    else
+        convolve_square(0, 0, square, codes, y, y_stride, y_line);
 }
 
 QL_TARGET_END

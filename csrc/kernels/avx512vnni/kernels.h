@@ -35,6 +35,7 @@ ql_transpose_bytes ql_avx512vnni_transpose_bytes;
 ql_interleave ql_avx512vnni_interleave;
 ql_depthwise ql_avx512vnni_depthwise;
 ql_depthwise_codes ql_avx512vnni_depthwise_codes;
+ql_depthwise_square ql_avx512vnni_depthwise_square;
 ql_channel_sums ql_avx512vnni_channel_sums;
 ql_channel_codes ql_avx512vnni_channel_codes;
 ql_plane_tile ql_avx512vnni_plane_tile;
