@@ -90,6 +90,21 @@ typedef void ql_tally_run(const void *x, int64_t count, ql_tally *to);
 typedef void ql_tile(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
                      int64_t b_stride, const int32_t *init, int32_t *c);
 
+/* A tile of int32 sums, QL_TILE_COLUMNS apart, whose codes are still to be computed, as in
+ * ql_requantize_tile, and where those of each of its QL_TILE_ROWS rows go. */
+typedef struct {
+    const int32_t *sums;
+    uint8_t *y[QL_TILE_ROWS];
+    int64_t columns;
+    const float *multiplier;
+    int32_t zero_point, lower, upper;
+} ql_pending;
+
+/* A tile of all rows and strips, like ql_tile, and meanwhile the codes of another one, if any. */
+typedef void ql_tile_beside(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
+                            int64_t b_stride, const int32_t *init, int32_t *c,
+                            const ql_pending *pending);
+
 /* Loads `count` bytes of a left operand as the tile wants them: the number 0 to 255, or -128 to 127
  * in tables with `left_signed`, that the byte is after `flip` (ql_flip). */
 typedef void ql_load(void *row, const uint8_t *bytes, int64_t count, uint8_t flip);
@@ -404,6 +419,8 @@ typedef struct ql_kernels {
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
     /* The same for rows of int8 where `tile` takes uint8, or NULL. */
     ql_tile *signed_tile[QL_TILE_ROWS][QL_TILE_STRIPS];
+    /* Of rows as `tile` and as `signed_tile` takes them, or NULL. */
+    ql_tile_beside *tile_beside[2];
     int64_t small; /* products that are too few to share among threads */
     /* Readies the processor for tiles of so many rows, or NULL; tiles of a multiple of row_step
      * rows are ready when those of tile_rows are. */
@@ -757,6 +774,9 @@ void ql_stage_residual(const ql_kernels *kernels, const ql_output *output, int64
 void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql_lines *lines,
                     const int32_t *sums, int64_t row, int64_t rows, int64_t column, int64_t columns,
                     const ql_target *to);
+/* Where the codes of each row of a tile go; `unused` is for those that have no result. */
+void ql_places_of_rows(const ql_lines *lines, int64_t row, int64_t rows, int64_t column,
+                       const ql_target *to, uint8_t *unused, uint8_t **y);
 void ql_place_staged(const ql_kernels *kernels, const ql_output *output, int64_t last,
                      int64_t column, int64_t columns, const ql_target *to);
 

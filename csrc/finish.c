@@ -181,6 +181,18 @@ void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql
     }
 }
 
+void ql_places_of_rows(const ql_lines *lines, int64_t row, int64_t rows, int64_t column,
+                       const ql_target *to, uint8_t *unused, uint8_t **y) {
+    for (const int64_t last = row + rows; row < last;) {
+        const stretch at = stretch_from(lines, row);
+        const int64_t step = ql_min(at.rows, last - row);
+        uint8_t *place = (uint8_t *)to->y + at.first * to->y_stride + column;
+        for (int64_t i = 0; i < step; i++)
+            *y++ = i < at.count ? place + i * to->y_stride : unused;
+        row += step;
+    }
+}
+
 void ql_stage_residual(const ql_kernels *kernels, const ql_output *output, int64_t last,
                        int64_t column, int64_t columns, const ql_target *to) {
     const int64_t image = to->image;

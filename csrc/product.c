@@ -265,6 +265,49 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
     return QL_OK;
 }
 
+/* Whether the codes of a column of tiles are computed beside the next tile of each: of whole tiles,
+ * each of whose codes follows from its sum and its column alone. With fewer groups, a tile takes
+ * too little time to compute much beside. */
+static int is_beside(const product *p, int64_t rows, int64_t columns) {
+    enum { LEAST_GROUPS = 64 };
+    const ql_output *o = p->output;
+    return p->kernels->tile_beside[0] != NULL && p->b->groups >= LEAST_GROUPS &&
+           rows == p->kernels->tile_rows && columns > QL_STRIP && !p->wide &&
+           !p->b->has_zero_point && !p->rows->zero_point_step && p->to.staging == NULL &&
+           (o->type == QL_INT8 || o->type == QL_UINT8) && o->residual == NULL && !o->code_step &&
+           o->row_factor == NULL && o->row_divisor == NULL;
+}
+
+/* multiply_strips where that is so: two tiles' sums take turns. */
+static void multiply_strips_beside(const product *p, const block *all, int64_t in_block,
+                                   int64_t last, int64_t column, int64_t columns) {
+    enum { SIZE = QL_TILE_ROWS * QL_TILE_COLUMNS };
+    const ql_matrix *b = p->b;
+    const int64_t rows = p->kernels->tile_rows;
+    const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
+    ql_tile_beside *beside = p->kernels->tile_beside[p->tile == p->kernels->signed_tile];
+    int32_t turns[2][SIZE] __attribute__((aligned(QL_ALIGNMENT)));
+    uint8_t unused[QL_TILE_COLUMNS];
+    const int64_t begun =
+        begin_sums(p, p->tile[rows - 1][1], all, in_block, last, rows, strip, column);
+    const int64_t depth = begun * p->kernels->dot;
+    ql_pending pending = {.columns = columns,
+                          .multiplier = p->output->multiplier + column,
+                          .zero_point = p->output->zero_point[0],
+                          .lower = p->output->lower[0],
+                          .upper = p->output->upper[0]};
+    for (int64_t i = in_block, turn = 0; i < last; i += rows, turn ^= 1) {
+        int32_t *sums = begun > 0 ? p->begun + (i - in_block) * QL_TILE_COLUMNS : turns[turn];
+        beside(b->groups - begun, all->a + i * all->stride + depth, all->stride,
+               strip + depth * QL_STRIP, b->strip_stride, begun > 0 ? NULL : p->init + column, sums,
+               i == in_block ? NULL : &pending);
+        pending.sums = sums;
+        ql_places_of_rows(&p->rows->lines, all->first + i, rows, column, &p->to, unused, pending.y);
+    }
+    ql_finish_tile(p->kernels, p->output, &p->rows->lines, pending.sums, all->first + last - rows,
+                   rows, column, columns, &p->to);
+}
+
 /* One block of rows by some columns: the tiles of each height in turn, pair of strips by pair of
  * strips. */
 static int multiply_columns(const product *p, const block *rows, int64_t column,
@@ -276,7 +319,10 @@ static int multiply_columns(const product *p, const block *rows, int64_t column,
         last = i + height * tiles_alike(p->kernels, rows->count - i);
         prepare(p, rows_read(p, rows, height));
         for (int64_t at = column; at < last_column && status == QL_OK; at += width)
-            status = multiply_strips(p, rows, i, last, height, at);
+            if (is_beside(p, height, ql_min(width, p->b->n - at)))
+                multiply_strips_beside(p, rows, i, last, at, ql_min(width, p->b->n - at));
+            else
+                status = multiply_strips(p, rows, i, last, height, at);
     }
     return status;
 }

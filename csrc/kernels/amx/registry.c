@@ -18,6 +18,8 @@ void ql_fill_amx(ql_kernels *kernels) {
         tile[0] = rows <= HALF ? ql_amx_tile_signed_half_x1 : ql_amx_tile_signed_whole_x1;
         tile[1] = rows <= HALF ? ql_amx_tile_signed_half_x2 : ql_amx_tile_signed_whole_x2;
     }
+    kernels->tile_beside[0] = ql_amx_tile_beside;
+    kernels->tile_beside[1] = ql_amx_tile_signed_beside;
     kernels->group_step = 16;
     kernels->most_groups = QL_AMX_MOST_GROUPS;
     kernels->small = 16 << 20;

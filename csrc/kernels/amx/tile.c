@@ -7,7 +7,11 @@
  * Groups come in sixteens; the strips hold zeros beyond K.
  *
  * Tile registers: 4 of sums (2 x 16 rows, 2 strips), 2 of a, 2 of b. Cost for 16 groups: 4 tdpbusd
- * of 16 cycles for 65536 multiply-adds, with 4 tile loads of 8 cycles beside them. */
+ * of 16 cycles for 65536 multiply-adds, with 4 tile loads of 8 cycles beside them.
+ *
+ * To turn the 1024 sums of a tile into codes takes vectors some 200 cycles, as long as the tile
+ * unit takes for K = 200. Neither waits for the other if their instructions alternate: a tile is
+ * multiplied while the codes of the one before are computed. */
 #include "../target.h"
 
 #if QL_BUILDS_AMX
@@ -16,6 +20,8 @@
 
 QL_TARGET_BEGIN_AMX
 
+#include "../avx512vnni/lanes.h"
+#include "../avx512vnni/requantize.h"
 #include "configuration.h"
 
 /* Registers 0 and 1 sum the upper rows, 2 and 3 the lower ones; 4 and 5 hold a, 6 and 7 b. Loading
@@ -53,9 +59,43 @@ enum { MOST_CACHED_GROUPS = 160 };
             _tile_dpbusd(sums, a, b);                                                              \
     } while (0)
 
+/* The codes of a pending tile, two rows at a time. */
+typedef struct {
+    const ql_pending *tile;
+    requantizer how;
+    __mmask16 mask[2];
+    __m512 multiplier_f32x16[2];
+} codes_beside;
+
+QL_INLINE codes_beside codes_beside_of(const ql_pending *pending) {
+    codes_beside codes = {
+        .tile = pending,
+        .how = requantizer_of(pending->zero_point, pending->lower, pending->upper, NULL),
+        .mask = {first(pending->columns), first(pending->columns - 16)},
+    };
+    for (int half = 0; half < 2; half++)
+        codes.multiplier_f32x16[half] =
+            _mm512_maskz_loadu_ps(codes.mask[half], pending->multiplier + 16 * half);
+    return codes;
+}
+
+QL_INLINE void finish_rows(const codes_beside *codes, int64_t row) {
+    const ql_pending *tile = codes->tile;
+    const __mmask32 bytes = (__mmask32)codes->mask[1] << 16 | codes->mask[0];
+    __m512i steps_i32x16[4];
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; k++)
+        steps_i32x16[k] = steps_of(tile->sums + (row + k / 2) * QL_TILE_COLUMNS + k % 2 * 16, NULL,
+                                   0xffff, codes->multiplier_f32x16[k % 2], &codes->how);
+    const __m512i codes_u8x64 = codes_of(steps_i32x16, &codes->how);
+    _mm256_mask_storeu_epi8(tile->y[row], bytes, _mm512_castsi512_si256(codes_u8x64));
+    _mm256_mask_storeu_epi8(tile->y[row + 1], bytes, _mm512_extracti64x4_epi64(codes_u8x64, 1));
+}
+
 QL_INLINE void tile_of(const int is_signed, const int lower, const int strips, const int past_cache,
                        int64_t groups, const char *a, int64_t a_stride, const int8_t *b,
-                       int64_t b_stride, const int32_t *init, int32_t *c) {
+                       int64_t b_stride, const int32_t *init, int32_t *c,
+                       const ql_pending *pending) {
     enum { STRIDE = QL_TILE_COLUMNS * sizeof(int32_t) };
     const char *a_lower = a + 16 * a_stride;
     /* A stride of 0 reads the one row of init into every row. */
@@ -69,6 +109,12 @@ QL_INLINE void tile_of(const int is_signed, const int lower, const int strips, c
         _tile_loadd(2, first_lower, first_stride);
     if (lower && strips == 2)
         _tile_loadd(3, first_lower + 16, first_stride);
+    const int64_t steps = ql_max(groups / 16, 1);
+    const int64_t rows_beside = pending == NULL ? 0 : (QL_TILE_ROWS / 2 + steps - 1) / steps * 2;
+    int64_t row = pending == NULL ? QL_TILE_ROWS : 0;
+    codes_beside codes;
+    if (pending != NULL)
+        codes = codes_beside_of(pending);
 #pragma GCC unroll 1 /* ten times what is in this loop is slower */
     for (int64_t group = 0; group < groups; group += 16, a += 64, a_lower += 64, b += 1024) {
         _tile_loadd(6, b, 64);
@@ -84,7 +130,11 @@ QL_INLINE void tile_of(const int is_signed, const int lower, const int strips, c
             if (lower)
                 MULTIPLY(3, 5, 7);
         }
+        for (const int64_t last = ql_min(row + rows_beside, QL_TILE_ROWS); row < last; row += 2)
+            finish_rows(&codes, row);
     }
+    for (; row < QL_TILE_ROWS; row += 2) /* of a product without groups */
+        finish_rows(&codes, row);
     _tile_stored(0, c, STRIDE);
     if (strips == 2)
         _tile_stored(1, c + 16, STRIDE);
@@ -99,18 +149,18 @@ QL_INLINE void tile_of(const int is_signed, const int lower, const int strips, c
 
 QL_INLINE void tile(const int is_signed, const int lower, const int strips, int64_t groups,
                     const char *a, int64_t a_stride, const int8_t *b, int64_t b_stride,
-                    const int32_t *init, int32_t *c) {
+                    const int32_t *init, int32_t *c, const ql_pending *pending) {
     if (groups > MOST_CACHED_GROUPS && groups <= QL_AMX_MOST_GROUPS)
-        tile_of(is_signed, lower, strips, 1, groups, a, a_stride, b, b_stride, init, c);
+        tile_of(is_signed, lower, strips, 1, groups, a, a_stride, b, b_stride, init, c, pending);
     else
-        tile_of(is_signed, lower, strips, 0, groups, a, a_stride, b, b_stride, init, c);
+        tile_of(is_signed, lower, strips, 0, groups, a, a_stride, b, b_stride, init, c, pending);
 }
 
 #define DEFINE_TILE(name, is_signed, lower, strips)                                                \
     void ql_amx_tile_##name##_x##strips(int64_t groups, const void *a, int64_t a_stride,           \
                                         const int8_t *b, int64_t b_stride, const int32_t *init,    \
                                         int32_t *c) {                                              \
-        tile(is_signed, lower, strips, groups, a, a_stride, b, b_stride, init, c);                 \
+        tile(is_signed, lower, strips, groups, a, a_stride, b, b_stride, init, c, NULL);           \
     }
 
 DEFINE_TILE(half, 0, 0, 1)
@@ -121,6 +171,19 @@ DEFINE_TILE(signed_half, 1, 0, 1)
 DEFINE_TILE(signed_half, 1, 0, 2)
 DEFINE_TILE(signed_whole, 1, 1, 1)
 DEFINE_TILE(signed_whole, 1, 1, 2)
+
+#define DEFINE_TILE_BESIDE(name, is_signed)                                                        \
+    void ql_amx_tile_##name(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,      \
+                            int64_t b_stride, const int32_t *init, int32_t *c,                     \
+                            const ql_pending *pending) {                                           \
+        if (pending == NULL)                                                                       \
+            tile(is_signed, 1, 2, groups, a, a_stride, b, b_stride, init, c, NULL);                \
+        else                                                                                       \
+            tile(is_signed, 1, 2, groups, a, a_stride, b, b_stride, init, c, pending);             \
+    }
+
+DEFINE_TILE_BESIDE(beside, 0)
+DEFINE_TILE_BESIDE(signed_beside, 1)
 
 /* Back to the state that is cheap to switch between threads. */
 void ql_amx_release(void) {
