@@ -30,7 +30,9 @@
  * have kernels of their own (grouped.c).
  * Depthwise convolutions run on vectors of channels or of pixels instead (depthwise.c,
  * channelwise.c), and whole ones with channels first on the planes of the image (planes.c), where
- * the instruction set has kernels for that. */
+ * the instruction set has kernels for that. Weights are packed for planes then; a call that planes
+ * are not for, with a residual for instance, packs them a second time, for itself and those after
+ * it. */
 #include "core.h"
 
 enum {
@@ -56,7 +58,8 @@ struct ql_filter {
     int64_t merged;                 /* groups that are put together */
     ql_depthwise_filter *depthwise; /* or NULL */
     ql_grouped_filter *grouped;     /* or NULL */
-    ql_plane_filter *planes;        /* or NULL */
+    ql_plane_filter *planes;        /* or NULL: then products are packed when a call needs them */
+    ql_matrix *_Atomic late;        /* packed then, or NULL */
     int64_t products;               /* or 0 */
     ql_matrix *product[];
 };
@@ -97,9 +100,9 @@ static int64_t depth_of(const ql_filter *filter, const groups *g) {
                                         : g->count * filter->depth;
 }
 
-/* Packs groups from (out, in, tap) order into products of (pixel, in) order. */
-static ql_matrix *pack_groups(const ql_filter *filter, const groups *g, const uint8_t *w,
-                              int is_signed, const int32_t *zero_points, uint8_t *reordered) {
+/* Brings groups from (out, in, tap) order into that of products, of (pixel, in). */
+static ql_operand reorder_groups(const ql_filter *filter, const groups *g, const uint8_t *w,
+                                 int is_signed, const int32_t *zero_points, uint8_t *reordered) {
     const int64_t columns = g->count * g->out, depth = depth_of(filter, g);
     for (int64_t k = 0; depth * columns > g->out * filter->depth * g->count && k < depth; k++)
         for (int64_t j = 0; j < columns; j++) /* what stands for 0, where there are no weights */
@@ -109,7 +112,7 @@ static ql_matrix *pack_groups(const ql_filter *filter, const groups *g, const ui
             for (int64_t c = 0; c < g->in; c++)
                 for (int64_t tap = 0; tap < g->taps; tap++)
                     reordered[place_of(filter, g, group, o, c, tap)] = *w++;
-    return ql_matrix_pack(reordered, depth, columns, columns, 1, is_signed, zero_points);
+    return (ql_operand){reordered, depth, columns, columns, 1, is_signed, zero_points};
 }
 
 /* And back. */
@@ -192,8 +195,10 @@ static int pack_products(ql_filter *filter, const uint8_t *w, int is_signed,
     int status = reordered == NULL ? QL_NO_MEMORY : QL_OK;
     for (int64_t p = 0; p < filter->products && status == QL_OK; p++) {
         const groups g = groups_of(filter, p);
-        filter->product[p] = pack_groups(filter, &g, w + g.first * out * filter->depth, is_signed,
-                                         zero_points + g.first * out, reordered);
+        const ql_operand b = reorder_groups(filter, &g, w + g.first * out * filter->depth,
+                                            is_signed, zero_points + g.first * out, reordered);
+        filter->product[p] =
+            ql_matrix_pack(b.bytes, b.k, b.n, b.k_stride, b.n_stride, is_signed, b.zero_points);
         status = filter->product[p] == NULL ? QL_NO_MEMORY : QL_OK;
         filter->size += filter->product[p] == NULL ? 0 : filter->product[p]->size;
     }
@@ -201,30 +206,78 @@ static int pack_products(ql_filter *filter, const uint8_t *w, int is_signed,
     return status;
 }
 
+static int pack_depthwise(ql_filter *filter, const uint8_t *w, int is_signed,
+                          const int32_t *zero_points) {
+    filter->depthwise = ql_depthwise_pack(w, is_signed, zero_points, &filter->shape);
+    filter->size += filter->depthwise == NULL ? 0 : ql_depthwise_size(filter->depthwise);
+    return filter->depthwise == NULL ? QL_NO_MEMORY : QL_OK;
+}
+
+static int pack_grouped(ql_filter *filter, const uint8_t *w, int is_signed,
+                        const int32_t *zero_points) {
+    filter->grouped = ql_grouped_pack(w, is_signed, zero_points, &filter->shape);
+    filter->size += filter->grouped == NULL ? 0 : ql_grouped_size(filter->grouped);
+    return filter->grouped == NULL ? QL_NO_MEMORY : QL_OK;
+}
+
+static int pack_planes(ql_filter *filter, const uint8_t *w, int is_signed) {
+    filter->planes = ql_planes_pack(w, is_signed, &filter->shape);
+    filter->size += filter->planes == NULL ? 0 : ql_planes_size(filter->planes);
+    return filter->planes == NULL ? QL_NO_MEMORY : QL_OK;
+}
+
 ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_points,
                           const ql_conv_shape *shape, int channels_first) {
     ql_filter *filter = filter_of(shape);
     if (filter == NULL)
         return NULL;
-    int status = pack_products(filter, w, is_signed, zero_points);
-    if (status == QL_OK && channels_first && ql_planes_have_use(shape, is_signed, zero_points)) {
-        filter->planes = ql_planes_pack(w, is_signed, shape);
-        status = filter->planes == NULL ? QL_NO_MEMORY : QL_OK;
-        filter->size += filter->planes == NULL ? 0 : ql_planes_size(filter->planes);
-    }
-    if (status == QL_OK && ql_is_depthwise(shape)) {
-        filter->depthwise = ql_depthwise_pack(w, is_signed, zero_points, shape);
-        status = filter->depthwise == NULL ? QL_NO_MEMORY : QL_OK;
-        filter->size += filter->depthwise == NULL ? 0 : ql_depthwise_size(filter->depthwise);
-    } else if (status == QL_OK && ql_is_grouped(filter->kernels, shape)) {
-        filter->grouped = ql_grouped_pack(w, is_signed, zero_points, shape);
-        status = filter->grouped == NULL ? QL_NO_MEMORY : QL_OK;
-        filter->size += filter->grouped == NULL ? 0 : ql_grouped_size(filter->grouped);
-    }
+    int status;
+    if (ql_is_depthwise(shape))
+        status = pack_depthwise(filter, w, is_signed, zero_points);
+    else if (ql_is_grouped(filter->kernels, shape))
+        status = pack_grouped(filter, w, is_signed, zero_points);
+    else if (channels_first && ql_planes_have_use(shape, is_signed, zero_points))
+        status = pack_planes(filter, w, is_signed);
+    else
+        status = pack_products(filter, w, is_signed, zero_points);
     if (status == QL_OK)
         return filter;
     ql_filter_free(filter);
     return NULL;
+}
+
+/* The product of weights that were packed for planes, or NULL when memory is short. */
+static ql_matrix *pack_from_planes(const ql_filter *filter) {
+    const groups g = groups_of(filter, 0);
+    const int64_t weights = g.out * filter->depth, padded = g.out * depth_of(filter, &g);
+    int32_t *zero_points = ql_allocate((size_t)(g.out * 4 + weights + padded));
+    if (zero_points == NULL)
+        return NULL;
+    memset(zero_points, 0, (size_t)g.out * 4);
+    uint8_t *w = (uint8_t *)(zero_points + g.out);
+    ql_planes_unpack(filter->planes, w, 1);
+    const ql_operand b = reorder_groups(filter, &g, w, 1, zero_points, w + weights);
+    ql_matrix *matrix = ql_matrix_room(filter->kernels, b.k, b.n, 0);
+    if (matrix != NULL)
+        ql_matrix_fill(matrix, &b, 0, b.n);
+    ql_release(zero_points);
+    return matrix;
+}
+
+/* A product of a filter. The first call that needs one which has not been packed packs it; of
+ * several at a time, one is kept. */
+static const ql_matrix *product_of(const ql_filter *filter, int64_t number) {
+    if (filter->planes == NULL)
+        return filter->product[number];
+    ql_matrix *_Atomic *late = &((ql_filter *)filter)->late;
+    ql_matrix *kept = atomic_load(late);
+    if (kept != NULL)
+        return kept;
+    ql_matrix *mine = pack_from_planes(filter);
+    if (mine == NULL || atomic_compare_exchange_strong(late, &kept, mine))
+        return mine;
+    ql_matrix_free(mine);
+    return kept;
 }
 
 int ql_filter_unpack(const ql_filter *filter, void *w, int is_signed) {
@@ -233,7 +286,9 @@ int ql_filter_unpack(const ql_filter *filter, void *w, int is_signed) {
         ql_depthwise_unpack(filter->depthwise, w);
     if (filter->grouped != NULL)
         ql_grouped_unpack(filter->grouped, w);
-    if (filter->products == 0)
+    if (filter->planes != NULL)
+        ql_planes_unpack(filter->planes, w, is_signed);
+    if (filter->products == 0 || filter->planes != NULL)
         return QL_OK;
     const int64_t out = shape->out_channels / shape->group, merged = filter->merged;
     const groups first = groups_of(filter, 0);
@@ -255,6 +310,7 @@ void ql_filter_free(ql_filter *filter) {
     ql_depthwise_free(filter->depthwise);
     ql_grouped_free(filter->grouped);
     ql_planes_free(filter->planes);
+    ql_matrix_free(atomic_load(&filter->late));
     for (int64_t p = 0; p < filter->products; p++)
         ql_matrix_free(filter->product[p]);
     ql_release(filter);
@@ -660,8 +716,11 @@ static int conv_products(const ql_filter *filter, const patches *all, const ql_r
         ql_output stage = ql_output_from(output, g.first * g.out);
         if (output->residual != NULL && all->channels_first)
             stage.residual = output->residual + g.first * g.out * pixels_out(shape);
-        const int status = ql_product(filter->product[p], NULL, &rows, &stage,
-                                      y + g.first * g.out * column, shape->out_channels);
+        const ql_matrix *product = product_of(filter, p);
+        if (product == NULL)
+            return QL_NO_MEMORY;
+        const int status = ql_product(product, NULL, &rows, &stage, y + g.first * g.out * column,
+                                      shape->out_channels);
         if (status != QL_OK)
             return status;
     }

@@ -730,8 +730,9 @@ typedef struct ql_plane_filter ql_plane_filter;
 
 /* Whether there is a use for one: whether it can take a convolution with such weights. */
 int ql_planes_have_use(const ql_conv_shape *shape, int is_signed, const int32_t *zero_points);
-/* Like ql_filter_pack. */
+/* Like ql_filter_pack and ql_filter_unpack. */
 ql_plane_filter *ql_planes_pack(const uint8_t *w, int is_signed, const ql_conv_shape *shape);
+void ql_planes_unpack(const ql_plane_filter *filter, uint8_t *w, int is_signed);
 void ql_planes_free(ql_plane_filter *filter);
 int64_t ql_planes_size(const ql_plane_filter *filter);
 /* Whether a call is one that it takes; and like ql_conv. */

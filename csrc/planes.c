@@ -12,8 +12,9 @@
  * A kernel of one tap has the pixels of the output for places. Otherwise a block is of whole lines,
  * each with its padding, which has the code of the zero point, whose products are 0: places follow
  * one another line after line, those between lines have no result, and padding that ends a line
- * begins the next one. A tap is then no more than an offset. With a stride, places that a tap sees
- * lie side by side in a sub-image of their own, one for each remainder of lines and columns.
+ * begins the next one. A tap is then no more than an offset. (With a stride, places that a tap sees
+ * would have to be put side by side, once for each remainder of lines and columns. That was
+ * measured to take longer than the products of conv.c, which therefore have these convolutions.)
  *
  * What belongs to the zero point of x is the same for all places of a row, and starts its sums,
  * like the bias. Weights have no zero point here (conv.c takes the others), and sums fit int32.
@@ -27,6 +28,7 @@ enum {
     FEW_CHANNELS = 16,        /* as many as fewer ones cost */
     BLOCK_BYTES = 512 * 1024, /* of places: they stay in the second cache */
     POINT_PLACES = 512,       /* of a kernel of one tap: several cache lines of each plane */
+    LEAST_PLACES = 64,        /* of blocks that are made for threads to share */
     FEW_PLACES = 256,         /* of few planes, for blocks that stay in the first cache */
     FEW_PLANES = 128,
     WEIGHT_BYTES = 1 << 20, /* that stay in the second cache besides */
@@ -51,8 +53,10 @@ struct ql_plane_filter {
 
 int ql_planes_have_use(const ql_conv_shape *shape, int is_signed, const int32_t *zero_points) {
     const int64_t taps = ql_taps(shape), channels = shape->channels;
+    const int strided = shape->stride[1] > 1 || shape->stride[2] > 1;
     if (ql_current_kernels()->plane_tile == NULL || shape->group != 1 || shape->kernel[0] != 1 ||
-        shape->out_channels == 0 || channels == 0 || (channels < FEW_CHANNELS && taps > 1))
+        shape->out_channels == 0 || channels == 0 ||
+        (taps > 1 && (strided || channels < FEW_CHANNELS)))
         return 0;
     for (int64_t o = 0; o < shape->out_channels; o++)
         if (zero_points[o] != (is_signed ? 0 : 128))
@@ -105,6 +109,14 @@ ql_plane_filter *ql_planes_pack(const uint8_t *w, int is_signed, const ql_conv_s
     return f;
 }
 
+void ql_planes_unpack(const ql_plane_filter *f, uint8_t *w, int is_signed) {
+    const uint8_t flip = ql_flip(1, is_signed);
+    for (int64_t row = 0; row < f->rows; row++)
+        for (int64_t channel = 0; channel < f->channels; channel++)
+            for (int64_t tap = 0; tap < f->taps; tap++)
+                *w++ = (uint8_t)f->weights[place_of(f, row, tap, channel)] ^ flip;
+}
+
 void ql_planes_free(ql_plane_filter *filter) {
     ql_release(filter);
 }
@@ -122,7 +134,6 @@ typedef struct {
     int64_t lines;            /* of an image */
     int64_t places;           /* of a block; whole lines, unless pointwise */
     int64_t shared;           /* padding that ends one line and begins the next */
-    int64_t sub_lines;        /* lines of a sub-image under a block */
     int64_t group_step, size; /* of a block, in bytes */
 } placing;
 
@@ -168,7 +179,7 @@ static int64_t all_groups(const ql_plane_filter *f) {
     return f->groups * f->parts;
 }
 
-static placing place_points(const ql_plane_filter *f, const ql_conv_shape *s) {
+static placing place_points(const ql_plane_filter *f, const ql_conv_shape *s, int64_t blocks) {
     enum { UNIT = WIDEST * GROUP };
     const int whole = s->stride[0] == 1 && s->stride[1] == 1 && s->stride[2] == 1 &&
                       s->in[1] == s->out[1] && s->in[2] == s->out[2];
@@ -176,42 +187,51 @@ static placing place_points(const ql_plane_filter *f, const ql_conv_shape *s) {
     placing at = {.is_pointwise = 1, .width = width, .pitch = width, .lines = pixels / width};
     const int64_t most = BLOCK_BYTES / (all_groups(f) * GROUP) / WIDEST * WIDEST;
     const int64_t wanted = s->channels < FEW_PLANES ? FEW_PLACES : POINT_PLACES;
-    at.places = ql_min(ql_min(most, wanted), ql_ceil_div(pixels, WIDEST) * WIDEST);
+    const int64_t share = ql_max(ql_ceil_div(pixels, blocks), LEAST_PLACES);
+    at.places = ql_min(ql_min(most, wanted), ql_ceil_div(share, WIDEST) * WIDEST);
     at.group_step = spread(at.places * GROUP, UNIT);
     at.size = all_groups(f) * at.group_step;
     return at;
 }
 
+/* Lines of input under so many lines of results. */
+static int64_t lines_under(const ql_conv_shape *s, int64_t lines) {
+    return lines + (s->kernel[1] - 1) * s->dilation[1];
+}
+
 /* A placing of blocks of so many lines. */
 static placing place_lines(const ql_plane_filter *f, const ql_conv_shape *s, int64_t lines) {
     const int64_t reach = (s->kernel[2] - 1) * s->dilation[2];
-    const int64_t seen = (s->out[2] - 1) * s->stride[2] + reach + 1;
-    const int64_t after = ql_max(seen - s->pad[2] - s->in[2], 0);
-    placing at = {.width = s->out[2], .lines = s->out[1]};
-    if (s->stride[2] == 1)
-        at.shared = ql_min(ql_min(s->pad[2], after), reach);
-    at.pitch = ql_ceil_div(seen - at.shared, s->stride[2]);
-    at.places = lines * at.pitch;
-    at.sub_lines = lines + (s->kernel[1] - 1) * s->dilation[1] / s->stride[1];
-    const int64_t places =
-        s->stride[1] * s->stride[2] * (at.sub_lines * at.pitch + at.shared) * GROUP;
-    at.group_step = spread(places, QL_ALIGNMENT);
-    /* Places that complete the last strip are read, whatever is there. */
-    at.size = all_groups(f) * at.group_step + (WIDEST + reach) * GROUP;
-    return at;
+    const int64_t after = ql_max(s->out[2] + reach - s->pad[2] - s->in[2], 0);
+    const int64_t shared = ql_min(ql_min(s->pad[2], after), reach);
+    const int64_t pitch = s->out[2] + reach - shared;
+    const int64_t group = (lines_under(s, lines) * pitch + shared) * GROUP;
+    const int64_t group_step = spread(group, QL_ALIGNMENT);
+    return (placing){
+        .width = s->out[2],
+        .lines = s->out[1],
+        .shared = shared,
+        .pitch = pitch,
+        .places = lines * pitch,
+        .group_step = group_step,
+        /* Places that complete the last strip are read, whatever is there. */
+        .size = all_groups(f) * group_step + (WIDEST + reach) * GROUP,
+    };
 }
 
-/* Whole lines, as many as fit: blocks of one height. */
-static placing place_patches(const ql_plane_filter *f, const ql_conv_shape *s) {
+/* Whole lines, as many as fit: blocks of one height, `blocks` of them if strips can be filled. */
+static placing place_patches(const ql_plane_filter *f, const ql_conv_shape *s, int64_t blocks) {
     const placing one = place_lines(f, s, 1), two = place_lines(f, s, 2);
-    const int64_t line = ql_max(two.size - one.size, 1);
+    const int64_t line = ql_max(two.size - one.size, 1), lines = s->out[1];
     const int64_t most = ql_max((BLOCK_BYTES - one.size) / line, 0) + 1;
-    const int64_t blocks = ql_ceil_div(s->out[1], most);
-    return place_lines(f, s, ql_ceil_div(s->out[1], blocks));
+    const int64_t least = ql_min(ql_ceil_div(LEAST_PLACES, one.pitch), most);
+    const int64_t wanted = ql_min(blocks, ql_max(lines / least, 1));
+    return place_lines(f, s, ql_ceil_div(lines, ql_max(wanted, ql_ceil_div(lines, most))));
 }
 
-static placing place(const ql_plane_filter *f, const ql_conv_shape *s) {
-    return is_pointwise(s) ? place_points(f, s) : place_patches(f, s);
+/* `blocks`: of an image, at least, if its work is to be shared. */
+static placing place(const ql_plane_filter *f, const ql_conv_shape *s, int64_t blocks) {
+    return is_pointwise(s) ? place_points(f, s, blocks) : place_patches(f, s, blocks);
 }
 
 int ql_planes_take(const ql_plane_filter *f, const ql_conv_shape *s, const ql_output *output) {
@@ -220,7 +240,7 @@ int ql_planes_take(const ql_plane_filter *f, const ql_conv_shape *s, const ql_ou
         return 0;
     if (is_pointwise(s))
         return all_groups(f) * WIDEST * GROUP <= BLOCK_BYTES;
-    return s->in[0] == 1 && s->out[0] == 1 && s->pad[0] == 0 &&
+    return s->in[0] == 1 && s->out[0] == 1 && s->stride[1] == 1 && s->stride[2] == 1 &&
            place_lines(f, s, 1).size <= BLOCK_BYTES;
 }
 
@@ -258,50 +278,24 @@ static void load_points(const convolution *c, int64_t image, int64_t first, int6
     }
 }
 
-/* The line of a sub-image: every `stride`th place of a padded line of input, from `rest` on. */
-static void load_line(const convolution *c, int64_t image, int64_t line, int64_t rest,
-                      uint8_t *to) {
+/* A line of input with its padding. */
+static void load_line(const convolution *c, int64_t image, int64_t line, uint8_t *to) {
     const ql_conv_shape *s = c->shape;
-    const int64_t pitch = c->at.pitch, step = s->stride[2], width = s->in[2];
-    const int64_t column = rest - s->pad[2];
-    const int64_t before = column >= 0 ? 0 : ql_min(pitch, ql_ceil_div(-column, step));
-    const int64_t end = column >= width ? 0 : ql_min(pitch, (width - 1 - column) / step + 1);
-    const int64_t inside = ql_inside(line, s->in[1]) ? ql_max(end - before, 0) : 0;
+    const int64_t pitch = c->at.pitch, before = ql_min(s->pad[2], pitch);
+    const int64_t inside = ql_inside(line, s->in[1]) ? ql_min(s->in[2], pitch - before) : 0;
     pad(c, before, to);
     if (inside > 0)
-        interleave(c, image, line * width + column + before * step, step, inside,
-                   to + before * GROUP);
+        interleave(c, image, line * s->in[2], 1, inside, to + before * GROUP);
     pad(c, pitch - before - inside, to + (before + inside) * GROUP);
-}
-
-/* Whether a tap of an axis sees the places with a remainder. */
-static int is_seen(const ql_conv_shape *s, int axis, int64_t rest) {
-    for (int64_t tap = 0; tap < s->kernel[axis]; tap++)
-        if (tap * s->dilation[axis] % s->stride[axis] == rest)
-            return 1;
-    return 0;
-}
-
-/* Where the sub-image of a remainder of lines and of columns is. */
-static int64_t sub_image(const convolution *c, int64_t line_rest, int64_t rest) {
-    return (line_rest * c->shape->stride[2] + rest) *
-           (c->at.sub_lines * c->at.pitch + c->at.shared) * GROUP;
 }
 
 /* The input under `lines` lines of output. */
 static void load_lines(const convolution *c, int64_t image, int64_t first, int64_t lines,
-                       uint8_t *block) {
-    const ql_conv_shape *s = c->shape;
-    const int64_t below = c->at.sub_lines - c->at.places / c->at.pitch;
-    for (int64_t line_rest = 0; line_rest < s->stride[1]; line_rest++)
-        for (int64_t rest = 0; rest < s->stride[2]; rest++) {
-            if (!is_seen(s, 1, line_rest) || !is_seen(s, 2, rest))
-                continue;
-            uint8_t *to = block + sub_image(c, line_rest, rest);
-            for (int64_t i = 0; i < lines + below; i++, to += c->at.pitch * GROUP)
-                load_line(c, image, (first + i) * s->stride[1] + line_rest - s->pad[1], rest, to);
-            pad(c, c->at.shared, to);
-        }
+                       uint8_t *to) {
+    const int64_t above = c->shape->pad[1], under = lines_under(c->shape, lines);
+    for (int64_t i = 0; i < under; i++, to += c->at.pitch * GROUP)
+        load_line(c, image, first + i - above, to);
+    pad(c, c->at.shared, to);
 }
 
 static void load_block(const convolution *c, int64_t image, int64_t first, int64_t last,
@@ -317,15 +311,13 @@ static void load_block(const convolution *c, int64_t image, int64_t first, int64
  * cache lines. */
 static void set_parts(const convolution *c, int64_t *part) {
     const ql_conv_shape *s = c->shape;
-    for (int64_t tap = 0; tap < c->filter->taps; tap++) {
-        const int64_t line = tap / s->kernel[2] * s->dilation[1];
-        const int64_t column = tap % s->kernel[2] * s->dilation[2];
-        const int64_t place = line / s->stride[1] * c->at.pitch + column / s->stride[2];
-        const int64_t first =
-            sub_image(c, line % s->stride[1], column % s->stride[2]) + place * GROUP;
-        for (int64_t i = 0; i < c->filter->parts; i++)
-            part[i * c->filter->taps + tap] = first + i * c->filter->groups * c->at.group_step;
-    }
+    for (int64_t i = 0; i < c->filter->parts; i++)
+        for (int64_t tap = 0; tap < c->filter->taps; tap++) {
+            const int64_t line = tap / s->kernel[2] * s->dilation[1];
+            const int64_t column = tap % s->kernel[2] * s->dilation[2];
+            *part++ =
+                i * c->filter->groups * c->at.group_step + (line * c->at.pitch + column) * GROUP;
+        }
 }
 
 /* --- results -------------------------------------------------------------------------------- */
@@ -495,31 +487,30 @@ static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, flo
                           .flip = ql_flip(0, o->type == QL_INT8)};
 }
 
-/* Cuts the work for the threads: blocks, and their rows where there are few of those. */
-static long cut(convolution *c) {
+/* How many chunks the threads had better have. */
+static int64_t chunks_wanted(const ql_plane_filter *f, const ql_conv_shape *s) {
     enum { CHUNKS_PER_THREAD = 4 };
-    const int64_t items = c->blocks * c->shape->batch, threads = ql_threads();
-    const double products = (double)c->filter->taps * (double)c->filter->channels *
-                            (double)c->filter->rows * (double)pixels_of(c->shape->out) *
-                            (double)c->shape->batch;
-    c->across = 1;
-    c->chunk_rows = c->filter->rows;
-    c->chunk_items = items;
-    if (threads == 1 || products < (double)c->kernels->small)
-        return 1;
-    const int64_t wanted = threads * CHUNKS_PER_THREAD;
+    const double products = (double)f->taps * (double)f->channels * (double)f->rows *
+                            (double)pixels_of(s->out) * (double)s->batch;
+    const int64_t threads = ql_threads();
+    return threads == 1 || products < (double)f->kernels->small ? 1 : threads * CHUNKS_PER_THREAD;
+}
+
+/* Cuts the work: blocks, and their rows where there are few of those, which loads them again. */
+static long cut(convolution *c, int64_t wanted) {
+    const int64_t items = c->blocks * c->shape->batch;
+    const int64_t row_blocks = ql_ceil_div(c->filter->rows, TALLEST);
+    const int64_t across = 2 * items >= wanted ? 1 : ql_min(wanted / 2 / items, row_blocks);
     c->chunk_items = ql_max(items / wanted, 1);
-    const int64_t down = ql_ceil_div(items, c->chunk_items);
-    const int64_t blocks = ql_ceil_div(c->filter->rows, TALLEST);
-    const int64_t across = ql_min(ql_ceil_div(wanted, down), blocks);
-    c->chunk_rows = ql_ceil_div(blocks, across) * TALLEST;
+    c->chunk_rows = ql_ceil_div(row_blocks, across) * TALLEST;
     c->across = ql_ceil_div(c->filter->rows, c->chunk_rows);
-    return (long)(down * c->across);
+    return (long)(ql_ceil_div(items, c->chunk_items) * c->across);
 }
 
 int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed,
                    int32_t x_zero_point, const ql_conv_shape *shape, const ql_output *output,
                    void *y) {
+    const int64_t wanted = chunks_wanted(filter, shape);
     convolution c = {.filter = filter,
                      .kernels = filter->kernels,
                      .shape = shape,
@@ -528,11 +519,11 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
                      .flip = ql_flip(x_signed, 0),
                      .zero = (uint8_t)x_zero_point ^ ql_flip(x_signed, 0),
                      .y = y,
-                     .at = place(filter, shape)};
+                     .at = place(filter, shape, ql_ceil_div(wanted, shape->batch))};
     c.blocks = ql_ceil_div(c.at.lines * c.at.pitch, c.at.places);
     const int64_t rows = ql_ceil_div(filter->rows, QL_STRIP) * QL_STRIP;
     const int64_t parts = filter->taps * filter->parts;
-    char *memory = ql_allocate((size_t)(rows * QL_STRIP * 4 + parts * 8 + rows * 4));
+    char *memory = ql_borrow((size_t)(rows * QL_STRIP * 4 + parts * 8 + rows * 4));
     if (memory == NULL)
         return QL_NO_MEMORY;
     int64_t *part = (int64_t *)(memory + rows * QL_STRIP * 4);
@@ -542,7 +533,7 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
     memset(memory, 0, (size_t)(rows * QL_STRIP * 4));
     prepare_rows(&c, x_zero_point + ql_shift(x_signed, 0), (int32_t *)memory,
                  (float *)(part + parts));
-    ql_run_chunks(cut(&c), convolve_chunk, &c);
-    ql_release(memory);
+    ql_run_chunks(cut(&c, wanted), convolve_chunk, &c);
+    ql_return(memory);
     return ql_reported(&c.status);
 }
