@@ -3,7 +3,7 @@
  *
  * Conventions. Functions return a status and never print, abort or keep a pointer to an array.
  * Extents and strides are counted in elements of the array they belong to. Arguments have been
- * checked by the caller (quantlib/_native.py), which is also where statuses become exceptions.
+ * checked by the caller (quantlib/_native), which is also where statuses become exceptions.
  */
 
 /* What a function returns. */

@@ -118,10 +118,20 @@ def test_who_imports_the_definitions(module: Path) -> None:
 def test_who_opens_the_door_to_c(module: Path) -> None:
     source = (ROOT / module).read_text("utf-8")
     names = imports_of(module, source)
-    if module != Path("quantlib/_native.py"):
+    if module != Path("quantlib/_native/library.py"):
         assert not {name for name in names if is_within(name, "quantlib._quantlib")}
         assert not {name for name in names if is_within(name, "cffi") or name == "_cffi_backend"}
         assert "_quantlib import" not in source
+    if "_native" not in module.parts:  # nor does anyone else reach behind the door
+        rooms = [f"quantlib._native.{path.stem}" for path in (PACKAGE / "_native").glob("*.py")]
+        assert not {name for name in names if any(is_within(name, room) for room in rooms)}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if "_native" in m.parts], ids=str)
+def test_the_door_stands_on_the_words(module: Path) -> None:
+    allowed = {*SHARED, "quantlib._native", "quantlib._quantlib", "quantlib._environment"}
+    for name in own_imports(module) - {"quantlib"}:
+        assert any(is_within(name, one) for one in allowed), f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("module", MODULES, ids=str)

@@ -1,0 +1,67 @@
+"""The only door to C: arrays to pointers, statuses to exceptions.
+
+The functions here expect what the callers in ``quantlib.ops`` have checked: right types and
+shapes, contiguous and aligned arrays. They compute into arrays that are handed to them.
+"""
+
+from __future__ import annotations
+
+from quantlib._native.convolutions import Filter, conv_extents
+from quantlib._native.entropy import entropy_decode, entropy_encode
+from quantlib._native.floats import LocalNorm, activate, layer_norm, real_softmax
+from quantlib._native.layers import Blending, Pooling, Resizing, Walk, look_up, softmax
+from quantlib._native.library import Bound, check, own, ready
+from quantlib._native.machine import (
+    MOST_THREADS,
+    current_isa,
+    isa_names,
+    num_threads,
+    select_isa,
+    select_num_threads,
+)
+from quantlib._native.movement import bind_join, bind_transpose, transpose
+from quantlib._native.products import Matrix, Operand, Stage, column_zero_points, dynamic_range
+from quantlib._native.reals import dequantize, fake_quantize, min_max, quantize, requantize
+from quantlib._native.summaries import summarize, tails
+
+__all__ = [
+    "MOST_THREADS",
+    "Blending",
+    "Bound",
+    "Filter",
+    "LocalNorm",
+    "Matrix",
+    "Operand",
+    "Pooling",
+    "Resizing",
+    "Stage",
+    "Walk",
+    "activate",
+    "bind_join",
+    "bind_transpose",
+    "check",
+    "column_zero_points",
+    "conv_extents",
+    "current_isa",
+    "dequantize",
+    "dynamic_range",
+    "entropy_decode",
+    "entropy_encode",
+    "fake_quantize",
+    "isa_names",
+    "layer_norm",
+    "look_up",
+    "min_max",
+    "num_threads",
+    "own",
+    "quantize",
+    "ready",
+    "real_softmax",
+    "requantize",
+    "select_isa",
+    "select_num_threads",
+    "softmax",
+    "summarize",
+    "tails",
+    "transpose",
+]
