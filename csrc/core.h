@@ -203,8 +203,9 @@ typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint
                                 int64_t y_stride);
 
 /* One or two lines of output of kernels of 3 x 3, straight from the lines of input, of which there
- * are two more: whole groups of 64 channels, in the order that planes have. Column number `first`
- * of the input is that of the first pixel's first tap; those outside of `width` are padding. */
+ * are two more: groups of 64 channels and half a group, in the order that planes have. Column
+ * number `first` of the input is that of the first pixel's first tap; those outside of `width` are
+ * padding. */
 typedef struct {
     const uint8_t *row[4];
     int64_t column_step[4], group_step[4]; /* of the rows, in bytes: 0 where all bytes are one */

@@ -297,7 +297,8 @@ static int64_t whole_pixels(int64_t pixels) {
     return ql_ceil_div(pixels, QL_PIXELS) * QL_PIXELS;
 }
 
-/* How many channels are done without planes: whole groups, if codes come of kernels of 3 x 3. */
+/* How many channels are done without planes: groups, and half a group where planes would serve one
+ * line only, if codes come of kernels of 3 x 3. */
 static int64_t count_squares(const convolution *c) {
     const ql_depthwise_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
@@ -307,7 +308,8 @@ static int64_t count_squares(const convolution *c) {
     if (f->kernels->depthwise_square == NULL || !c->has_codes || !is_square || f->repeats > 1 ||
         f->multiplier > 1)
         return 0;
-    return c->channels / BLOCK_CHANNELS * BLOCK_CHANNELS;
+    const int64_t unit = s->stride[2] == 2 ? BLOCK_CHANNELS / 2 : BLOCK_CHANNELS;
+    return c->channels / unit * unit;
 }
 
 /* Cuts lines into tiles until their planes fit, then channels into blocks. */
@@ -478,7 +480,7 @@ static int convolve_block(const convolution *c, const workspace *w, const place 
     return QL_OK;
 }
 
-/* The whole groups of a bundle of lines of a kernel of 3 x 3, without planes. */
+/* The groups of a bundle of lines of a kernel of 3 x 3, without planes. */
 static void convolve_squares(const convolution *c, const workspace *w, const place *at) {
     const ql_depthwise_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;

@@ -244,7 +244,7 @@ def test_labels_tell_shapes_apart_and_read_back(suite: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layers"), [("targets", 12), ("resnet50", 23), ("mobilenet_v2", 30)]
+    ("name", "layers"), [("targets", 12), ("resnet50", 23), ("mobilenet_v2", 30), ("resnext50", 7)]
 )
 def test_labels_of_convolutions_are_the_lines_of_their_files(name: str, layers: int) -> None:
     shapes = part("shapes")
@@ -257,7 +257,7 @@ def test_labels_of_convolutions_are_the_lines_of_their_files(name: str, layers: 
 def test_a_convolution_in_several_files_is_measured_once() -> None:
     shapes = part("shapes")
     labels = [shape.label for shape in shapes.conv_shapes(shapes.CONV_FILES)]
-    assert len(set(labels)) == len(labels) == 23 + 30 + 2  # the batch, and the groups
+    assert len(set(labels)) == len(labels) == 23 + 30 + 7 + 2  # the batch, and the groups
 
 
 def test_the_convolutions_of_a_network_follow_one_another() -> None:

@@ -165,11 +165,11 @@ QL_INLINE layout layout_of(const int step, const ql_channels *c, const ql_codes 
 
 /* The results of several lines, each for itself. */
 QL_INLINE void store_lines(const ql_channels *c, __m512i codes_u8x64, uint8_t *y, int64_t left) {
+    const __mmask32 width = (__mmask32)first_bytes(c->width);
     _Alignas(64) uint8_t codes[OUTPUTS];
     _mm512_store_si512(codes, codes_u8x64);
     for (int64_t i = 0; i < OUTPUTS && left > 0; i += c->pitch, y += c->width, left -= c->width)
-        _mm256_mask_storeu_epi8(y, (__mmask32)first_bytes(c->width),
-                                _mm256_loadu_si256((const __m256i *)(codes + i)));
+        _mm256_mask_storeu_epi8(y, width, _mm256_maskz_loadu_epi8(width, codes + i));
 }
 
 /* One channel: what its outputs are made from. */
