@@ -82,6 +82,7 @@ def kinds(model: ql.model.Model) -> Counter[str]:
         (QuantConfig(mode="dynamic"), 0.5, 1.0),
         (QuantConfig(mode="dynamic", per_row=True), 0.5, 1.0),
         (QuantConfig(weight_rounding="sum"), 0.5, 0.4),
+        (QuantConfig(fuse_residuals=True, bias_correction=True), 0.5, 0.4),
         (QuantConfig(mode="weight_only"), 0.1, 0.3),
         (QuantConfig(mode="weight_only", weight_type="uint8"), 0.1, 0.3),
         (QuantConfig(mode="weight_only", weight_type="int4", block_size=32), 1.0, 0.25),
@@ -190,6 +191,13 @@ def test_everything_runs_on_integers(name: str, expected: Any, samples: Any) -> 
     assert {kind: found[kind] for kind in expected} == expected
     assert not {"Conv", "quantlib.Conv", "Gemm", "Add", "Relu", "DequantizeLinear"} & set(found)
     assert found["QuantizeLinear"] == 1
+
+
+def test_residuals_are_fused_where_that_is_asked_for(samples: Any) -> None:
+    """Of each sum, the operand that is computed last; a convolution may be the other one, too."""
+    found = kinds(ql.model.quantize(FOLDER / "residual.onnx", samples, fuse_residuals=True))
+    assert found["quantlib.QLinearAdd"] == found["Add"] == found["Conv"] == 0
+    assert found["quantlib.QLinearConv"] == 6
 
 
 def test_normalizations_behind_joined_data(rng: np.random.Generator) -> None:
@@ -725,6 +733,8 @@ def test_models_can_be_pickled(samples: Any) -> None:
         ({"mode": "weight_only", "block_size": 2.5}, TypeError, "block_size must be an int"),
         ({"per_row": True}, ValueError, "per_row is for mode 'dynamic'"),
         ({"mode": "dynamic", "bias_correction": True}, ValueError, "bias_correction is for"),
+        ({"mode": "dynamic", "fuse_residuals": True}, ValueError, "fuse_residuals is for"),
+        ({"fuse_residuals": 1}, TypeError, "fuse_residuals must be a bool"),
         ({"smooth": 2}, ValueError, "smooth is 2"),
         ({"smooth": "much"}, TypeError, "smooth must be a number"),
         ({"smooth_shift": True}, ValueError, "smooth_shift is for smooth"),

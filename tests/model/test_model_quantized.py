@@ -310,6 +310,50 @@ def test_local_response_normalization(turned: bool, rng: np.random.Generator) ->
     assert len(np.unique(wanted)) > 50
 
 
+@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.parametrize("is_first", [False, True])
+@pytest.mark.parametrize("has_relu", [False, True])
+def test_residuals_of_convolutions(
+    group: int, is_first: bool, has_relu: bool, rng: np.random.Generator
+) -> None:
+    """A convolution's reals plus codes are rounded once; the scales make floats exact."""
+    constants = {
+        "w": rng.integers(-127, 128, (8, 4 // group, 3, 3)).astype(np.int8),
+        "b": rng.integers(-900, 900, 8).astype(np.int32), "bs": np.float32(2**-11),
+        "ws": np.float32(2**-6), "s": np.float32(2**-5), "z": np.uint8(100), "zero": np.int8(0),
+        "rs": np.float32(2**-2), "rz": np.int8(-9), "ys": np.float32(2**-1), "yz": np.uint8(70),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["x"]),
+        helper.make_node("DequantizeLinear", ["w", "ws", "zero"], ["v"]),
+        helper.make_node("DequantizeLinear", ["b", "bs"], ["c"]),
+        helper.make_node("Conv", ["x", "v", "c"], ["d"], pads=[1, 1, 1, 1], group=group),
+        helper.make_node("DequantizeLinear", ["r", "rs", "rz"], ["e"]),
+        helper.make_node("Add", ["e", "d"] if is_first else ["d", "e"], ["f"]),
+        helper.make_node("Relu" if has_relu else "Identity", ["f"], ["g"]),
+        helper.make_node("QuantizeLinear", ["g", "ys", "yz"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("q", onnx.TensorProto.UINT8, ["n", 4, 7, 6]),
+         helper.make_tensor_value_info("r", onnx.TensorProto.INT8, ["n", 8, 7, 6])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.UINT8, None)],
+        [numpy_helper.from_array(np.asarray(a), name) for name, a in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    loaded = ql.model.load(model)
+    found = [node.kind for node in loaded.plan().graph.nodes]
+    assert sorted(found) == ["Transpose"] * 3 + ["quantlib.QLinearConv"]
+    for count in (2, 1, 2, 2):
+        feeds = {
+            "q": rng.integers(0, 256, (count, 4, 7, 6)).astype(np.uint8),
+            "r": rng.integers(-128, 128, (count, 8, 7, 6)).astype(np.int8),
+        }
+        (wanted,) = onnxruntime_says(model, feeds, optimized=False)
+        np.testing.assert_array_equal(loaded.run(feeds)[0], wanted)
+        assert len(np.unique(wanted)) > 50
+
+
 @pytest.mark.parametrize("group", [2, 3, 4, 6])
 @pytest.mark.parametrize("turned", [False, True], ids=["channels last", "channels first"])
 def test_channel_shuffles(group: int, turned: bool, rng: np.random.Generator) -> None:

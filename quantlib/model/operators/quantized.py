@@ -130,7 +130,11 @@ def qlinear_conv(node: Node, known: Known) -> Kernel | None:
 
 
 def _prepared_conv(prepared: Any, node: Node, known: Known) -> Kernel:
-    """A convolution with its weights packed."""
+    """A convolution with its weights packed, and with a residual behind its bias, if it has one."""
+    residual = {}
+    if node.input(9):
+        names = ("residual_scale", "residual_zero_point")
+        residual = {name: known.constant(index) for index, name in enumerate(names, start=10)}
     layer = prepared(
         known.constant(3),
         known.constant(4),
@@ -142,8 +146,15 @@ def _prepared_conv(prepared: Any, node: Node, known: Known) -> Kernel:
         b=known.constant(8),
         activation=bounds_of(node),
         **_geometry(node),
+        **residual,
     )
-    return _of_one(layer)
+    if not residual:
+        return _of_one(layer)
+    return Kernel(
+        lambda x, *rest, out=None: layer(x, rest[8], out=out),
+        takes_out=True,
+        bind=lambda x, *rest, out: layer._bind(x, out, rest[8]),
+    )
 
 
 def _of_one(layer: Any) -> Kernel:

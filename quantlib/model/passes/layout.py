@@ -127,6 +127,8 @@ def _turn_image(layout: _Layout, node: Node) -> None:
     if layout.graph.rank(name) is None:
         layout.graph.values[name] = Value(name, layout.graph.dtype(name), (None,) * rank)
     node.inputs[0] = layout.take_last(node.inputs[0])
+    if node.op_type == "QLinearConv" and node.input(9):
+        node.inputs[9] = layout.take_last(node.inputs[9])
     node.attributes["layout"] = "NHWC"
     node.domain = INTERNAL
     if node.op_type == "MaxPool" and layout.graph.dtype(name) in BYTES:

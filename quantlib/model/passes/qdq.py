@@ -159,7 +159,7 @@ def _take_scalars(graph: Graph) -> None:
 
 def _fuse_product(
     fusion: _Fusion, node: Node, a: Codes, b: Codes, bias: str, op_type: str, last: Node,
-    attributes: dict[str, object],
+    attributes: dict[str, object], residual: Codes | None = None,
 ) -> None:  # fmt: skip
     """An integer product in the place of `node`, and of what follows `last`."""
     bounds, passed, quantizer = fusion.tail(last)
@@ -176,7 +176,7 @@ def _fuse_product(
         passed = [*passed, quantizer]
     removed = [*dict.fromkeys([node, last, *passed])]
     output = removed[-1].outputs[0]
-    inputs = [*a.names, *b.names, *y, offset]
+    inputs = [*a.names, *b.names, *y, offset, *(residual.names if residual else ())]
     fused = Node(op_type, inputs, [output], attributes, node.name, INTERNAL, node.version)
     fusion.replace(removed, fused)
 
@@ -258,7 +258,27 @@ def _fuse_conv(fusion: _Fusion, node: Node) -> None:
     if rank is None or not 3 <= rank <= 5:
         return
     attributes = {name: node.attributes[name] for name in _GEOMETRY if name in node.attributes}
-    _fuse_product(fusion, node, x, w, node.input(2), f"QLinear{node.op_type}", node, attributes)
+    last, residual = (node, None) if transposes else _residual(fusion, node)
+    kind = f"QLinear{node.op_type}"
+    _fuse_product(fusion, node, x, w, node.input(2), kind, last, attributes, residual)
+
+
+def _residual(fusion: _Fusion, node: Node) -> tuple[Node, Codes | None]:
+    """The sum of a convolution's reals and dequantized codes of one shape, and these codes.
+
+    Where the convolution's result is rounded to codes before it is added, there is no such sum.
+    """
+    graph, output = fusion.graph, node.outputs[0]
+    follower = only_consumer(output, fusion.consumers, fusion.outputs)
+    if fusion.portable or follower is None or follower.kind != "Add":
+        return node, None
+    other = next((name for name in follower.inputs if name != output), "")
+    codes, shape = fusion.tensor(other), graph.shape(other)
+    if codes is None or codes.codes in graph.constants or fusion.tail(follower)[2] is None:
+        return node, None
+    if shape is None or None in shape or shape != graph.shape(output):
+        return node, None
+    return follower, codes
 
 
 def _fuse_matmul(fusion: _Fusion, node: Node) -> None:

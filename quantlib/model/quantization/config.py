@@ -109,6 +109,9 @@ class QuantConfig:
     weight_correction : bool or None
         Scale the quantized weights of each channel to the standard deviation that they had; with
         `weight_bits`, also shift them to their mean. None is True with `weight_bits`, else False.
+    fuse_residuals : bool
+        For static quantization: sums of a convolution's result and codes take that result before it
+        is rounded. quantlib then adds within the convolution; other run times may convolve floats.
     equalize : bool
         Before all else, balance the weights' ranges between neighbouring convolutions, which lets
         one scale suit a tensor: for ``per_channel=False``.
@@ -168,6 +171,7 @@ class QuantConfig:
     # what repairs errors
     bias_correction: bool = False
     weight_correction: bool | None = None
+    fuse_residuals: bool = False
     equalize: bool = False
     smooth: float | None = None
     smooth_shift: bool = False
@@ -228,6 +232,8 @@ class QuantConfig:
             raise ValueError(f"per_row is for mode 'dynamic', not {self.mode!r}")
         if self.bias_correction and self.mode != "static":
             raise ValueError(f"bias_correction is for mode 'static', not {self.mode!r}")
+        if self.fuse_residuals and self.mode != "static":
+            raise ValueError(f"fuse_residuals is for mode 'static', not {self.mode!r}")
         if self.smooth_shift and self.smooth is None:
             raise ValueError("smooth_shift is for smooth, which is None")
         if self.smooth is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from quantlib.model.graph import Graph, Node
@@ -93,7 +94,10 @@ def select(graph: Graph, config: QuantConfig) -> Selection:
             del chosen[id(node)]
             changed = True
     selection = Selection(list(chosen.values()), [])
-    _select_tensors(selection, graph, chosen, consumers, producers, outputs)
+    added = (
+        _added_as_reals(selection, producers, consumers, outputs) if config.fuse_residuals else ()
+    )
+    _select_tensors(selection, graph, chosen, consumers, producers, outputs, added)
     return selection
 
 
@@ -136,10 +140,11 @@ def _select_tensors(
     consumers: dict[str, list[Node]],
     producers: dict[str, Node],
     outputs: set[str],
+    added: Collection[str],
 ) -> None:
     for node in selection.nodes:
         for name in data_inputs(node, graph):
-            if name in selection.owners or name in graph.constants:
+            if name in selection.owners or name in graph.constants or name in added:
                 continue
             if _is_fused_away(name, graph, chosen, consumers, producers, outputs):
                 continue
@@ -150,6 +155,33 @@ def _select_tensors(
     for name in selection.tensors:
         selection.sources[name] = _sources(name, graph, chosen, producers, set())
     _unite(selection, graph, chosen)
+
+
+def _added_as_reals(
+    selection: Selection,
+    producers: dict[str, Node],
+    consumers: dict[str, list[Node]],
+    outputs: set[str],
+) -> set[str]:
+    """The results of convolutions that are added to codes before they are rounded: of each sum one
+    operand, that which is computed last."""
+    place = {id(node): index for index, node in enumerate(selection.nodes)}
+    added = set()
+    for node in selection.nodes:
+        if node.op_type != "Add":
+            continue
+        makers = {name: producers.get(name) for name in node.inputs}
+        found = [
+            (place[id(maker)], name)
+            for name, maker in makers.items()
+            if maker is not None
+            and maker.op_type == "Conv"
+            and id(maker) in place
+            and only_consumer(name, consumers, outputs) is node
+        ]
+        if found:
+            added.add(max(found)[1])
+    return added
 
 
 def _is_fused_away(
