@@ -97,6 +97,16 @@ def test_anything(isa: str, agree: Any, acc: Any, multiplier: float, zero_point:
     agree("requantize", acc, multiplier, zero_point)
 
 
+def test_parameters_are_known_by_their_values(isa: str, agree: Any) -> None:
+    """What is made of parameters is kept from call to call: the same arrays with other contents
+    are others, and so are equal numbers of other types."""
+    acc, multiplier = np.int32([[-3000, 200], [7000, -5]]), np.float32([0.01, 0.02])
+    for axis in (0, 1, -1):
+        for zero_point in (np.int8(3), np.uint8(3), np.uint8([3])):
+            agree("requantize", acc, multiplier, zero_point, axis=axis)
+            multiplier *= 1.5
+
+
 def test_layouts_and_out(isa: str, agree: Any, rng: np.random.Generator) -> None:
     acc = rng.normal(0, 3000, (7, 19)).astype(np.int32)
     expected = reference.requantize(acc, 0.01, np.uint8(120))

@@ -16,6 +16,7 @@ UINT8: np.dtype[Any] = np.dtype(np.uint8)
 BYTE_TYPES = (INT8, UINT8)
 CODE_TYPES = (*BYTE_TYPES, np.dtype(np.int16), np.dtype(np.uint16))
 WHOLE = {dtype: QType(dtype.name) for dtype in CODE_TYPES}
+INT32: np.dtype[Any] = np.dtype(np.int32)
 FLOAT32: np.dtype[Any] = np.dtype(np.float32)
 FLOAT64: np.dtype[Any] = np.dtype(np.float64)
 REAL_TYPES = (np.dtype(np.float16), FLOAT32, FLOAT64)

@@ -21,13 +21,12 @@ from quantlib._arguments.affine import (
     require_nonempty,
     split_axis,
 )
-from quantlib._arguments.arrays import FLOAT32, Array, as_codes, as_real, deliver
+from quantlib._arguments.arrays import FLOAT32, INT32, Array, as_codes, as_real, deliver
 from quantlib.ops._remembered import Remembered, key_of
 from quantlib.ops._results import room, settle
 from quantlib.params import QType, QuantParams
 
 UINT8 = QType("uint8")
-INT32: np.dtype[Any] = np.dtype(np.int32)
 
 
 def quantize(x: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from quantlib import _native
 from quantlib._arguments.affine import not_finite
 from quantlib._arguments.arrays import (
+    INT32,
     Array,
     as_byte_zero_point,
     as_bytes,
@@ -34,7 +35,6 @@ from quantlib._arguments.prepared import Prepared, own_arguments
 from quantlib.ops._remembered import Remembered, key_of
 from quantlib.ops._results import room, settle
 
-INT32: np.dtype[Any] = np.dtype(np.int32)
 # The parameters of an Output that may differ by row or, for batches, have more dimensions.
 SHAPED = ("row_factor", "column_factor", "divisor", "zero_point", "lower", "upper")
 
