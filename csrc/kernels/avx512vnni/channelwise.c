@@ -24,34 +24,45 @@ enum { OUTPUTS = 64, FEW = 3 };
 
 /* --- lines ---------------------------------------------------------------------------------- */
 
+/* How a vector of short lines is put elsewhere. */
+typedef struct {
+    __m512i word_i16x32, byte_u8x64, flip_u8x64, zero_u8x64;
+    __mmask64 kept;
+} pattern;
+
+QL_INLINE void spread_vector(const int halves, const int flips, const pattern *p,
+                             __m512i lines_u8x64, char *to, char *second) {
+    lines_u8x64 = _mm512_permutexvar_epi16(p->word_i16x32, lines_u8x64);
+    if (flips)
+        lines_u8x64 = _mm512_xor_si512(lines_u8x64, p->flip_u8x64);
+    lines_u8x64 = _mm512_mask_shuffle_epi8(p->zero_u8x64, p->kept, lines_u8x64, p->byte_u8x64);
+    if (!halves) {
+        _mm512_storeu_si512(to, lines_u8x64);
+        return;
+    }
+    _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(lines_u8x64));
+    _mm256_storeu_si256((__m256i *)second, _mm512_extracti64x4_epi64(lines_u8x64, 1));
+}
+
 /* Several short lines at a time. */
-QL_INLINE void spread_together(const ql_spreading *s) {
-    const int64_t together = OUTPUTS / s->pitch;
-    const __m512i word_i16x32 = _mm512_loadu_si512(s->regrouping->word);
-    const __m512i byte_u8x64 = _mm512_loadu_si512(s->regrouping->byte);
-    const __mmask64 kept = ~_mm512_movepi8_mask(byte_u8x64);
-    const __m512i flip_u8x64 = _mm512_set1_epi8((char)s->flip);
-    const __m512i zero_u8x64 = _mm512_set1_epi8((char)s->zero);
-    const __m512i code_u8x64 = _mm512_xor_si512(zero_u8x64, flip_u8x64);
+QL_INLINE void spread_together(const int halves, const int flips, const ql_spreading *s) {
+    const int64_t bytes = OUTPUTS / s->pitch * s->columns, step = halves ? OUTPUTS / 2 : OUTPUTS;
+    pattern p = {.word_i16x32 = _mm512_loadu_si512(s->regrouping->word),
+                 .byte_u8x64 = _mm512_loadu_si512(s->regrouping->byte),
+                 .flip_u8x64 = _mm512_set1_epi8((char)s->flip),
+                 .zero_u8x64 = _mm512_set1_epi8((char)s->zero)};
+    p.kept = ~_mm512_movepi8_mask(p.byte_u8x64);
+    const __m512i code_u8x64 = _mm512_xor_si512(p.zero_u8x64, p.flip_u8x64);
     for (int64_t plane = 0; plane < s->planes; plane++) {
         const uint8_t *x = s->x + plane * s->plane_step;
-        char *to = s->to + plane * s->to_step, *second = s->second + plane * s->to_step;
+        char *to = s->to + plane * s->to_step;
+        char *second = halves ? s->second + plane * s->to_step : to;
         int64_t left = s->lines * s->columns;
-        for (; left > 0; left -= together * s->columns, x += together * s->columns) {
-            __m512i lines_u8x64 = _mm512_mask_loadu_epi8(code_u8x64, first_bytes(left), x);
-            lines_u8x64 = _mm512_permutexvar_epi16(word_i16x32, lines_u8x64);
-            lines_u8x64 = _mm512_xor_si512(lines_u8x64, flip_u8x64);
-            lines_u8x64 = _mm512_mask_shuffle_epi8(zero_u8x64, kept, lines_u8x64, byte_u8x64);
-            if (s->second == NULL) {
-                _mm512_storeu_si512(to, lines_u8x64);
-                to += OUTPUTS;
-            } else {
-                _mm256_storeu_si256((__m256i *)to, _mm512_castsi512_si256(lines_u8x64));
-                _mm256_storeu_si256((__m256i *)second, _mm512_extracti64x4_epi64(lines_u8x64, 1));
-                to += OUTPUTS / 2;
-                second += OUTPUTS / 2;
-            }
-        }
+        for (; left >= OUTPUTS; left -= bytes, x += bytes, to += step, second += step)
+            spread_vector(halves, flips, &p, _mm512_loadu_si512(x), to, second);
+        for (; left > 0; left -= bytes, x += bytes, to += step, second += step)
+            spread_vector(halves, flips, &p,
+                          _mm512_mask_loadu_epi8(code_u8x64, first_bytes(left), x), to, second);
     }
 }
 
@@ -76,8 +87,12 @@ QL_INLINE void spread_lines(const ql_spreading *s) {
 }
 
 void ql_avx512vnni_spread(const ql_spreading *spreading) {
-    if (spreading->regrouping != NULL)
-        spread_together(spreading);
+    if (spreading->regrouping != NULL && spreading->second != NULL)
+        spread_together(1, 1, spreading);
+    else if (spreading->regrouping != NULL && spreading->flip)
+        spread_together(0, 1, spreading);
+    else if (spreading->regrouping != NULL)
+        spread_together(0, 0, spreading);
     else if (spreading->columns > 0)
         spread_lines(spreading);
 }
