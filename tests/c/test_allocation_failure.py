@@ -131,6 +131,7 @@ def _calls() -> dict[str, Callable[[], Any]]:
     reals, channels = random.normal(size=(50, 3, 2)), np.float64([0.5, 1.0, 2.0])
     rows = codes((300,), np.uint8)
     pointwise, depthwise = codes((8, 32, 1, 1), np.int8), codes((32, 1, 3, 3), np.int8)
+    widening = codes((64, 16, 3, 3), np.int8)
     prepared, dynamic = ql.MatMulInteger(b), ql.DynamicQuantizeMatMul(b, 0.1, per_row=True)
     large = random.normal(size=(300, 70)).astype(np.float32)
 
@@ -145,10 +146,12 @@ def _calls() -> dict[str, Callable[[], Any]]:
         "batched product": lambda: ql.matmul_integer(np.stack([a, a]), np.stack([b, b])),
         "zero points of rows": lambda: prepared(a, rows),
         "product of reals": lambda: dynamic(large),
-        "convolution": lambda: ql.conv_integer(x, w, group=2, layout="NHWC"),
+        "convolution": lambda: ql.conv_integer(x, widening, group=2, layout="NHWC"),
+        "groups": lambda: ql.conv_integer(x, w, group=2, layout="NHWC"),
         "prepared convolution": lambda: layer(x),
         "unpacked convolution": lambda: layer.__reduce__()[1][1]["w"],
-        "channels first": lambda: ql.conv_integer(x.transpose(0, 3, 1, 2), w, group=2),
+        "channels first": lambda: ql.conv_integer(x.transpose(0, 3, 1, 2), widening, group=2),
+        "groups, channels first": lambda: ql.conv_integer(x.transpose(0, 3, 1, 2), w, group=2),
         "pointwise": lambda: ql.conv_integer(x, pointwise, layout="NHWC"),
         "planes": lambda: ql.conv_integer(x.transpose(0, 3, 1, 2), pointwise),
         "planes that a residual passes by": lambda: ql.qlinear_conv(
@@ -164,6 +167,9 @@ def _calls() -> dict[str, Callable[[], Any]]:
             residual_scale=0.1,
         ),
         "depthwise": lambda: ql.conv_integer(x, depthwise, group=32, layout="NHWC"),
+        "depthwise, channels first": lambda: ql.conv_integer(
+            x.transpose(0, 3, 1, 2), depthwise, group=32
+        ),
         "local normalization": local_norm,
         "channels": lambda: ql.quantize_linear(reals, channels),
     }
