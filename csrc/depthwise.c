@@ -7,6 +7,9 @@
  * kernel of 3 x 3 on planes of four lines makes two output lines from each. Weights are packed for
  * each line of such a bundle, at other rows of the planes, with zeros in the rest.
  *
+ * Of kernels of 3 x 3 that make codes, whole groups of channels may go straight from the lines to
+ * the codes, their elements never leaving the registers; planes are for the rest of the channels.
+ *
  *     sum of (x - zx) * (w - zw)  =  sum of x * (w - zw)  -  zx * sum of (w - zw)
  *
  * Padding has the code zx, so that the last term belongs to the channel; with the bias it is what
