@@ -312,11 +312,23 @@ def local_norm_of_codes(x: Array) -> None:
         assert y.tobytes() == wanted.tobytes(), x.shape
 
 
+def transpositions(random: Any) -> None:
+    """Of matrices of bytes and words, with few rows and with many."""
+    for rows in (1, 2, 3, 4, 5, 16, 17):
+        for columns in (1, 15, 16, 17, 33, 70):
+            for dtype in (np.uint8, np.uint32):
+                x = codes(random, (3, rows, columns), dtype)
+                for at_end in (True, False):
+                    y, _ = between_guards((3, columns, rows), x.dtype, at_end=at_end)
+                    _native.transpose(guarded(x, at_end), y)
+                    assert np.array_equal(y, x.swapaxes(1, 2)), (rows, columns)
+
+
 def main(isa: str) -> None:
     faulthandler.enable()
     _native.select_isa(isa)
     _native.own = own_between_guards
-    for part in (affine, products, convolutions, layers, reals):
+    for part in (affine, products, convolutions, layers, reals, transpositions):
         part(np.random.default_rng(7))
     print("done")
 
