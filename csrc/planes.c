@@ -19,13 +19,14 @@
  * What belongs to the zero point of x is the same for all places of a row, and starts its sums,
  * like the bias. Weights have no zero point here (conv.c takes the others), and sums fit int32.
  *
- * A thread needs a block of interleaved places, up to BLOCK_BYTES, and a tile of sums. Places are
- * taken 64 at a time, which is a cache line of codes, and all weights go by; large weights go by
- * only once for all places of a block. */
+ * A thread needs a block of interleaved places, up to BLOCK_BYTES, and a tile of sums; a call, 68
+ * bytes for each output channel and 8 for each part of K. Places are taken 64 at a time, which is a
+ * cache line of codes, and all weights go by; large weights go by only once for all places of a
+ * block. */
 #include "core.h"
 
 enum {
-    FEW_CHANNELS = 16,        /* as many as fewer ones cost */
+    FEW_CHANNELS = 16,        /* too few to fill a part of K: conv.c has first layers */
     BLOCK_BYTES = 512 * 1024, /* of places: they stay in the second cache */
     POINT_PLACES = 512,       /* of a kernel of one tap: several cache lines of each plane */
     LEAST_PLACES = 64,        /* of blocks that are made for threads to share */
