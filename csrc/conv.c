@@ -20,10 +20,11 @@
  * numbers are those that the tiles take.
  *
  * What a convolution needs besides input, output and weights, for each thread: a block of rows,
- * half a MiB, or one tile of rows or one part of a line where that is more; a copy of the part of a
- * line under each line of the kernel; and 32 columns of a block of results, if channels come first.
- * For layers of networks that is less than a MiB (tests/c/test_allocation_failure.py), however
- * large the image. Only depthwise convolutions with channels first may copy input and output.
+ * half a MiB, or one tile of rows or one part of a line where that is more; or, of a kernel of one
+ * tap, 256 rows of at most a MiB together; a copy of the part of a line under each line of the
+ * kernel; and 32 columns of a block of results, if channels come first. For layers of networks that
+ * is less than a MiB (tests/c/test_allocation_failure.py), however large the image. Only depthwise
+ * convolutions with channels first may copy input and output.
  *
  * Groups are separate products on slices of the channels; narrow ones are put together, with zeros
  * between them, until they fill a strip of columns, which costs what each of them alone would, or
@@ -142,18 +143,32 @@ static ordering order_of(const ql_conv_shape *s, int64_t channels) {
     return s->kernel[2] >= 2 * s->stride[2] ? OVERLAPPING : PATCHES;
 }
 
-/* From one column of the kernel to the next: where a tile reads whole cache lines of each row, rows
- * had better begin at one, unless that makes them longer by more than a half, about what it costs
- * when every read touches two. */
+/* What a tile takes, in some unit, for a cache line's worth of rows that are `bytes` apart,
+ * measured on whole convolutions: least from an odd number of lines, which share no cache sets,
+ * most across lines. */
+static int64_t cost_of_rows(int64_t bytes) {
+    if (bytes % QL_ALIGNMENT != 0)
+        return 36;
+    const int64_t lines = bytes / QL_ALIGNMENT;
+    return lines % 2 != 0 ? 24 : lines % 8 != 0 ? 25 : 26;
+}
+
+/* From one column of the kernel to the next: where a tile reads whole cache lines of each row, with
+ * as many zeros between them as make rows fastest to read, of which there are more then. */
 static int64_t pitch_of(const ql_conv_shape *s, const ql_kernels *kernels, int64_t products) {
     const int64_t step = (int64_t)kernels->group_step * kernels->dot * kernels->element_size;
-    int64_t unit = QL_ALIGNMENT;
-    for (int64_t stride = s->stride[2]; stride % 2 == 0 && unit > 1; stride /= 2)
-        unit /= 2;
-    const int64_t pitch = ql_ceil_div(products, unit) * unit;
-    const int64_t steps = ql_ceil_div(s->kernel[2] * products, QL_ALIGNMENT);
-    const int64_t aligned = ql_ceil_div(s->kernel[2] * pitch, QL_ALIGNMENT);
-    return step % QL_ALIGNMENT == 0 && 2 * aligned <= 3 * steps ? pitch : products;
+    int64_t best = products, least = INT64_MAX;
+    if (step % QL_ALIGNMENT != 0)
+        return products;
+    for (int64_t pitch = products; pitch <= products + 2 * QL_ALIGNMENT; pitch++) {
+        const int64_t lines = ql_ceil_div(s->kernel[2] * pitch, QL_ALIGNMENT);
+        const int64_t cost = lines * cost_of_rows(s->stride[2] * pitch);
+        if (cost < least) {
+            least = cost;
+            best = pitch;
+        }
+    }
+    return best;
 }
 
 static ql_filter *filter_of(const ql_conv_shape *shape) {

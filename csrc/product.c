@@ -10,24 +10,24 @@
  * of it may wrap modulo 2**32 on the way, because the exact accumulator is known to fit; where it
  * might not, the sums are collected in 64 bits and checked.
  *
- * Order: blocks of rows, as many as loaded fit BLOCK_BYTES (half of a usual L2 cache); in a block
- * pairs of strips; for a pair, tiles down the rows. A pair of strips is read from memory once for
- * each block of rows, and stays in L1 while the tiles use it.
+ * Order: blocks of rows, as many as loaded fit BLOCK_BYTES (half of an L2 cache of 2 MiB); in a
+ * block pairs of strips; for a pair, tiles down the rows. A pair of strips is read from memory once
+ * for each block of rows, and stays in L1 while the tiles use it.
  *
  * An operand that is given with the call and has few rows beside it is packed panel by panel, each
  * used while it is in the cache: a packed copy of all of it would cost more than the product. */
 #include "core.h"
 
 enum {
-    BLOCK_ROWS = 256,         /* rows that are loaded together: so often is a strip of b used */
-    LINES_ROWS = 320,         /* of whole lines, which fill their tiles better the more they are */
-    IMAGE_ROWS = 128,         /* of pixels that are transposed, which leave the first cache */
-    BLOCK_BYTES = 512 * 1024, /* but no more than this, so that they stay in the second cache */
-    PANEL_BYTES = 512 * 1024, /* of b that are packed just in time */
-    PANEL_COLUMNS = 64,       /* at least: a cache line of its rows */
-    SHARING_SETS = 512,       /* rows that are multiples of this apart share too few cache sets */
-    GROUPS_PER_PIECE = 8192,  /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
-    MOST_PRODUCTS = 65793,    /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
+    BLOCK_ROWS = 256,          /* rows that are loaded together: so often is a strip of b used */
+    LINES_ROWS = 320,          /* of whole lines, which fill their tiles better the more they are */
+    IMAGE_ROWS = 128,          /* of pixels that are transposed, which leave the first cache */
+    BLOCK_BYTES = 1024 * 1024, /* but no more than this, so that they stay in the second cache */
+    LINES_BYTES = 512 * 1024,  /* or of lines, beside which the lines of input are kept */
+    PANEL_BYTES = 512 * 1024,  /* of b that are packed just in time */
+    PANEL_COLUMNS = 64,        /* at least: a cache line of its rows */
+    GROUPS_PER_PIECE = 8192,   /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
+    MOST_PRODUCTS = 65793,     /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
 };
 
 /* One call of ql_product. */
@@ -333,7 +333,7 @@ static int multiply_columns(const product *p, const block *rows, int64_t column,
 static int multiply_block(const product *p, const block *rows, int64_t column,
                           int64_t last_column) {
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
-    if (p->b->k * (last_column - column) <= 2 * BLOCK_BYTES)
+    if (p->b->k * (last_column - column) <= BLOCK_BYTES)
         return multiply_columns(p, rows, column, last_column);
     int status = QL_OK;
     for (; column < last_column && status == QL_OK; column += width)
@@ -412,18 +412,31 @@ static int multiply_part(const product *p, int64_t first, int64_t last, int64_t 
 
 /* --- rows where they are -------------------------------------------------------------------- */
 
-/* Whether tiles may read rows of bytes instead of loaded ones, a rest of K aside: without row sums.
- * Where reading is slow, from one cache set again and again or across cache lines, few columns read
- * the rows too seldom to pay for a copy. */
-static int readable(const product *p) {
-    enum { SET_BYTES = 1024, FEW_COLUMNS = 512, FEW_COLUMNS_ACROSS_LINES = 255 };
+/* With so many columns, so many tiles read each row that it had better be copied to where it is
+ * read faster: rows across cache lines, or from few cache sets, of which lines an even number apart
+ * share half, and those a multiple of four lines apart more. */
+static int64_t columns_worth_a_copy(const product *p) {
+    enum { SET_BYTES = 2048, MANY = 640, SOME = 320, FEW = 256 };
     const ql_rows *rows = p->rows;
-    if (rows->bytes == NULL || p->kernels->element_size != 1 || p->b->has_zero_point)
-        return 0;
     const uintptr_t places = (uintptr_t)rows->bytes | (uintptr_t)rows->stride;
-    return (rows->stride % SET_BYTES != 0 || rows->count < 8 || p->b->n <= FEW_COLUMNS) &&
-           (places % (uintptr_t)p->kernels->row_alignment == 0 ||
-            p->b->n <= FEW_COLUMNS_ACROSS_LINES);
+    const int64_t alignment = p->kernels->row_alignment;
+    if (places % (uintptr_t)alignment != 0)
+        return FEW;
+    if (alignment == 1)
+        return rows->stride % SET_BYTES == 0 ? MANY : INT64_MAX;
+    const int64_t lines = rows->stride / alignment;
+    return lines % 2 != 0 ? INT64_MAX : lines % 4 != 0 ? MANY : SOME;
+}
+
+/* Whether tiles may read rows of bytes instead of loaded ones, a rest of K aside: without row sums,
+ * and where that is fast. */
+static int readable(const product *p) {
+    enum { FEW_ROWS = 8, FEW_TILES = 4 };
+    const ql_kernels *kernels = p->kernels;
+    const int64_t few = kernels->row_alignment == 1 ? FEW_ROWS : FEW_TILES * kernels->tile_rows;
+    if (p->rows->bytes == NULL || kernels->element_size != 1 || p->b->has_zero_point)
+        return 0;
+    return p->rows->count < few || p->b->n < columns_worth_a_copy(p);
 }
 
 /* How many rows can be read where they are. Where K is not whole groups, tiles read on into the
@@ -609,7 +622,8 @@ static int prepare_columns(product *p) {
 static int64_t rows_of_block(const product *p) {
     const int64_t tile = p->kernels->tile_rows, part = p->rows->lines.rows;
     const int64_t wanted = part > 0 ? LINES_ROWS : p->to.image > 0 ? IMAGE_ROWS : BLOCK_ROWS;
-    const int64_t most = ql_min(wanted, ql_max(BLOCK_BYTES / p->panel_stride, tile));
+    const int64_t bytes = part > 0 ? LINES_BYTES : BLOCK_BYTES;
+    const int64_t most = ql_min(wanted, ql_max(bytes / p->panel_stride, tile));
     if (part == 0)
         return most / tile * tile;
     const int64_t between = part - p->rows->lines.results;
@@ -634,10 +648,10 @@ static int64_t groups_of_piece(const product *p) {
     return ql_ceil_div(ql_ceil_div(groups, ql_ceil_div(groups, most)), step) * step;
 }
 
-/* Bytes from one loaded row to the next: without a gap where that shares no cache sets. */
+/* Bytes from one loaded row to the next: an odd number of cache lines, which share no cache sets.
+ */
 static int64_t stride_of_loaded_rows(const product *p) {
-    const int64_t stride = (size_of_row(p) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
-    return stride % SHARING_SETS == 0 ? stride + QL_ALIGNMENT : stride;
+    return (size_of_row(p) + QL_ALIGNMENT - 1) / QL_ALIGNMENT * QL_ALIGNMENT | QL_ALIGNMENT;
 }
 
 int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *rows,
