@@ -33,16 +33,19 @@ static void add_columns(const int8_t *group, int dot, int64_t sums[QL_STRIP]) {
             sums[j] += group[j * dot + d];
 }
 
-/* Groups `first` to `last` of one strip, for operands and edges that no kernel takes. */
+/* Groups `first` to `last` of one strip, for operands and edges that no kernel takes; those beyond
+ * K are zeros. */
 static void pack_edge(const ql_operand *b, ql_matrix *matrix, int64_t strip, int64_t first,
                       int64_t last) {
     const int dot = matrix->kernels->dot;
     const int64_t n = strip * QL_STRIP;
     int8_t *to = matrix->strips + strip * matrix->strip_stride + first * dot * QL_STRIP;
-    for (int64_t group = first; group < last; group++, to += dot * QL_STRIP) {
+    const int64_t used = ql_min(last, ql_ceil_div(b->k, dot));
+    for (int64_t group = first; group < used; group++, to += dot * QL_STRIP) {
         pack_element_wise(b, group * dot, n, dot, to);
         add_columns(to, dot, matrix->sums + n);
     }
+    memset(to, 0, (size_t)(ql_max(last - ql_max(used, first), 0) * dot * QL_STRIP));
 }
 
 /* `groups` whole groups of `strips` whole strips, whose rows or whose columns are contiguous. */
