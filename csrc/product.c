@@ -588,8 +588,7 @@ static long cut(chunked *c) {
     cut_into(c, 1, 1);
     if (threads == 1 || !worth_sharing(&c->whole))
         return 1;
-    const double alone = longest_share(c, threads);
-    double shortest = alone;
+    double shortest = longest_share(c, threads);
     chunked best = *c;
     for (int64_t wanted = threads; wanted <= threads * CHUNKS_PER_THREAD; wanted *= 2)
         for (int64_t across = 1; across <= wanted; across *= 2) {

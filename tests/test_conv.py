@@ -227,6 +227,12 @@ def test_blocks_of_pixels(isa: str, agree: Any, rng: np.random.Generator) -> Non
     w = random_codes(rng, (35, 64, 3, 3), np.int8)
     agree("conv_integer", x, w, 100, 3, pads=(1, 1, 1, 1), layout="NHWC")
     agree("conv_integer", x, w[:, :, :1, :1], 100, layout="NHWC")
+    for strides in ((1, 1), (2, 2)):
+        y = agree(
+            "qlinear_conv", x, 0.1, np.uint8(100), w, 0.2, np.int8(0), 64.0, np.uint8(128),
+            pads=(1, 1, 1, 1), strides=strides, layout="NHWC",
+        )  # fmt: skip
+        assert len(np.unique(y)) > 100
 
 
 def test_extremes(isa: str, agree: Any) -> None:

@@ -213,6 +213,28 @@ def test_pieces_of_long_rows(
         agree("matmul_integer", a, b, random_codes(rng, m, a_type), np.int8(5))
 
 
+@LEFT_TYPES
+@pytest.mark.parametrize(("m", "k"), [(64, 192), (64, 193), (100, 256), (161, 700), (300, 1300)])
+def test_codes_of_many_tiles(
+    isa: str, agree: Any, rng: np.random.Generator, a_type: Any, m: int, k: int
+) -> None:
+    """Several tiles down the rows, whose codes may be computed while the next one is multiplied:
+    whole ones and rests of them, in both types, clipped or not."""
+    za = a_type(np.mean(np.iinfo(a_type).max) // 2)
+    for n in (16, 17, 32, 70):
+        a, b = random_codes(rng, (m, k), a_type), random_codes(rng, (k, n), np.int8)
+        y_scale = output_scale(reference.matmul_integer(a, b, za), 0.1 * 0.2)
+        columns = rng.uniform(0.15, 0.25, n).astype(np.float32)
+        bias = rng.integers(-5000, 5000, n).astype(np.int32)
+        for zero_point, activation in ((np.uint8(128), None), (np.int8(0), "relu")):
+            fixed: dict[str, Any] = {"bias": bias, "activation": activation}
+            y = agree(
+                "qlinear_matmul", a, 0.1, za, b, columns, np.int8(0), y_scale, zero_point, **fixed
+            )
+            if activation is None:
+                assert_mostly_free(y)
+
+
 # Operands given with the call: few rows are multiplied with them as they lie, in ranges of 2048
 # columns; more rows by panels of 64 columns and up; transposed ones are packed by columns.
 GIVEN = [
