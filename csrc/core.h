@@ -165,8 +165,8 @@ typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t r
  * element of four bytes for each column and channel: four bytes, or two int16.
  *
  * In vectors of several lanes of 16 bytes, `depthwise_lanes`, the channels of a group stand in an
- * order of their own (depthwise.c), and so do weights and what sums start from. Sums and codes are
- * in that of channels again. */
+ * order of their own (depthwise_pack.c), and so do weights and what sums start from. Sums and codes
+ * are in that of channels again. */
 
 /* Interleaves `columns` columns of `channels` bytes each, which are `step` bytes apart in each row,
  * as the numbers rows[..][i] ^ flip, into elements side by side. Rows that are NULL, of which the
@@ -645,7 +645,18 @@ void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t
                int64_t sums_stride, int64_t row, int64_t rows, int64_t column, int64_t columns,
                void *y, int64_t y_stride);
 
-/* --- depthwise convolutions (depthwise.c) --------------------------------------------------- */
+/* The largest that a sum of so many products can be, the bias included. */
+int64_t ql_largest_sum(int64_t depth, const int32_t *bias, int64_t channels);
+
+/* Whether sums up to `largest` can become codes at once, because steps fit int32; and those, with
+ * multipliers in any order. */
+int ql_makes_codes(const ql_output *output, int64_t channels, int64_t largest);
+ql_codes ql_codes_of(const ql_output *output, const float *multiplier);
+
+/* Adds the bias to the sums of one pixel; QL_OVERFLOW if one does not fit. */
+int ql_add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels);
+
+/* --- depthwise convolutions (depthwise.c, depthwise_pack.c) --------------------------------- */
 
 /* Weights packed for a convolution of channels that do not mix. */
 typedef struct ql_depthwise_filter ql_depthwise_filter;
@@ -663,17 +674,6 @@ int64_t ql_depthwise_size(const ql_depthwise_filter *filter);
 int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x_signed,
                       int32_t x_zero_point, const ql_conv_shape *shape, int channels_first,
                       const ql_output *output, void *y);
-
-/* The largest that a sum of so many products can be, the bias included. */
-int64_t ql_largest_sum(int64_t depth, const int32_t *bias, int64_t channels);
-
-/* Whether sums up to `largest` can become codes at once, because steps fit int32; and those, with
- * multipliers in any order. */
-int ql_makes_codes(const ql_output *output, int64_t channels, int64_t largest);
-ql_codes ql_codes_of(const ql_output *output, const float *multiplier);
-
-/* Adds the bias to the sums of one pixel; QL_OVERFLOW if one does not fit. */
-int ql_add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels);
 
 /* --- convolutions of narrow groups (grouped.c) ---------------------------------------------- */
 

@@ -21,7 +21,7 @@
  * does. Where channels are first and their planes are not convolved as they are (channelwise.c),
  * COPIED_CHANNELS of an image at a time have them last in a copy, and the output that they make is
  * copied back. */
-#include "core.h"
+#include "depthwise.h"
 
 enum {
     SCRATCH_BYTES = 24 * 1024, /* of planes: they stay in the first cache */
@@ -30,20 +30,6 @@ enum {
     MOST_COLUMNS = 4096,       /* that such a tile sees: other convolutions are sparse */
     COPIED_CHANNELS = 64,      /* of an image with channels first, at once */
     MOST_ROWS = 4              /* of a plane */
-};
-
-struct ql_depthwise_filter {
-    const ql_kernels *kernels;
-    int64_t size;
-    int64_t channels, multiplier;   /* of the input; output channels for each */
-    int64_t rows, taps;             /* of the kernel; taps in each row */
-    int64_t lines, step;            /* of a bundle; input lines between them */
-    int64_t planes, reach, repeats; /* of a bundle; of one of its lines; times through them */
-    char *weights;                  /* [line][stretch][repeat][plane][tap][channel], 4 bytes each */
-    int64_t line_size;              /* bytes */
-    int32_t *totals;                /* of each output channel's weights */
-    uint8_t *codes;                 /* as they were given */
-    ql_channelwise_filter *windows; /* for channels first, or NULL */
 };
 
 /* The columns of input that so many pixels of a line see. */
@@ -55,206 +41,6 @@ int ql_is_depthwise(const ql_conv_shape *shape) {
     return shape->group > 1 && shape->channels == shape->group && shape->out_channels > 0 &&
            columns_of(shape, LEAST_TILE) <= MOST_COLUMNS &&
            ql_fits_int32(ql_taps(shape), 255, 255, NULL, 0);
-}
-
-/* --- weights -------------------------------------------------------------------------------- */
-
-/* The planes that line number `line` of a bundle begins in and reads. */
-static int64_t first_plane(const ql_depthwise_filter *f, int64_t line) {
-    return line * f->step / f->kernels->depthwise_rows;
-}
-
-static int64_t planes_of_line(const ql_depthwise_filter *f, int64_t line) {
-    const int64_t last = (line * f->step + f->rows - 1) / f->kernels->depthwise_rows;
-    return last - first_plane(f, line) + 1;
-}
-
-/* Chooses how many lines share planes: those that cost the least for each line, a dot product as
- * much as a shuffle, of which interleaving takes two. */
-static void choose_bundle(ql_depthwise_filter *f, const ql_conv_shape *s) {
-    const int64_t rows = f->kernels->depthwise_rows;
-    const int64_t most = s->kernel[0] == 1 && s->dilation[1] == 1 ? rows : 1;
-    double least = 0;
-    for (int64_t lines = 1; lines <= most; lines++) {
-        ql_depthwise_filter next = *f;
-        next.lines = lines;
-        next.planes = ql_ceil_div((lines - 1) * f->step + f->rows, rows);
-        next.reach = 0;
-        for (int64_t line = 0; line < lines; line++)
-            next.reach = ql_max(next.reach, planes_of_line(&next, line));
-        const double cost = (double)(next.reach * f->taps) +
-                            2 * (double)(next.planes * s->stride[2]) / (double)lines;
-        if (lines == 1 || cost < least) {
-            least = cost;
-            *f = next;
-        }
-    }
-}
-
-static int32_t weight_at(const uint8_t *w, int64_t i, int is_signed, int32_t zero_point) {
-    return (is_signed ? (int8_t)w[i] : w[i]) - zero_point;
-}
-
-/* The part of a weight that an element of a plane can be multiplied by. */
-static int32_t part_of(const ql_depthwise_filter *f, int32_t weight) {
-    return f->kernels->depthwise_rows == 2 ? weight : (int32_t)ql_max(-128, ql_min(127, weight));
-}
-
-/* How many parts the weights have. */
-static int64_t count_repeats(const ql_depthwise_filter *f, const uint8_t *w, int is_signed,
-                             const int32_t *zero_points) {
-    const int64_t depth = f->rows * f->taps;
-    int64_t most = 1;
-    for (int64_t i = 0; i < f->channels * f->multiplier * depth; i++) {
-        int32_t weight = weight_at(w, i, is_signed, zero_points[i / depth]);
-        int64_t parts = 1;
-        for (; (weight -= part_of(f, weight)) != 0; parts++)
-            ;
-        most = ql_max(most, parts);
-    }
-    return most;
-}
-
-/* Channels that stand together: a group of 16 for each lane of a vector, or half of that, and so
- * on down to a strip. */
-typedef struct {
-    int64_t first, width;
-} stretch;
-
-static stretch stretch_of(const ql_depthwise_filter *f, int64_t channel) {
-    int64_t width = QL_STRIP * f->kernels->depthwise_lanes;
-    while (width > QL_STRIP && channel / width * width + width > f->channels * f->multiplier)
-        width /= 2;
-    return (stretch){channel / width * width, width};
-}
-
-/* Puts an entry of each channel, of four bytes, where planes have the channel. In a group, vectors
- * follow one another that have, of the 16 channels of each lane, the even ones of the first and of
- * the second half, then the odd ones. A strip is in its own order. */
-static void put_in_order(const ql_depthwise_filter *f, const uint32_t *entries, uint32_t *to) {
-    const int64_t channels = f->channels * f->multiplier;
-    for (int64_t first = 0, width; first < channels; first += width) {
-        width = stretch_of(f, first).width;
-        const int64_t lanes = width / QL_STRIP, count = ql_min(width, channels - first);
-        for (int64_t i = 0; lanes == 1 && i < count; i++)
-            to[first + i] = entries[first + i];
-        for (int64_t vector = 0; lanes > 1 && vector < 4; vector++)
-            for (int64_t lane = 0; lane < lanes; lane++) {
-                const uint32_t *from =
-                    entries + first + lane * QL_STRIP + vector % 2 * 8 + vector / 2;
-                for (int64_t i = 0; i < 4; i++)
-                    to[first + (vector * lanes + lane) * 4 + i] = from[2 * i];
-            }
-    }
-}
-
-/* Puts a weight where convolutions with channels first have it. */
-static void put_in_windows(ql_depthwise_filter *f, int64_t channel, int64_t row, int64_t tap,
-                           int32_t weight) {
-    for (int64_t repeat = 0; weight != 0; repeat++) {
-        const int32_t part = part_of(f, weight);
-        weight -= part;
-        ql_channelwise_put(f->windows, channel, row, tap, repeat, part);
-    }
-}
-
-/* Puts one weight where each line of a bundle has it. */
-static void put_weight(ql_depthwise_filter *f, int64_t place, int64_t row, int64_t tap,
-                       int32_t weight) {
-    const int64_t rows = f->kernels->depthwise_rows;
-    const stretch s = stretch_of(f, place);
-    for (int64_t repeat = 0; weight != 0; repeat++) {
-        const int32_t part = part_of(f, weight);
-        weight -= part;
-        for (int64_t line = 0; line < f->lines; line++) {
-            const int64_t at = line * f->step + row - first_plane(f, line) * rows;
-            const int64_t depth = (repeat * f->reach + at / rows) * f->taps + tap;
-            const int64_t element =
-                s.first * f->repeats * f->reach * f->taps + depth * s.width + place - s.first;
-            char *to = f->weights + line * f->line_size + 4 * element;
-            if (rows == 2)
-                ((int16_t *)to)[at % rows] = (int16_t)part;
-            else
-                ((int8_t *)to)[at % rows] = (int8_t)part;
-        }
-    }
-}
-
-/* `channels` has room for an entry of each channel and of each place. */
-static void put_weights(ql_depthwise_filter *f, const uint8_t *w, int is_signed,
-                        const int32_t *zero_points, uint32_t *channels) {
-    const int64_t count = f->channels * f->multiplier, depth = f->rows * f->taps;
-    uint32_t *at_place = channels + count;
-    for (int64_t i = 0; i < count; i++)
-        channels[i] = (uint32_t)i;
-    put_in_order(f, channels, at_place);
-    for (int64_t place = 0; place < count; place++) {
-        const int64_t channel = at_place[place];
-        int32_t total = 0;
-        for (int64_t i = 0; i < depth; i++) {
-            const int32_t weight =
-                weight_at(w, channel * depth + i, is_signed, zero_points[channel]);
-            put_weight(f, place, i / f->taps, i % f->taps, weight);
-            if (f->windows != NULL)
-                put_in_windows(f, channel, i / f->taps, i % f->taps, weight);
-            total += weight;
-        }
-        f->totals[channel] = total;
-    }
-}
-
-ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const int32_t *zero_points,
-                                       const ql_conv_shape *shape) {
-    ql_depthwise_filter plan = {
-        .kernels = ql_current_kernels(),
-        .channels = shape->channels,
-        .multiplier = shape->out_channels / shape->channels,
-        .rows = shape->kernel[0] * shape->kernel[1],
-        .taps = shape->kernel[2],
-        .step = shape->stride[1],
-    };
-    choose_bundle(&plan, shape);
-    plan.repeats = count_repeats(&plan, w, is_signed, zero_points);
-    const int64_t out = shape->out_channels, codes = out * ql_taps(shape);
-    const int64_t strips = ql_ceil_div(out, QL_STRIP);
-    plan.line_size = strips * plan.repeats * plan.reach * plan.taps * QL_STRIP * 4;
-    const int64_t weights = plan.lines * plan.line_size;
-    plan.size = QL_ALIGNMENT * 2 + weights + out * 4 + codes;
-    _Static_assert(sizeof plan <= QL_ALIGNMENT * 2, "weights begin at a cache line");
-    ql_depthwise_filter *filter = ql_allocate((size_t)plan.size);
-    uint32_t *channels = ql_allocate((size_t)out * 2 * sizeof *channels);
-    const int has_windows = ql_has_windows(plan.kernels, shape);
-    if (has_windows)
-        plan.windows = ql_channelwise_room(plan.kernels, shape, plan.repeats);
-    if (filter != NULL && channels != NULL && (plan.windows != NULL || !has_windows)) {
-        *filter = plan;
-        filter->weights = (char *)filter + QL_ALIGNMENT * 2;
-        filter->totals = (int32_t *)(filter->weights + weights);
-        filter->codes = (uint8_t *)(filter->totals + out);
-        memset(filter->weights, 0, (size_t)weights);
-        memcpy(filter->codes, w, (size_t)codes);
-        put_weights(filter, w, is_signed, zero_points, channels);
-    } else {
-        ql_channelwise_free(plan.windows);
-        ql_release(filter);
-        filter = NULL;
-    }
-    ql_release(channels);
-    return filter;
-}
-
-void ql_depthwise_unpack(const ql_depthwise_filter *f, uint8_t *w) {
-    memcpy(w, f->codes, (size_t)(f->channels * f->multiplier * f->rows * f->taps));
-}
-
-void ql_depthwise_free(ql_depthwise_filter *filter) {
-    if (filter != NULL)
-        ql_channelwise_free(filter->windows);
-    ql_release(filter);
-}
-
-int64_t ql_depthwise_size(const ql_depthwise_filter *filter) {
-    return filter->size + ql_channelwise_size(filter->windows);
 }
 
 /* --- a call --------------------------------------------------------------------------------- */
@@ -416,18 +202,6 @@ static void gather_plane(const convolution *c, const workspace *w, const place *
 
 /* --- sums ----------------------------------------------------------------------------------- */
 
-/* If one does not fit, the sum has another sign than both of its terms. Looked at all together, so
- * that the loop vectorizes. */
-int ql_add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels) {
-    uint32_t overflow = 0;
-    for (int64_t c = 0; c < channels; c++) {
-        const uint32_t sum = (uint32_t)sums[c] + (uint32_t)bias[c];
-        overflow |= ((uint32_t)sums[c] ^ sum) & ((uint32_t)bias[c] ^ sum);
-        sums[c] = (int32_t)sum;
-    }
-    return overflow >> 31 ? QL_OVERFLOW : QL_OK;
-}
-
 /* Channels of a line of output, from sums in memory, to element `to` of y and on. */
 static int finish_line(const convolution *c, const workspace *w, const ql_line *line,
                        int64_t channel, int64_t to) {
@@ -469,7 +243,7 @@ static int convolve_block(const convolution *c, const workspace *w, const place 
     for (int64_t i = 0; i < at->lines; i++) {
         const int64_t out_line = (at->image * s->out[0] + at->depth) * s->out[1] + at->line + i;
         const int64_t pixel = out_line * s->out[2] + at->pixel;
-        line.x = w->planes + first_plane(f, i) * c->plane_step;
+        line.x = w->planes + ql_depthwise_first_plane(f, i) * c->plane_step;
         line.w = f->weights + i * f->line_size + first * depth * 4;
         const int64_t to = pixel * y_stride + first - c->first_channel * f->multiplier;
         int status = QL_OK;
@@ -609,41 +383,12 @@ static void convolve_copies(void *context, long chunk) {
     ql_return(w.memory);
 }
 
-int64_t ql_largest_sum(int64_t depth, const int32_t *bias, int64_t channels) {
-    int32_t least = 0, most = 0;
-    for (int64_t i = 0; bias != NULL && i < channels; i++) {
-        least = bias[i] < least ? bias[i] : least;
-        most = bias[i] > most ? bias[i] : most;
-    }
-    return depth * 255 * 255 + ql_max(most, -(int64_t)least);
-}
-
-int ql_makes_codes(const ql_output *o, int64_t channels, int64_t largest) {
-    if (o->code_step || o->residual || ql_size_of_result(o->type) != 1 || o->row_factor != NULL ||
-        o->row_divisor != NULL)
-        return 0;
-    const float most = 0x1p30f / (float)largest;
-    int within = 1;
-    for (int64_t i = 0; i < channels; i++)
-        within &= (o->multiplier[i] <= most) & (o->multiplier[i] >= -most);
-    return within;
-}
-
-ql_codes ql_codes_of(const ql_output *o, const float *multiplier) {
-    const int32_t shift = ql_shift(o->type == QL_INT8, 0);
-    return (ql_codes){.multiplier = multiplier,
-                      .zero_point = *o->zero_point + shift,
-                      .lower = *o->lower + shift,
-                      .upper = *o->upper + shift,
-                      .flip = ql_flip(0, o->type == QL_INT8)};
-}
-
 /* Puts an entry of each channel in the order of planes, or leaves that of channels to windows. */
 static void arrange(const convolution *c, const uint32_t *entries, uint32_t *to) {
     if (c->in_windows)
         memcpy(to, entries, (size_t)c->shape->out_channels * sizeof *to);
     else
-        put_in_order(c->filter, entries, to);
+        ql_depthwise_put_in_order(c->filter, entries, to);
 }
 
 /* What sums start from and are multiplied by; `scratch` has room for an entry of each channel. */

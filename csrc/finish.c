@@ -220,3 +220,46 @@ void ql_place_staged(const ql_kernels *kernels, const ql_output *output, int64_t
         first += count;
     }
 }
+
+/* --- for kernels that make codes at once ------------------------------------------------------ */
+
+int64_t ql_largest_sum(int64_t depth, const int32_t *bias, int64_t channels) {
+    int32_t least = 0, most = 0;
+    for (int64_t i = 0; bias != NULL && i < channels; i++) {
+        least = bias[i] < least ? bias[i] : least;
+        most = bias[i] > most ? bias[i] : most;
+    }
+    return depth * 255 * 255 + ql_max(most, -(int64_t)least);
+}
+
+int ql_makes_codes(const ql_output *o, int64_t channels, int64_t largest) {
+    if (o->code_step || o->residual || ql_size_of_result(o->type) != 1 || o->row_factor != NULL ||
+        o->row_divisor != NULL)
+        return 0;
+    const float most = 0x1p30f / (float)largest;
+    int within = 1;
+    for (int64_t i = 0; i < channels; i++)
+        within &= (o->multiplier[i] <= most) & (o->multiplier[i] >= -most);
+    return within;
+}
+
+ql_codes ql_codes_of(const ql_output *o, const float *multiplier) {
+    const int32_t shift = ql_shift(o->type == QL_INT8, 0);
+    return (ql_codes){.multiplier = multiplier,
+                      .zero_point = *o->zero_point + shift,
+                      .lower = *o->lower + shift,
+                      .upper = *o->upper + shift,
+                      .flip = ql_flip(0, o->type == QL_INT8)};
+}
+
+/* If one does not fit, the sum has another sign than both of its terms. Looked at all together, so
+ * that the loop vectorizes. */
+int ql_add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels) {
+    uint32_t overflow = 0;
+    for (int64_t c = 0; c < channels; c++) {
+        const uint32_t sum = (uint32_t)sums[c] + (uint32_t)bias[c];
+        overflow |= ((uint32_t)sums[c] ^ sum) & ((uint32_t)bias[c] ^ sum);
+        sums[c] = (int32_t)sum;
+    }
+    return overflow >> 31 ? QL_OVERFLOW : QL_OK;
+}
