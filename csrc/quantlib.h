@@ -156,7 +156,7 @@ int ql_matmul_once(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_
                    int64_t a_stride, int a_signed, const int32_t *a_zero_point,
                    int64_t a_zero_point_step, const ql_output *output, void *y, int64_t y_stride);
 
-/* --- convolutions (conv.c, depthwise.c, channelwise.c, grouped.c) --------------------------- */
+/* --- convolutions (conv.c, filter.c) --------------------------------------------------------- */
 
 /* The extents of a convolution of three spatial axes; fewer are preceded by axes of extent 1. */
 typedef struct ql_conv_shape {
