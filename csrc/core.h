@@ -228,7 +228,8 @@ typedef struct {
     const int64_t *offsets; /* of taps, in bytes */
     int64_t taps, turns;    /* each element meets `turns` elements of its group: 1, 2 or 4 */
     int64_t pixel_step;     /* in bytes */
-    const char *w;          /* [tap][turn][4] vectors of elements of four int8 */
+    const char *w;          /* [tap][turn][4] vectors of elements of four int8; where planes are of
+                               int16, two vectors for each, first the even channels' */
     const int32_t *start;   /* of the sums of channels 0, 4, 8 ...; of 1, 5, 9 ...; and so on */
     int64_t pixels, channels;
 } ql_grouped_line;

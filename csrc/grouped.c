@@ -36,9 +36,11 @@ struct ql_grouped_filter {
     int64_t size;
     int64_t channels, width;      /* of a group */
     int64_t turns, taps, repeats; /* elements of a group; of the kernel; parts of weights */
+    int64_t numbers;              /* that dot products have of weights: four int8 or two int16 */
     int64_t blocks;
-    int in_tiles;    /* then all elements are as of one group */
-    char *weights;   /* [block][repeat][tap][turn][output of an element][element], 4 bytes each */
+    int in_tiles;  /* then all elements are as of one group */
+    char *weights; /* [block][repeat][tap][turn][output of an element][part of an element][element],
+                      4 bytes each */
     int32_t *totals; /* of each output channel's weights */
     uint8_t *codes;  /* as they were given */
 };
@@ -64,8 +66,8 @@ int ql_is_grouped(const ql_kernels *kernels, const ql_conv_shape *s) {
 /* --- weights -------------------------------------------------------------------------------- */
 
 /* The part of a weight that an element can be multiplied by. */
-static int32_t part_of(int32_t weight) {
-    return (int32_t)ql_max(-128, ql_min(127, weight));
+static int32_t part_of(int64_t numbers, int32_t weight) {
+    return numbers == 2 ? weight : (int32_t)ql_max(-128, ql_min(127, weight));
 }
 
 static int32_t weight_at(const uint8_t *w, int64_t i, int is_signed, int32_t zero_point) {
@@ -73,40 +75,50 @@ static int32_t weight_at(const uint8_t *w, int64_t i, int is_signed, int32_t zer
 }
 
 /* How many parts the weights have. */
-static int64_t count_repeats(const uint8_t *w, int is_signed, const int32_t *zero_points,
-                             int64_t channels, int64_t depth) {
+static int64_t count_repeats(int64_t numbers, const uint8_t *w, int is_signed,
+                             const int32_t *zero_points, int64_t channels, int64_t depth) {
     int64_t most = 1;
     for (int64_t i = 0; i < channels * depth; i++) {
         int32_t weight = weight_at(w, i, is_signed, zero_points[i / depth]);
         int64_t parts = 1;
-        for (; (weight -= part_of(weight)) != 0; parts++)
+        for (; (weight -= part_of(numbers, weight)) != 0; parts++)
             ;
         most = ql_max(most, parts);
     }
     return most;
 }
 
-static int64_t bytes_of_block(const ql_grouped_filter *f) {
-    return f->repeats * f->taps * f->turns * 4 * BLOCK;
+static int64_t bytes_of_tap(const ql_grouped_filter *f) {
+    return f->turns * 4 * (4 / f->numbers) * BLOCK;
 }
 
-/* The place of a weight, in elements, among those of a tap: that of input element `from`. */
-static int64_t place_in_tap(const ql_grouped_filter *f, int64_t out, int64_t from) {
-    const int64_t element = out / 4;
+static int64_t bytes_of_block(const ql_grouped_filter *f) {
+    return f->repeats * f->taps * bytes_of_tap(f);
+}
+
+/* The place of a weight, in bytes, among those of a tap: that of an input channel. Of elements that
+ * are cut into two parts, the first has the even channels. */
+static int64_t place_in_tap(const ql_grouped_filter *f, int64_t out, int64_t channel) {
+    const int64_t element = out / 4, from = channel / 4;
     if (f->in_tiles)
-        return (out / QL_STRIP * ELEMENTS + from) * QL_STRIP + out % QL_STRIP;
-    return ((from - element + f->turns) % f->turns * 4 + out % 4) * ELEMENTS + element;
+        return ((out / QL_STRIP * ELEMENTS + from) * QL_STRIP + out % QL_STRIP) * 4 + channel % 4;
+    const int64_t vector = (from - element + f->turns) % f->turns * 4 + out % 4;
+    const int64_t parts = 4 / f->numbers, number = channel % 4;
+    return ((vector * parts + number % parts) * ELEMENTS + element) * 4 + number / parts * parts;
 }
 
 /* Puts the weight of (output channel, channel of its group, tap) where its element is met. */
 static void put_weight(ql_grouped_filter *f, int64_t out, int64_t in, int64_t tap, int32_t weight) {
     const int64_t channel = out / f->width * f->width + in;
-    const int64_t place = place_in_tap(f, out % BLOCK, channel % BLOCK / 4);
+    const int64_t place = place_in_tap(f, out % BLOCK, channel % BLOCK);
     for (int64_t repeat = 0; weight != 0; repeat++) {
-        const int32_t part = part_of(weight);
-        const int64_t first = (repeat * f->taps + tap) * f->turns * BLOCK;
-        char *to = f->weights + out / BLOCK * bytes_of_block(f) + (first + place) * 4;
-        ((int8_t *)to)[channel % 4] = (int8_t)part;
+        const int32_t part = part_of(f->numbers, weight);
+        char *to = f->weights + out / BLOCK * bytes_of_block(f) +
+                   (repeat * f->taps + tap) * bytes_of_tap(f) + place;
+        if (f->numbers == 2)
+            *(int16_t *)(void *)to = (int16_t)part;
+        else
+            *(int8_t *)to = (int8_t)part;
         weight -= part;
     }
 }
@@ -136,7 +148,9 @@ ql_grouped_filter *ql_grouped_pack(const uint8_t *w, int is_signed, const int32_
         .width = width,
         .turns = in_tiles ? ELEMENTS : ql_max(width / 4, 1),
         .taps = taps,
-        .repeats = count_repeats(w, is_signed, zero_points, shape->channels, width * taps),
+        .repeats = count_repeats(kernels->depthwise_rows, w, is_signed, zero_points,
+                                 shape->channels, width * taps),
+        .numbers = kernels->depthwise_rows,
         .blocks = ql_ceil_div(shape->channels, BLOCK),
     };
     const int64_t weights = plan.blocks * bytes_of_block(&plan),
@@ -289,8 +303,8 @@ static void copy_line(const convolution *c, const workspace *w, const place *at,
     else
         kernels->copy_runs(to, BLOCK, x + i * width * s->channels, s->channels, columns,
                            at->channels);
-    if (c->flip)
-        kernels->load(to, (uint8_t *)to, columns * BLOCK, c->flip);
+    for (int64_t byte = 0; c->flip && byte < columns * BLOCK; byte++)
+        to[byte] ^= (char)c->flip;
 }
 
 /* Copies the lines of input that an item sees. */

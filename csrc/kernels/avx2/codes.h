@@ -20,6 +20,13 @@ typedef struct {
     __m256i zero_i16x16, lower_u8x32, upper_u8x32, flip_u8x32;
 } stage;
 
+QL_INLINE stage stage_of(const ql_codes *codes) {
+    return (stage){.zero_i16x16 = _mm256_set1_epi16((int16_t)codes->zero_point),
+                   .lower_u8x32 = _mm256_set1_epi8((char)codes->lower),
+                   .upper_u8x32 = _mm256_set1_epi8((char)codes->upper),
+                   .flip_u8x32 = _mm256_set1_epi8((char)codes->flip)};
+}
+
 QL_INLINE __m256i steps_of(__m256i sum_i32x8, const float *multiplier) {
     return _mm256_cvtps_epi32(
         _mm256_mul_ps(_mm256_cvtepi32_ps(sum_i32x8), _mm256_loadu_ps(multiplier)));

@@ -139,10 +139,7 @@ void ql_avx2_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride) 
 void ql_avx2_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                              int64_t y_stride) {
     const int64_t depth = line->repeats * line->planes * line->taps, step = line->pixel_step;
-    const stage s = {.zero_i16x16 = _mm256_set1_epi16((int16_t)codes->zero_point),
-                     .lower_u8x32 = _mm256_set1_epi8((char)codes->lower),
-                     .upper_u8x32 = _mm256_set1_epi8((char)codes->upper),
-                     .flip_u8x32 = _mm256_set1_epi8((char)codes->flip)};
+    const stage s = stage_of(codes);
     int64_t c = 0;
     for (; c + GROUP <= line->channels; c += GROUP) {
         const float *multiplier = codes->multiplier + c;

@@ -25,6 +25,7 @@ ql_weave_bytes ql_avx2_weave_bytes;
 ql_interleave ql_avx2_interleave;
 ql_depthwise ql_avx2_depthwise;
 ql_depthwise_codes ql_avx2_depthwise_codes;
+ql_grouped ql_avx2_grouped;
 ql_blend_run ql_avx2_add, ql_avx2_multiply;
 ql_look_up_run ql_avx2_look_up;
 ql_max_run ql_avx2_max_uint8, ql_avx2_max_int8;

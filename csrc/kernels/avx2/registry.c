@@ -42,6 +42,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->interleave = ql_avx2_interleave;
     kernels->depthwise = ql_avx2_depthwise;
     kernels->depthwise_codes = ql_avx2_depthwise_codes;
+    kernels->grouped = ql_avx2_grouped;
 
     kernels->add = ql_avx2_add;
     kernels->multiply = ql_avx2_multiply;

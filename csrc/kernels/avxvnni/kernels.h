@@ -14,5 +14,6 @@ ql_pack_columns ql_avxvnni_pack_columns;
 ql_interleave ql_avxvnni_interleave;
 ql_depthwise ql_avxvnni_depthwise;
 ql_depthwise_codes ql_avxvnni_depthwise_codes;
+ql_grouped ql_avxvnni_grouped;
 
 #endif

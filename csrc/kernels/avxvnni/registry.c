@@ -24,6 +24,7 @@ void ql_fill_avxvnni(ql_kernels *kernels) {
     kernels->interleave = ql_avxvnni_interleave;
     kernels->depthwise = ql_avxvnni_depthwise;
     kernels->depthwise_codes = ql_avxvnni_depthwise_codes;
+    kernels->grouped = ql_avxvnni_grouped;
 }
 
 #endif

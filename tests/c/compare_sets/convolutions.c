@@ -6,15 +6,16 @@ static int64_t draw_convolution(ql_conv_shape *s) {
     const int wide = draw() % 24 == 0; /* lines in several parts */
     const int64_t channels = widths[draw() % (wide ? 5 : COUNT(widths))];
     enum { WHOLE, TWO, DEPTHWISE, NARROW };
-    const int kind = draw() % 4;
+    const int kind = draw() % 4, equal = draw() % 2;
+    const int64_t width = (int64_t)2 << draw() % 4;
     *s = (ql_conv_shape){.batch = 1 + draw_below(2)};
     s->group = kind == WHOLE ? 1 : kind == TWO ? 2 : kind == NARROW ? 3 + draw_below(8) : channels;
     s->channels = kind == TWO      ? 2 * channels
-                  : kind == NARROW ? s->group * (1 + draw_below(6))
+                  : kind == NARROW ? s->group * (equal ? width : 1 + draw_below(6))
                                    : channels;
     const int64_t multiplier = draw() % 4 == 0 ? 1 + draw_below(4) : 1;
     s->out_channels = kind == DEPTHWISE ? channels * multiplier
-                      : kind == NARROW  ? s->group * (1 + draw_below(9))
+                      : kind == NARROW  ? (equal ? s->channels : s->group * (1 + draw_below(9)))
                                         : s->group * (1 + draw_below(20));
     const int pointwise = draw() % 5 == 0, sparse = draw() % 16 == 0;
     for (int axis = 0; axis < 3; axis++) {
