@@ -7,7 +7,7 @@ static int64_t draw_convolution(ql_conv_shape *s) {
     const int64_t channels = widths[draw() % (wide ? 5 : COUNT(widths))];
     enum { WHOLE, TWO, DEPTHWISE, NARROW };
     const int kind = draw() % 4, equal = draw() % 2;
-    const int64_t width = (int64_t)2 << draw() % 4;
+    const int64_t width = (int64_t)2 << (wide ? 0 : draw() % 4);
     *s = (ql_conv_shape){.batch = 1 + draw_below(2)};
     s->group = kind == WHOLE ? 1 : kind == TWO ? 2 : kind == NARROW ? 3 + draw_below(8) : channels;
     s->channels = kind == TWO      ? 2 * channels
