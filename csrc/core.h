@@ -21,6 +21,7 @@ enum {
     QL_TILE_STRIPS = 2,   /* the most strips that a tile may have */
     QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
     QL_DIRECT_ROWS = 8,   /* the most rows that are multiplied with an operand as it lies */
+    QL_NARROW = 1,        /* the most columns that rows are multiplied with as they lie */
     QL_PIXELS = 8,        /* of a line that depthwise convolutions take together */
     QL_GROUPED_ROWS = 16, /* pixels that tiles of groups have at most, and are read beyond a line */
     QL_TOGETHER = 64,     /* the most outputs of a channel that they compute together */
@@ -134,6 +135,12 @@ typedef void ql_correct_tile(int32_t *sums, int64_t sums_stride, int64_t rows, i
 typedef void ql_direct(const uint8_t *a, int64_t a_stride, int64_t rows, int64_t groups,
                        const uint8_t *b, int64_t b_stride, int64_t columns, uint8_t b_flip,
                        int32_t *sums, int64_t sums_stride, int32_t *column_sums);
+
+/* sums[j][i] = start[j] + the products of row i, `k` numbers byte ^ flip as in ql_load, and column
+ * j, modulo 2**32. Both are contiguous, columns have zeros up to a multiple of QL_ALIGNMENT. */
+typedef void ql_narrow(const uint8_t *a, int64_t a_stride, int64_t rows, int64_t k, uint8_t flip,
+                       const int8_t *b, int64_t b_stride, int64_t columns, const int32_t *start,
+                       int32_t *sums, int64_t sums_stride);
 
 /* Finishes int32 sums of `rows` times `columns`, with a multiplier for each column; of rescaled
  * ones each row has a factor besides, `row_step` (0 or 1) after that of the row before, and each
@@ -434,6 +441,7 @@ typedef struct ql_kernels {
     ql_pack_columns *pack_columns;
     ql_correct_tile *correct;
     ql_direct *direct; /* or NULL: a right operand is packed first */
+    ql_narrow *narrow;
     ql_requantize_tile *requantize;
     ql_requantize_sum_tile *requantize_sum;
     ql_rescale_tile *rescale;
@@ -568,6 +576,7 @@ struct ql_matrix {
     int8_t *strips;       /* [strip][group][QL_STRIP][dot], int8, zero beyond k and n */
     int64_t *sums;        /* of each column of strips */
     int32_t *zero_point;  /* of each column, in int8: less 128 where b was uint8 */
+    int8_t *columns;      /* of a narrow operand (narrow.c), or NULL */
     int has_zero_point;   /* whether one is not 0 */
     int32_t reach;        /* the most that a code can be away from its zero point */
     int64_t size;
@@ -637,6 +646,25 @@ int ql_is_direct(const ql_kernels *kernels, const ql_operand *b, int64_t rows);
 int ql_multiply_directly(const ql_kernels *kernels, const ql_operand *b, const ql_rows *rows,
                          const uint8_t *a, int64_t a_stride, const int32_t *row_sums,
                          const ql_output *output, char *y, int64_t y_stride);
+
+/* Whether an operand has so few columns that rows are multiplied with them as they lie; and those,
+ * contiguous, with one of ones behind them where there are zero points. */
+int ql_is_narrow(int64_t columns);
+int ql_narrow_pack(ql_matrix *matrix, const ql_operand *operand);
+/* The same for an operand that is only described, whose sums and zero points have room. */
+int ql_narrow_describe(ql_matrix *matrix, const ql_operand *operand);
+
+/* A product with those, of rows in memory; `init` and `column_terms` as for tiles. */
+typedef struct {
+    const ql_matrix *b;
+    const ql_rows *rows;
+    const int32_t *init, *column_terms;
+    const ql_output *output;
+    char *y;
+    int64_t y_stride;
+    int wide; /* whether sums need 64 bits */
+} ql_narrow_product;
+int ql_narrow_multiply(const ql_narrow_product *product, int64_t first, int64_t rows);
 
 /* The output stage of the columns from `column` on. */
 ql_output ql_output_from(const ql_output *output, int64_t column);

@@ -60,12 +60,32 @@ static int just_in_time(int64_t rows, int64_t k) {
     return rows <= MOST_ROWS && k <= MOST_CODES / ql_max(rows, 1);
 }
 
+/* The product with an operand that is narrow enough for rows to be read where they lie. */
+static int multiply_narrow(const ql_operand *operand, const void *a, int64_t rows, int64_t a_stride,
+                           int a_signed, const int32_t *a_zero_point, int64_t a_zero_point_step,
+                           const ql_output *output, void *y, int64_t y_stride) {
+    int64_t sums[QL_NARROW];
+    int32_t zero_point[QL_NARROW];
+    ql_matrix b = ql_matrix_describe(ql_current_kernels(), operand);
+    b.sums = sums;
+    b.zero_point = zero_point;
+    if (ql_narrow_describe(&b, operand) != QL_OK)
+        return QL_NO_MEMORY;
+    const int status = multiply(&b, NULL, a, rows, a_stride, a_signed, a_zero_point,
+                                a_zero_point_step, output, y, y_stride);
+    ql_release(b.columns);
+    return status;
+}
+
 int ql_matmul_once(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_t n_stride,
                    int b_signed, const int32_t *b_zero_points, const void *a, int64_t rows,
                    int64_t a_stride, int a_signed, const int32_t *a_zero_point,
                    int64_t a_zero_point_step, const ql_output *output, void *y, int64_t y_stride) {
+    const ql_operand operand = {b, k, n, k_stride, n_stride, b_signed, b_zero_points};
+    if (ql_is_narrow(n))
+        return multiply_narrow(&operand, a, rows, a_stride, a_signed, a_zero_point,
+                               a_zero_point_step, output, y, y_stride);
     if (just_in_time(rows, k)) {
-        const ql_operand operand = {b, k, n, k_stride, n_stride, b_signed, b_zero_points};
         const ql_matrix described = ql_matrix_describe(ql_current_kernels(), &operand);
         return multiply(&described, &operand, a, rows, a_stride, a_signed, a_zero_point,
                         a_zero_point_step, output, y, y_stride);

@@ -52,6 +52,7 @@ typedef struct {
     int64_t *prepared;     /* the rows of a tile that the processor is ready for */
     int wide;              /* whether sums need 64 bits */
     int direct;            /* whether the operand is multiplied as it lies */
+    int narrow;            /* whether rows are multiplied as they lie by whole columns */
     int64_t in_place;      /* how many rows, from the first on, tiles read where they are */
 } product;
 
@@ -380,6 +381,19 @@ static int multiply_panels(const product *p, const block *rows, int64_t column,
     return status;
 }
 
+/* Rows by all columns, of which there are few. */
+static int multiply_narrow(const product *p, int64_t first, int64_t last) {
+    const ql_narrow_product narrow = {.b = p->b,
+                                      .rows = p->rows,
+                                      .init = p->init,
+                                      .column_terms = p->column_terms,
+                                      .output = p->output,
+                                      .y = p->to.y,
+                                      .y_stride = p->to.y_stride,
+                                      .wide = p->wide};
+    return ql_narrow_multiply(&narrow, first, last - first);
+}
+
 /* The next block of rows, in place or loaded. */
 static block next_block(const product *p, int64_t first, int64_t last) {
     const int64_t in_place = ql_min(last, p->in_place) - first;
@@ -394,6 +408,8 @@ static block next_block(const product *p, int64_t first, int64_t last) {
 /* Rows `first` to `last`, columns `column` to `last_column`, block by block. */
 static int multiply_part(const product *p, int64_t first, int64_t last, int64_t column,
                          int64_t last_column) {
+    if (p->narrow)
+        return multiply_narrow(p, first, last);
     int status = QL_OK;
     while (first < last && status == QL_OK) {
         block rows = next_block(p, first, last);
@@ -460,6 +476,12 @@ static int takes_as_signed(const product *p) {
     const ql_rows *rows = p->rows;
     return p->kernels->signed_tile[0][0] != NULL && rows->flip != 0 && readable(p) && !p->wide &&
            !p->direct && !rows->zero_point_step && rows->count > QL_DIRECT_ROWS;
+}
+
+/* Whether the columns are few, and rows lie in memory for them, each with a result. */
+static int is_narrow(const product *p) {
+    return p->b->columns != NULL && p->rows->bytes != NULL && p->rows->image == 0 &&
+           p->rows->lines.rows == 0;
 }
 
 /* --- chunks --------------------------------------------------------------------------------- */
@@ -672,15 +694,16 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
     p->wide = !ql_fits_int32(b->k, reach_of_rows(p->kernels, rows), b->reach, output->bias, b->n);
     p->piece = groups_of_piece(p);
     p->direct = operand != NULL && !p->wide && ql_is_direct(p->kernels, operand, rows->count);
+    p->narrow = is_narrow(p);
     ql_rows as_signed = *rows;
     const int32_t zero_point = rows->zero_point[0] - 128;
-    if (takes_as_signed(p)) {
+    if (!p->narrow && takes_as_signed(p)) {
         as_signed.flip = 0;
         as_signed.zero_point = &zero_point;
         p->rows = &as_signed;
         p->tile = p->kernels->signed_tile;
     }
-    p->in_place = rows_in_place(p);
+    p->in_place = p->narrow ? rows->count : rows_in_place(p);
     if (operand == NULL && prepare_columns(p) != QL_OK)
         return QL_NO_MEMORY;
     ql_run_chunks(cut(&c), multiply_chunk, &c);

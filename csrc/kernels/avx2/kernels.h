@@ -17,6 +17,7 @@ ql_load ql_avx2_load;
 ql_pack_groups ql_avx2_pack_groups;
 ql_sum_row ql_avx2_sum_row;
 ql_correct_tile ql_avx2_correct;
+ql_narrow ql_avx2_narrow;
 ql_pack_columns ql_avx2_pack_columns;
 ql_requantize_tile ql_avx2_requantize;
 ql_rescale_tile ql_avx2_rescale;

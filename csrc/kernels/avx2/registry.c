@@ -32,6 +32,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->pack_groups = ql_avx2_pack_groups;
     kernels->sum_row = ql_avx2_sum_row;
     kernels->correct = ql_avx2_correct;
+    kernels->narrow = ql_avx2_narrow;
     kernels->pack_columns = ql_avx2_pack_columns;
     kernels->requantize = ql_avx2_requantize;
     kernels->rescale = ql_avx2_rescale;

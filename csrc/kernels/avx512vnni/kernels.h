@@ -23,6 +23,7 @@ ql_tile ql_avx512vnni_tile_1x1, ql_avx512vnni_tile_2x1, ql_avx512vnni_tile_3x1,
 ql_load ql_avx512vnni_load;
 ql_pack_groups ql_avx512vnni_pack_groups;
 ql_direct ql_avx512vnni_direct;
+ql_narrow ql_avx512vnni_narrow;
 ql_sum_row ql_avx512vnni_sum_row;
 ql_correct_tile ql_avx512vnni_correct;
 ql_pack_columns ql_avx512vnni_pack_columns;

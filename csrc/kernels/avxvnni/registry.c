@@ -17,6 +17,7 @@ void ql_fill_avxvnni(ql_kernels *kernels) {
     kernels->tile[5][0] = ql_avxvnni_tile_6;
     kernels->load = ql_avxvnni_load;
     kernels->sum_row = ql_avxvnni_sum_row;
+    kernels->narrow = ql_avxvnni_narrow;
     kernels->pack_groups = ql_avxvnni_pack_groups;
     kernels->pack_columns = ql_avxvnni_pack_columns;
 

@@ -9,6 +9,7 @@ ql_tile ql_neondot_tile_1, ql_neondot_tile_2, ql_neondot_tile_3, ql_neondot_tile
     ql_neondot_tile_5, ql_neondot_tile_6;
 ql_load ql_neondot_load;
 ql_sum_row ql_neondot_sum_row;
+ql_narrow ql_neondot_narrow;
 ql_interleave ql_neondot_interleave;
 ql_depthwise ql_neondot_depthwise;
 ql_depthwise_codes ql_neondot_depthwise_codes;

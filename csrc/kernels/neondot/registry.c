@@ -20,6 +20,7 @@ void ql_fill_neondot(ql_kernels *kernels) {
     kernels->tile[5][0] = ql_neondot_tile_6;
     kernels->load = ql_neondot_load;
     kernels->sum_row = ql_neondot_sum_row;
+    kernels->narrow = ql_neondot_narrow;
     kernels->pack_groups = ql_neon_pack_4;
     kernels->pack_columns = ql_neon_pack_columns_4;
 

@@ -42,6 +42,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .pack_columns = ql_portable_pack_columns,
         .sum_row = ql_portable_sum_row,
         .correct = ql_portable_correct,
+        .narrow = ql_portable_narrow,
         .requantize = ql_portable_requantize,
         .requantize_sum = ql_portable_requantize_sum,
         .rescale = ql_portable_rescale,

@@ -59,6 +59,8 @@ void require_free_codes(void);
 /* --- all the cases of a kind --- */
 
 void compare_products(void);
+/* With one column. */
+void compare_narrow_products(void);
 /* Of several blocks of rows, and such as threads share: many rows, or a large right operand. */
 void compare_large_products(void);
 /* Sums that need 64 bits on the way, some of which do not fit int32 in the end. */

@@ -21,6 +21,7 @@ static void compare_set(int set) {
     seed();            /* the same cases for each */
     ql_set_threads(1); /* few products but large ones are shared */
     compare_products();
+    compare_narrow_products();
     compare_large_products();
     for (int threads = 1; threads <= 3; threads += 2) {
         ql_set_threads(threads);

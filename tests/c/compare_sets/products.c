@@ -76,8 +76,16 @@ void compare_products(void) {
         compare_product(draw_below(100), draw_below(100), draw_below(300), draw() % FILLS);
 }
 
+void compare_narrow_products(void) {
+    for (int64_t depth = 0; depth < 140; depth++)
+        for (enum fill fill = ANY; fill < FILLS; fill++)
+            compare_product(1 + draw_below(20), 1, depth, fill);
+    for (int i = 0; i < 20; i++)
+        compare_product(200 + draw_below(400), 1, draw_below(100), draw() % FILLS);
+}
+
 void compare_large_products(void) {
-    static const int64_t shapes[][3] = {{300, 70, 1100}, {2, 520, 1100}};
+    static const int64_t shapes[][3] = {{300, 70, 1100}, {2, 520, 1100}, {5000, 1, 900}};
     for (int i = 0; i < COUNT(shapes); i++)
         for (int threads = 1; threads <= 3; threads += 2) {
             ql_set_threads(threads);
