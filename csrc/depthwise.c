@@ -333,9 +333,8 @@ static int64_t pixels_of(const int64_t extent[3]) {
 }
 
 /* Some channels of an image with channels first, in copies of input and output with channels
- * last. */
-static int convolve_copy(const convolution *c, const workspace *w, char *copy, int64_t image,
-                         int64_t channel) {
+ * last: a convolution of its own, cut anew, because the last channels may be fewer. */
+static int convolve_copy(const convolution *c, char *copy, int64_t image, int64_t channel) {
     const ql_depthwise_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
     const int64_t pixels = pixels_of(s->in), out = pixels_of(s->out);
@@ -345,6 +344,11 @@ static int convolve_copy(const convolution *c, const workspace *w, char *copy, i
     part.channels = ql_min(c->channels, s->channels - channel);
     part.x = (uint8_t *)copy;
     part.y = copy + COPIED_CHANNELS * pixels;
+    cut(&part);
+    workspace w;
+    int status = borrow_workspace(&part, &w);
+    if (status != QL_OK)
+        return status;
     const int64_t width = part.channels * f->multiplier;
     const int64_t first = (image * s->out_channels + channel * f->multiplier) * out;
     ql_transpose_part(f->kernels, c->x + (image * s->channels + channel) * pixels, pixels,
@@ -354,11 +358,11 @@ static int convolve_copy(const convolution *c, const workspace *w, char *copy, i
         ql_transpose_part(f->kernels, c->residual + first, out, width, out, residual, width, 1);
         part.residual = (uint8_t *)residual;
     }
-    int status = QL_OK;
-    for (int64_t item = 0; item < c->bundles / s->batch * c->tiles && status == QL_OK; item++)
-        status = convolve_item(&part, w, item);
+    for (int64_t item = 0; item < part.bundles / s->batch * part.tiles && status == QL_OK; item++)
+        status = convolve_item(&part, &w, item);
     if (status == QL_OK)
         ql_transpose_part(f->kernels, part.y, width, out, width, c->y + first * size, out, size);
+    ql_return(w.memory);
     return status;
 }
 
@@ -370,17 +374,13 @@ static void convolve_copies(void *context, long chunk) {
     const int64_t blocks = ql_ceil_div(s->channels, COPIED_CHANNELS);
     const int64_t first = chunk * c->chunk_items;
     const int64_t last = ql_min(first + c->chunk_items, blocks * s->batch);
-    workspace w;
-    int status = borrow_workspace(c, &w);
     char *copy =
         ql_borrow((size_t)(COPIED_CHANNELS * (pixels_of(s->in) + pixels_of(s->out) * size)));
-    if (copy == NULL)
-        status = QL_NO_MEMORY;
+    int status = copy == NULL ? QL_NO_MEMORY : QL_OK;
     for (int64_t item = first; item < last && status == QL_OK; item++)
-        status = convolve_copy(c, &w, copy, item / blocks, item % blocks * COPIED_CHANNELS);
+        status = convolve_copy(c, copy, item / blocks, item % blocks * COPIED_CHANNELS);
     ql_report(&c->status, status);
     ql_return(copy);
-    ql_return(w.memory);
 }
 
 /* Puts an entry of each channel in the order of planes, or leaves that of channels to windows. */
@@ -428,7 +428,8 @@ static ql_channelwise channelwise_of(const convolution *c) {
 static void convolve(convolution *c, int channels_first) {
     const ql_conv_shape *s = c->shape;
     c->channels = channels_first ? ql_min(s->channels, COPIED_CHANNELS) : s->channels;
-    cut(c);
+    if (!channels_first)
+        cut(c);
     const int64_t blocks = ql_ceil_div(s->channels, c->channels);
     const int64_t items = channels_first ? blocks * s->batch : c->bundles * c->tiles;
     const int64_t products = s->batch * pixels_of(s->out) * ql_taps(s) * s->out_channels / items;

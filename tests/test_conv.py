@@ -210,6 +210,22 @@ def test_depthwise(isa: str, agree: Any, rng: np.random.Generator, channels: int
             )  # fmt: skip
 
 
+@pytest.mark.parametrize("extents", [(1, 1), (2, 3), (3, 3)])
+@pytest.mark.parametrize("channels", [65, 80, 96, 112, 144])
+def test_depthwise_of_a_few_pixels(
+    isa: str, agree: Any, rng: np.random.Generator, channels: int, extents: tuple[int, int]
+) -> None:
+    """Too few for vectors of pixels, in blocks of channels of which the last one is smaller."""
+    for stride, layout in itertools.product((1, 2), ("NCHW", "NHWC")):
+        agree(
+            "qlinear_conv", images(rng, layout, (2, channels, *extents), np.uint8),
+            np.float32(0.1), np.uint8(100), random_codes(rng, (channels, 1, 3, 3), np.int8),
+            rng.uniform(0.001, 0.01, channels).astype(np.float32), np.zeros(channels, np.int8),
+            np.float32(1), np.uint8(110), rng.integers(-999, 999, channels).astype(np.int32),
+            pads=(1, 1, 1, 1), strides=(stride, stride), group=channels, layout=layout,
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("rows", [(1, 1), (1, 5), (2, 6), (3, 11), (4, 4), (5, 13), (7, 33)])
 def test_pixels(isa: str, agree: Any, rng: np.random.Generator, rows: tuple[int, int]) -> None:
     """How many output pixels there are, around the rows of a tile and over ends of lines."""
