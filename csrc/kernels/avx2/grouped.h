@@ -6,6 +6,8 @@
  * sums. Of PIXELS pixels the last ones may be those of the ones before, too. Packing the codes
  * leaves the four outputs of an element in one lane, which a vpshufb puts side by side. */
 
+#include "edges.h"
+
 enum { CHANNELS = 64, HALF = 32, VECTOR_STEP = 64 };
 
 /* Each element becomes the next one of its group of `turns`. */
@@ -87,7 +89,7 @@ QL_INLINE void store_codes_of_half(__m256i codes_u8x32, int64_t channels, uint8_
     }
     uint8_t some[HALF];
     _mm256_storeu_si256((__m256i *)some, codes_u8x32);
-    memcpy(y, some, (size_t)channels);
+    copy_some(y, some, channels);
 }
 
 QL_INLINE void convolve_half(const int turns, const ql_grouped_line *line, int64_t half,

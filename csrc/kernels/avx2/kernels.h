@@ -20,6 +20,7 @@ ql_correct_tile ql_avx2_correct;
 ql_narrow ql_avx2_narrow;
 ql_pack_columns ql_avx2_pack_columns;
 ql_requantize_tile ql_avx2_requantize;
+ql_requantize_sum_tile ql_avx2_requantize_sum;
 ql_rescale_tile ql_avx2_rescale;
 ql_transpose_bytes ql_avx2_transpose_bytes;
 ql_weave_bytes ql_avx2_weave_bytes;

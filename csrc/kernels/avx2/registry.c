@@ -35,6 +35,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->narrow = ql_avx2_narrow;
     kernels->pack_columns = ql_avx2_pack_columns;
     kernels->requantize = ql_avx2_requantize;
+    kernels->requantize_sum = ql_avx2_requantize_sum;
     kernels->rescale = ql_avx2_rescale;
     kernels->transpose_bytes = ql_avx2_transpose_bytes;
     kernels->weave_bytes = ql_avx2_weave_bytes;

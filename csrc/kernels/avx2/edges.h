@@ -1,0 +1,50 @@
+/* Parts of vectors, at edges. To be included within a target region. */
+#ifndef QL_AVX2_EDGES_H
+#define QL_AVX2_EDGES_H
+
+#include "../target.h"
+
+/* Copies up to 32 bytes, in pieces of one size, of which the last overlaps the one before. */
+QL_INLINE void copy_some(uint8_t *to, const uint8_t *from, int64_t bytes) {
+    if (bytes >= 16) {
+        memcpy(to, from, 16);
+        memcpy(to + bytes - 16, from + bytes - 16, 16);
+    } else if (bytes >= 8) {
+        memcpy(to, from, 8);
+        memcpy(to + bytes - 8, from + bytes - 8, 8);
+    } else if (bytes >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + bytes - 4, from + bytes - 4, 4);
+    } else if (bytes > 0) {
+        to[0] = from[0];
+        to[bytes / 2] = from[bytes / 2];
+        to[bytes - 1] = from[bytes - 1];
+    }
+}
+
+/* The first `bytes` of 16, without a detour through memory; the others are 0. */
+QL_INLINE __m128i load_some(const uint8_t *from, int64_t bytes) {
+    uint64_t low = 0, high = 0;
+    if (bytes >= 8) {
+        memcpy(&low, from, 8);
+        memcpy(&high, from + bytes - 8, 8);
+        high = bytes == 8 ? 0 : high >> 8 * (16 - bytes);
+    } else if (bytes >= 4) {
+        uint32_t first, last;
+        memcpy(&first, from, 4);
+        memcpy(&last, from + bytes - 4, 4);
+        low = first | (uint64_t)last << 8 * (bytes - 4);
+    } else if (bytes > 0) {
+        low = from[0] | (uint64_t)from[bytes / 2] << 8 * (bytes / 2) |
+              (uint64_t)from[bytes - 1] << 8 * (bytes - 1);
+    }
+    return _mm_set_epi64x((int64_t)high, (int64_t)low);
+}
+
+/* The first `count` of eight lanes. */
+QL_INLINE __m256i first_lanes(int64_t count) {
+    const __m256i lane_i32x8 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)ql_max(0, ql_min(8, count))), lane_i32x8);
+}
+
+#endif
