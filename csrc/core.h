@@ -210,17 +210,16 @@ typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint
                                 int64_t y_stride);
 
 /* One or two lines of output of kernels of 3 x 3, straight from the lines of input, of which there
- * are two more: groups of 64 channels and half a group, in the order that planes have. Column
- * number `first` of the input is that of the first pixel's first tap; those outside of `width` are
- * padding. */
+ * are two more: whole strips of channels, in the order that planes have. Column number `first` of
+ * the input is that of the first pixel's first tap; those outside of `width` are padding. */
 typedef struct {
     const uint8_t *row[4];
-    int64_t column_step[4], group_step[4]; /* of the rows, in bytes: 0 where all bytes are one */
+    int64_t column_step[4], channel_step[4]; /* of the rows, in bytes: 0 where all bytes are one */
     int64_t first, width;
     uint8_t flip, zero; /* numbers are bytes ^ flip; the number of padding */
     int64_t stride, pixels, channels;
     int lines;      /* 1, or 2 with a stride of 1 */
-    const char *w;  /* [group][tap][channel] for each line, */
+    const char *w;  /* [strip or group][tap][channel] for each line, */
     int64_t w_step; /* which are so many bytes apart */
     const int32_t *start;
 } ql_square;

@@ -7,7 +7,7 @@
  * kernel of 3 x 3 on planes of four lines makes two output lines from each. Weights are packed for
  * each line of such a bundle, at other rows of the planes, with zeros in the rest.
  *
- * Of kernels of 3 x 3 that make codes, whole groups of channels may go straight from the lines to
+ * Of kernels of 3 x 3 that make codes, whole strips of channels may go straight from the lines to
  * the codes, their elements never leaving the registers; planes are for the rest of the channels.
  *
  *     sum of (x - zx) * (w - zw)  =  sum of x * (w - zw)  -  zx * sum of (w - zw)
@@ -86,8 +86,7 @@ static int64_t whole_pixels(int64_t pixels) {
     return ql_ceil_div(pixels, QL_PIXELS) * QL_PIXELS;
 }
 
-/* How many channels are done without planes: groups, and half a group where planes would serve one
- * line only, if codes come of kernels of 3 x 3. */
+/* How many channels are done without planes: whole strips, if codes come of kernels of 3 x 3. */
 static int64_t count_squares(const convolution *c) {
     const ql_depthwise_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
@@ -97,8 +96,7 @@ static int64_t count_squares(const convolution *c) {
     if (f->kernels->depthwise_square == NULL || !c->has_codes || !is_square || f->repeats > 1 ||
         f->multiplier > 1)
         return 0;
-    const int64_t unit = s->stride[2] == 2 ? BLOCK_CHANNELS / 2 : BLOCK_CHANNELS;
-    return c->channels / unit * unit;
+    return c->channels / QL_STRIP * QL_STRIP;
 }
 
 /* Cuts lines into tiles until their planes fit, then channels into blocks. */
@@ -276,7 +274,7 @@ static void convolve_squares(const convolution *c, const workspace *w, const pla
         const uint8_t *line = line_at(c, at, row);
         square.row[row] = line == NULL ? w->padding : line;
         square.column_step[row] = line == NULL ? 0 : c->channels;
-        square.group_step[row] = line == NULL ? 0 : BLOCK_CHANNELS;
+        square.channel_step[row] = line != NULL;
     }
     const int64_t line = (at->image * s->out[0] + at->depth) * s->out[1] + at->line;
     ql_codes codes = c->codes;

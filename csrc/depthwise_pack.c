@@ -66,23 +66,24 @@ static stretch stretch_of(const ql_depthwise_filter *f, int64_t channel) {
     return (stretch){channel / width * width, width};
 }
 
-/* In a group, vectors follow one another that have, of the 16 channels of each lane, the even ones
- * of the first and of the second half, then the odd ones. A strip is in its own order. */
+/* In a group, the first vector has the first four channels of each lane's 16, and so on. A strip is
+ * in its own order. */
 void ql_depthwise_put_in_order(const ql_depthwise_filter *f, const uint32_t *entries,
                                uint32_t *to) {
+    enum { ENTRIES = 4, VECTORS = QL_STRIP / ENTRIES };
     const int64_t channels = f->channels * f->multiplier;
     for (int64_t first = 0, width; first < channels; first += width) {
         width = stretch_of(f, first).width;
-        const int64_t lanes = width / QL_STRIP, count = ql_min(width, channels - first);
-        for (int64_t i = 0; lanes == 1 && i < count; i++)
-            to[first + i] = entries[first + i];
-        for (int64_t vector = 0; lanes > 1 && vector < 4; vector++)
-            for (int64_t lane = 0; lane < lanes; lane++) {
-                const uint32_t *from =
-                    entries + first + lane * QL_STRIP + vector % 2 * 8 + vector / 2;
-                for (int64_t i = 0; i < 4; i++)
-                    to[first + (vector * lanes + lane) * 4 + i] = from[2 * i];
-            }
+        const int64_t lanes = width / QL_STRIP;
+        if (lanes == 1) {
+            memcpy(to + first, entries + first,
+                   (size_t)ql_min(width, channels - first) * sizeof *to);
+            continue;
+        }
+        for (int64_t vector = 0; vector < VECTORS; vector++)
+            for (int64_t lane = 0; lane < lanes; lane++)
+                memcpy(to + first + (vector * lanes + lane) * ENTRIES,
+                       entries + first + lane * QL_STRIP + vector * ENTRIES, ENTRIES * sizeof *to);
     }
 }
 

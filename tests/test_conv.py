@@ -226,6 +226,25 @@ def test_depthwise_of_a_few_pixels(
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 7, 8, 11, 14, 33])
+@pytest.mark.parametrize("channels", [16, 32, 48, 112, 121])
+def test_depthwise_lines(
+    isa: str, agree: Any, rng: np.random.Generator, channels: int, width: int
+) -> None:
+    """Vectors that one, two or four pixels of a line share, and ends of lines with any padding."""
+    for stride, left, right, x_type in [(1, 1, 1, np.uint8), (1, 0, 2, np.int8),
+                                        (2, 1, 0, np.uint8), (2, 2, 1, np.int8)]:  # fmt: skip
+        if left + width + right < 3:
+            continue
+        agree(
+            "qlinear_conv", images(rng, "NHWC", (1, channels, 5, width), x_type),
+            np.float32(0.1), x_type(100), random_codes(rng, (channels, 1, 3, 3), np.int8),
+            rng.uniform(0.001, 0.01, channels).astype(np.float32), np.zeros(channels, np.int8),
+            np.float32(1), np.int8(-3), rng.integers(-999, 999, channels).astype(np.int32),
+            pads=(1, left, 1, right), strides=(stride, stride), group=channels, layout="NHWC",
+        )  # fmt: skip
+
+
 @pytest.mark.parametrize("rows", [(1, 1), (1, 5), (2, 6), (3, 11), (4, 4), (5, 13), (7, 33)])
 def test_pixels(isa: str, agree: Any, rng: np.random.Generator, rows: tuple[int, int]) -> None:
     """How many output pixels there are, around the rows of a tile and over ends of lines."""

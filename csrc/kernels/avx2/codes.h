@@ -3,15 +3,11 @@
 
 /* A pixel's sums of a group in the order of channels: lanes are strips. */
 QL_INLINE void store_sums(int32_t *sums, const __m256i sum_i32x8[4]) {
-#pragma GCC unroll 2
-    for (int v = 0; v < 2; v++) {
-        const __m256i low_i32x8 = _mm256_unpacklo_epi32(sum_i32x8[v], sum_i32x8[v + 2]);
-        const __m256i high_i32x8 = _mm256_unpackhi_epi32(sum_i32x8[v], sum_i32x8[v + 2]);
-        __m128i *to = (__m128i *)(void *)(sums + 8 * v);
-        _mm_storeu_si128(to, _mm256_castsi256_si128(low_i32x8));
-        _mm_storeu_si128(to + 1, _mm256_castsi256_si128(high_i32x8));
-        _mm_storeu_si128(to + 4, _mm256_extracti128_si256(low_i32x8, 1));
-        _mm_storeu_si128(to + 5, _mm256_extracti128_si256(high_i32x8, 1));
+    __m128i *to = (__m128i *)(void *)sums;
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++) {
+        _mm_storeu_si128(to + v, _mm256_castsi256_si128(sum_i32x8[v]));
+        _mm_storeu_si128(to + 4 + v, _mm256_extracti128_si256(sum_i32x8[v], 1));
     }
 }
 
@@ -44,14 +40,11 @@ QL_INLINE __m256i codes_of(const stage *s, __m256i first_i16x16, __m256i second_
 
 QL_INLINE void store_group(const stage *s, const __m256i sum_i32x8[4], const float *multiplier,
                            uint8_t *y) {
-    const __m256i in_order = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
-    const __m256i even_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[0], multiplier),
-                                                   steps_of(sum_i32x8[1], multiplier + 8));
-    const __m256i odd_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[2], multiplier + 16),
-                                                  steps_of(sum_i32x8[3], multiplier + 24));
-    const __m256i codes_u8x32 = codes_of(s, even_i16x16, odd_i16x16);
-    _mm256_storeu_si256((__m256i *)y, _mm256_shuffle_epi8(codes_u8x32, in_order));
+    const __m256i first_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[0], multiplier),
+                                                    steps_of(sum_i32x8[1], multiplier + 8));
+    const __m256i second_i16x16 = _mm256_packs_epi32(steps_of(sum_i32x8[2], multiplier + 16),
+                                                     steps_of(sum_i32x8[3], multiplier + 24));
+    _mm256_storeu_si256((__m256i *)y, codes_of(s, first_i16x16, second_i16x16));
 }
 
 /* Up to two pixels of a strip, or of what is left of one. */

@@ -4,10 +4,9 @@
  *
  * vpmaddwd forms the two products of a channel and adds them, exactly: 255 * 255 * 2 < 2**31. A
  * group is 32 channels, four vectors; two pixels of it have eight sums in registers, and each load
- * of weights serves both. Bytes of a lane are taken apart into even and odd ones, by a mask and a
- * shift, and unpacking words of two lines makes the elements; packs bring even codes together and
- * odd ones, which one vpshufb puts in order. Cost of two taps of 32 outputs: four vpmaddwd and four
- * vpaddd; of the codes of 32 outputs: twelve conversions and products, six for packing. */
+ * of weights serves both. Unpacking bytes of two lines, then these with zeros, makes the elements;
+ * packs put the codes of a lane in order again. Cost of two taps of 32 outputs: four vpmaddwd and
+ * four vpaddd; of the codes of 32 outputs: twelve conversions and products, five for packing. */
 #include "../target.h"
 
 #if QL_BUILDS_AVX2
@@ -28,18 +27,15 @@ QL_INLINE __m256i load_bytes(const uint8_t *bytes, __m256i flip_u8x32) {
 
 QL_INLINE void interleave_group(const uint8_t *first, const uint8_t *second, __m256i flip_u8x32,
                                 char *to) {
-    const __m256i low_byte_u16x16 = _mm256_set1_epi16(0xFF);
-    const __m256i first_u8x32 = load_bytes(first, flip_u8x32);
+    const __m256i first_u8x32 = load_bytes(first, flip_u8x32), none = _mm256_setzero_si256();
     const __m256i second_u8x32 = load_bytes(second, flip_u8x32);
-    const __m256i even_u16x16 = _mm256_and_si256(first_u8x32, low_byte_u16x16);
-    const __m256i next_even_u16x16 = _mm256_and_si256(second_u8x32, low_byte_u16x16);
-    const __m256i odd_u16x16 = _mm256_srli_epi16(first_u8x32, 8);
-    const __m256i next_odd_u16x16 = _mm256_srli_epi16(second_u8x32, 8);
+    const __m256i low_u8x32 = _mm256_unpacklo_epi8(first_u8x32, second_u8x32);
+    const __m256i high_u8x32 = _mm256_unpackhi_epi8(first_u8x32, second_u8x32);
     __m256i *element = (__m256i *)to;
-    _mm256_storeu_si256(element, _mm256_unpacklo_epi16(even_u16x16, next_even_u16x16));
-    _mm256_storeu_si256(element + 1, _mm256_unpackhi_epi16(even_u16x16, next_even_u16x16));
-    _mm256_storeu_si256(element + 2, _mm256_unpacklo_epi16(odd_u16x16, next_odd_u16x16));
-    _mm256_storeu_si256(element + 3, _mm256_unpackhi_epi16(odd_u16x16, next_odd_u16x16));
+    _mm256_storeu_si256(element, _mm256_unpacklo_epi8(low_u8x32, none));
+    _mm256_storeu_si256(element + 1, _mm256_unpackhi_epi8(low_u8x32, none));
+    _mm256_storeu_si256(element + 2, _mm256_unpacklo_epi8(high_u8x32, none));
+    _mm256_storeu_si256(element + 3, _mm256_unpackhi_epi8(high_u8x32, none));
 }
 
 /* A strip, or what is left of one, in its own order. */

@@ -9,8 +9,7 @@
  * vcvtdq2ps, vmulps, vcvtps2dq, then packs with saturation. Half a group is done likewise, two
  * vectors and eight pixels at a time, and what is left in strips of 16.
  *
- * What packing leaves of the order of planes (elements.h) is put right by one vpshufb for 64 codes.
- */
+ * Packing the codes undoes the order of planes within lanes (elements.h). */
 #include "../target.h"
 
 #if QL_BUILDS_AVX512VNNI
@@ -166,18 +165,14 @@ QL_INLINE void store_sums(const int vectors, int32_t *sums, __mmask16 mask,
         _mm512_mask_storeu_epi32(sums, mask, sum_i32x16[0]);
         return;
     }
-#pragma GCC unroll 2
-    for (int v = 0; v < vectors / 2; v++) {
-        const __m512i even_i32x16 = sum_i32x16[v], odd_i32x16 = sum_i32x16[v + vectors / 2];
-        const __m512i low_i32x16 = _mm512_unpacklo_epi32(even_i32x16, odd_i32x16);
-        const __m512i high_i32x16 = _mm512_unpackhi_epi32(even_i32x16, odd_i32x16);
-        int32_t *to = sums + 8 * v;
+#pragma GCC unroll 4
+    for (int v = 0; v < vectors; v++) {
         if (vectors == 4) { /* lanes are strips */
-            store_lanes(low_i32x16, to, to + 16, to + 32, to + 48);
-            store_lanes(high_i32x16, to + 4, to + 20, to + 36, to + 52);
-        } else { /* two strips, then their second halves */
-            store_lanes(low_i32x16, to, to + 16, to + 8, to + 24);
-            store_lanes(high_i32x16, to + 4, to + 20, to + 12, to + 28);
+            int32_t *to = sums + 4 * v;
+            store_lanes(sum_i32x16[v], to, to + 16, to + 32, to + 48);
+        } else { /* two strips, then the four channels after those */
+            int32_t *to = sums + 8 * v;
+            store_lanes(sum_i32x16[v], to, to + 16, to + 4, to + 20);
         }
     }
 }
@@ -211,36 +206,30 @@ void ql_avx512vnni_depthwise(const ql_line *line, int32_t *sums, int64_t sums_st
 /* Up to `most` pixels of a group. */
 QL_INLINE void store_group(const int plain, const int most, const stage *s, const float *multiplier,
                            int64_t pixels, uint8_t *y, int64_t y_stride, __m512i sum_i32x16[4][4]) {
-    const __m512i in_order =
-        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15));
     const __m512 multiplier_f32x16[4] = {
         _mm512_loadu_ps(multiplier), _mm512_loadu_ps(multiplier + 16),
         _mm512_loadu_ps(multiplier + 32), _mm512_loadu_ps(multiplier + 48)};
 #pragma GCC unroll 4
     for (int p = 0; p < most; p++)
         if (p < pixels)
-            _mm512_storeu_si512(
-                y + p * y_stride,
-                _mm512_shuffle_epi8(codes_of(plain, s, sum_i32x16[p], multiplier_f32x16),
-                                    in_order));
+            _mm512_storeu_si512(y + p * y_stride,
+                                codes_of(plain, s, sum_i32x16[p], multiplier_f32x16));
 }
 
 /* Eight pixels of half a group. */
 QL_INLINE void store_half(const int plain, const stage *s, const float *multiplier, int64_t pixels,
                           uint8_t *y, int64_t y_stride, const __m512i sum_i32x16[8][2]) {
-    const __m512i by_pixel = _mm512_setr_epi64(0, 4, 2, 6, 1, 5, 3, 7);
-    const __m512i in_order =
-        _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15));
-    const __m512 even_f32x16 = _mm512_loadu_ps(multiplier);
-    const __m512 odd_f32x16 = _mm512_loadu_ps(multiplier + 16);
-    const __m512 multiplier_f32x16[4] = {even_f32x16, odd_f32x16, even_f32x16, odd_f32x16};
+    const __m512i by_pixel =
+        _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 2, 10, 3, 11, 6, 14, 7, 15);
+    const __m512 first_f32x16 = _mm512_loadu_ps(multiplier);
+    const __m512 second_f32x16 = _mm512_loadu_ps(multiplier + 16);
+    const __m512 multiplier_f32x16[4] = {first_f32x16, second_f32x16, first_f32x16, second_f32x16};
 #pragma GCC unroll 4
     for (int p = 0; p < 8; p += 2) {
         __m512i two_i32x16[4] = {sum_i32x16[p][0], sum_i32x16[p][1], sum_i32x16[p + 1][0],
                                  sum_i32x16[p + 1][1]};
-        const __m512i codes_u8x64 = _mm512_shuffle_epi8(
-            _mm512_permutexvar_epi64(by_pixel, codes_of(plain, s, two_i32x16, multiplier_f32x16)),
-            in_order);
+        const __m512i codes_u8x64 =
+            _mm512_permutexvar_epi32(by_pixel, codes_of(plain, s, two_i32x16, multiplier_f32x16));
         if (p < pixels)
             _mm256_storeu_si256((__m256i *)(y + p * y_stride), _mm512_castsi512_si256(codes_u8x64));
         if (p + 1 < pixels)

@@ -4,8 +4,8 @@
  *
  * vpdpbusd multiplies the four bytes of a channel by four weights and adds the exact sum. A group
  * is 32 channels, four vectors; two pixels of it have eight sums in registers, and each load of
- * weights serves both. Interleaving is that of AVX2, with words of two lines each, and so is what
- * becomes of the sums. Cost of four taps of 32 outputs: four vpdpbusd. */
+ * weights serves both. What becomes of the sums is that of AVX2. Cost of four taps of 32 outputs:
+ * four vpdpbusd. */
 #include "../target.h"
 
 #if QL_BUILDS_AVXVNNI
@@ -26,21 +26,18 @@ QL_INLINE __m256i load_bytes(const uint8_t *bytes, __m256i flip_u8x32) {
 
 QL_INLINE void interleave_group(const uint8_t *const rows[4], int64_t at, __m256i flip_u8x32,
                                 char *to) {
-    const __m256i low_byte_u16x16 = _mm256_set1_epi16(0xFF);
-    __m256i even_u16x16[2], odd_u16x16[2], *element = (__m256i *)to;
+    __m256i low_u16x16[2], high_u16x16[2], *element = (__m256i *)to;
 #pragma GCC unroll 2
     for (int pair = 0; pair < 2; pair++) {
         const __m256i first_u8x32 = load_bytes(rows[2 * pair] + at, flip_u8x32);
         const __m256i second_u8x32 = load_bytes(rows[2 * pair + 1] + at, flip_u8x32);
-        even_u16x16[pair] = _mm256_or_si256(_mm256_and_si256(low_byte_u16x16, first_u8x32),
-                                            _mm256_slli_epi16(second_u8x32, 8));
-        odd_u16x16[pair] = _mm256_or_si256(_mm256_srli_epi16(first_u8x32, 8),
-                                           _mm256_andnot_si256(low_byte_u16x16, second_u8x32));
+        low_u16x16[pair] = _mm256_unpacklo_epi8(first_u8x32, second_u8x32);
+        high_u16x16[pair] = _mm256_unpackhi_epi8(first_u8x32, second_u8x32);
     }
-    _mm256_storeu_si256(element, _mm256_unpacklo_epi16(even_u16x16[0], even_u16x16[1]));
-    _mm256_storeu_si256(element + 1, _mm256_unpackhi_epi16(even_u16x16[0], even_u16x16[1]));
-    _mm256_storeu_si256(element + 2, _mm256_unpacklo_epi16(odd_u16x16[0], odd_u16x16[1]));
-    _mm256_storeu_si256(element + 3, _mm256_unpackhi_epi16(odd_u16x16[0], odd_u16x16[1]));
+    _mm256_storeu_si256(element, _mm256_unpacklo_epi16(low_u16x16[0], low_u16x16[1]));
+    _mm256_storeu_si256(element + 1, _mm256_unpackhi_epi16(low_u16x16[0], low_u16x16[1]));
+    _mm256_storeu_si256(element + 2, _mm256_unpacklo_epi16(high_u16x16[0], high_u16x16[1]));
+    _mm256_storeu_si256(element + 3, _mm256_unpackhi_epi16(high_u16x16[0], high_u16x16[1]));
 }
 
 /* A strip, or what is left of one, in its own order. */
