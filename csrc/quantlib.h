@@ -7,7 +7,14 @@
  */
 
 /* What a function returns. */
-enum { QL_OK = 0, QL_NO_MEMORY = 1, QL_OVERFLOW = 2, QL_NOT_FINITE = 3, QL_DAMAGED = 4 };
+enum {
+    QL_OK = 0,
+    QL_NO_MEMORY = 1,
+    QL_OVERFLOW = 2,
+    QL_NOT_FINITE = 3,
+    QL_DAMAGED = 4,
+    QL_DECLINED = 5
+};
 
 /* Element types. */
 enum { QL_FLOAT32, QL_FLOAT64, QL_INT8, QL_UINT8, QL_INT16, QL_UINT16, QL_INT32 };
@@ -156,6 +163,29 @@ int ql_matmul_once(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_
                    int64_t a_stride, int a_signed, const int32_t *a_zero_point,
                    int64_t a_zero_point_step, const ql_output *output, void *y, int64_t y_stride);
 
+/* --- arrays that are known by their addresses (arrays.c) ------------------------------------ */
+
+/* What tells CPython's objects apart: the size of an object's head, the type of arrays, and NumPy's
+ * dtypes, indexed by element type. Set once, before anything is read. */
+typedef struct ql_array_types {
+    intptr_t head;
+    uintptr_t array, types[7];
+} ql_array_types;
+
+void ql_array_types_are(const ql_array_types *types);
+
+enum { QL_SEEN_AXES = 4 };
+
+/* What C reads of an array, for comparison with what the array says of itself. */
+typedef struct ql_array_seen {
+    uintptr_t data, base, dtype;
+    int rank, is_contiguous, is_aligned, is_writeable;
+    intptr_t extents[QL_SEEN_AXES], strides[QL_SEEN_AXES];
+} ql_array_seen;
+
+/* QL_DECLINED if the object is no array. */
+int ql_array_read(uintptr_t object, ql_array_seen *seen);
+
 /* --- convolutions (conv.c, filter.c) --------------------------------------------------------- */
 
 /* The extents of a convolution of three spatial axes; fewer are preceded by axes of extent 1. */
@@ -193,6 +223,40 @@ void ql_transpose(const void *x, void *y, int64_t batch, int64_t rows, int64_t c
 /* Copies rows of bytes, which lie so far apart. */
 void ql_copy_rows(const void *x, int64_t x_stride, void *y, int64_t y_stride, int64_t rows,
                   int64_t bytes);
+
+/* --- products and convolutions of such arrays (arrays.c) ------------------------------------ */
+
+/* A product with all but its rows, which have the type `type` and k columns; -1 is int8 or uint8.
+ * Of float32, which is quantized on the way, `per_row` says how, and there is no zero point. */
+typedef struct ql_product_call {
+    const ql_matrix *matrix;
+    const ql_output *output;
+    int64_t k, n;
+    int type, per_row;
+} ql_product_call;
+
+/* What ql_matmul or ql_dynamic_product do, of arrays that are contiguous and apart from each other;
+ * QL_DECLINED, and nothing done, if anything else than that is asked. */
+int ql_call_product(const ql_product_call *call, uintptr_t left, int32_t zero_point,
+                    uintptr_t result);
+
+/* What ql_matmul_once does, likewise, of right operands that have at most so many columns: there
+ * are zero points for no more. */
+int ql_call_product_once(const int32_t *right_zero_points, int64_t most, const ql_output *output,
+                         uintptr_t left, int32_t zero_point, uintptr_t right, uintptr_t result);
+
+/* A convolution of images of one shape, and of the type `type`, or with -1 of int8 or uint8; with a
+ * residual of the type `residual_type`, or with -1 of none. `axes` counts the spatial ones. */
+typedef struct ql_conv_call {
+    const ql_filter *filter;
+    const ql_conv_shape *shape;
+    const ql_output *output;
+    int axes, channels_first, type, residual_type;
+} ql_conv_call;
+
+/* What ql_conv does, likewise; `residual` is 0 where there is none. */
+int ql_call_conv(const ql_conv_call *call, uintptr_t x, int32_t zero_point, uintptr_t residual,
+                 uintptr_t result);
 
 /* --- layers between products (elementwise.c, lookup.c, pool.c, ...) ----------------------- */
 

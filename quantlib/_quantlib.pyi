@@ -9,6 +9,7 @@ class _Lib(Protocol):
     QL_OVERFLOW: int
     QL_NOT_FINITE: int
     QL_DAMAGED: int
+    QL_DECLINED: int
     QL_FLOAT32: int
     QL_FLOAT64: int
     QL_INT8: int
@@ -24,6 +25,7 @@ class _Lib(Protocol):
     QL_PER_CHANNEL: int
     QL_BLOCKED: int
     QL_BINS: int
+    QL_SEEN_AXES: int
     QL_SUM_DIGITS: int
     QL_SQUARES_DIGITS: int
 
@@ -50,6 +52,11 @@ class _Lib(Protocol):
     ql_dynamic_range: Callable[..., int]
     ql_dynamic_matmul: Callable[..., int]
     ql_dynamic_product: Callable[..., int]
+    ql_array_types_are: Callable[[Any], None]
+    ql_array_read: Callable[[int, Any], int]
+    ql_call_product: Callable[..., int]
+    ql_call_product_once: Callable[..., int]
+    ql_call_conv: Callable[..., int]
     ql_filter_pack: Callable[..., Any]
     ql_filter_free: Callable[[Any], None]
     ql_filter_size: Callable[[Any], int]

@@ -6,11 +6,12 @@ shapes, contiguous and aligned arrays. They compute into arrays that are handed 
 
 from __future__ import annotations
 
+from quantlib._native.arrays import AddressCall
 from quantlib._native.convolutions import Filter, conv_extents
 from quantlib._native.entropy import entropy_decode, entropy_encode
 from quantlib._native.floats import LocalNorm, activate, layer_norm, real_softmax
 from quantlib._native.layers import Blending, Pooling, Resizing, Walk, look_up, softmax
-from quantlib._native.library import Bound, check, own, ready
+from quantlib._native.library import Bound, address, check, own, ready
 from quantlib._native.machine import (
     MOST_THREADS,
     current_isa,
@@ -20,12 +21,20 @@ from quantlib._native.machine import (
     select_num_threads,
 )
 from quantlib._native.movement import bind_join, bind_transpose, transpose
-from quantlib._native.products import Matrix, Operand, Stage, column_zero_points, dynamic_range
+from quantlib._native.products import (
+    Matrix,
+    Operand,
+    Stage,
+    column_zero_points,
+    dynamic_range,
+    once_by_address,
+)
 from quantlib._native.reals import dequantize, fake_quantize, min_max, quantize, requantize
 from quantlib._native.summaries import summarize, tails
 
 __all__ = [
     "MOST_THREADS",
+    "AddressCall",
     "Blending",
     "Bound",
     "Filter",
@@ -37,6 +46,7 @@ __all__ = [
     "Stage",
     "Walk",
     "activate",
+    "address",
     "bind_join",
     "bind_transpose",
     "check",
@@ -53,6 +63,7 @@ __all__ = [
     "look_up",
     "min_max",
     "num_threads",
+    "once_by_address",
     "own",
     "quantize",
     "ready",

@@ -8,7 +8,9 @@ import numpy as np
 
 from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import ConvShape
+from quantlib._native.arrays import AddressCall, by_address
 from quantlib._native.library import (
+    TYPES,
     Bound,
     bound,
     check,
@@ -77,6 +79,22 @@ class Filter:
         """Fill `y` from `x` and, if the stage has one, from a residual, all contiguous and in
         `layout`; `extents` is a conv_extents."""
         check(lib.ql_conv(*self._call(x, zero_point, extents, layout, stage, y, residual)))
+
+    def by_address(
+        self,
+        shape: ConvShape,
+        extents: Any,
+        stage: Stage,
+        x_type: np.dtype[Any] | None,
+        residual_type: np.dtype[Any] | None = None,
+    ) -> AddressCall:
+        """`convolve` of images of this shape, a code that is their zero point, a residual or 0,
+        and a result. The images have this type, or are int8 or uint8."""
+        codes = (-1 if dtype is None else TYPES[dtype] for dtype in (x_type, residual_type))
+        first = shape.layout == "NCHW"
+        fixed = (self._packed, extents, stage.struct, len(shape.kernel), first, *codes)
+        call = ffi.new("ql_conv_call *", fixed)
+        return by_address(lib.ql_call_conv, call, kept=(self, extents, stage))
 
     def bind(self, *arguments: Any) -> Bound:
         """The same with all of its arguments."""

@@ -27,6 +27,7 @@ __all__ = [
     "KINDS",
     "TYPES",
     "Bound",
+    "address",
     "address_of",
     "bound",
     "check",
@@ -76,6 +77,14 @@ CHARS, INT32S, INT64S, FLOATS = (
 def pointer_to(array: Array) -> Any:
     """Any type's pointer, for parameters that are ``void *``."""
     return ffi.from_buffer(CHARS, array)
+
+
+_ADDRESS = ffi.typeof("uintptr_t")
+
+
+def address(array: Array) -> int:
+    """Where the elements of a contiguous array begin; ``ctypes.data`` takes three times as long."""
+    return int(ffi.cast(_ADDRESS, from_buffer(CHARS, array)))
 
 
 def is_signed(array: Array) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from quantlib._arguments.arrays import Array
 from quantlib._arguments.conv import Residual
 from quantlib._arguments.output import Output
+from quantlib._native.arrays import AddressCall, by_address
 from quantlib._native.library import (
     CHARS,
     FLOATS,
@@ -186,6 +187,16 @@ class Matrix(_RightOperand):
         """Fill `b`, contiguous, with the codes that were packed."""
         lib.ql_matrix_unpack(self._packed, pointer_to(b), is_signed(b))
 
+    def by_address(
+        self, stage: Stage, dtype: np.dtype[Any] | None = None, *, by_row: bool = False
+    ) -> AddressCall:
+        """`multiply` of a left operand, a code that is its zero point, and a result; or, of
+        float32, `multiply_reals`. The operand has this type, or is int8 or uint8."""
+        code = -1 if dtype is None else TYPES[dtype]
+        fixed = (self._packed, stage.struct, self.k, self.n, code, by_row)
+        call = ffi.new("ql_product_call *", fixed)
+        return by_address(lib.ql_call_product, call, kept=(self, stage))
+
     def multiply_reals(self, a: Array, by_row: bool, stage: Stage, y: Array) -> bool:
         """Fill `y`, contiguous (M, N), from float32 `a`, (M, K), quantized on the way by its range
         or by that of each row; False if it holds NaN or an infinity. Multipliers must be known not
@@ -246,6 +257,13 @@ class Operand(_RightOperand):
         self._kept = b
         codes = from_buffer(CHARS, b) if b.flags.c_contiguous else address_of(b)
         self._terms = (codes, self.k, self.n, *b.strides, b.dtype.kind == "i", zero_points)
+
+
+def once_by_address(stage: Stage, zero_points: Any = None, columns: int = 0) -> AddressCall:
+    """The product of a left operand, a code that is its zero point, a right operand and a result.
+    The right operand has `columns` columns, with zero points in C's terms, or none."""
+    terms = (_ZEROS, _MOST_ZEROS) if zero_points is None else (zero_points, columns)
+    return by_address(lib.ql_call_product_once, *terms, stage.struct, kept=stage)
 
 
 def column_zero_points(zero_point: Array | None, columns: int) -> Any:

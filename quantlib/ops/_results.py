@@ -7,21 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from quantlib import _native
 from quantlib._arguments.arrays import Array, check_out
 
 ALIGNMENT = 64  # a cache line, and the widest store: one that straddles two lines costs two
-SMALL = 16 * 1024  # bytes, below which NumPy's own alignment does
+SMALL = 64 * 1024  # bytes, below which aligning takes longer than it saves
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """A new array; one that takes a while to fill begins at a cache line."""
     size = math.prod(shape) * dtype.itemsize
     if size < SMALL:
         return np.empty(shape, dtype)
     memory = np.empty(size + ALIGNMENT, np.uint8)
-    first = -memory.ctypes.data % ALIGNMENT
-    aligned: Array = memory[first : first + size].view(dtype).reshape(shape)
-    return aligned
+    return np.ndarray(shape, dtype, memory, -_native.address(memory) % ALIGNMENT)
 
 
 def room(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array) -> Array:
@@ -30,12 +29,12 @@ def room(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array)
     `settle` brings a new one to `out`.
     """
     if out is None:
-        return _empty(shape, dtype)
+        return empty(shape, dtype)
     fits = type(out) is np.ndarray and out.dtype is dtype and out.shape == shape
     if not (fits and out.flags.carray):  # the checks in full, which tell what is wrong
         check_out(out, shape, dtype)
         if not out.flags.carray:
-            return _empty(shape, dtype)
+            return empty(shape, dtype)
     for array in inputs:
         base = array.base
         owner = array if base is None else base
@@ -46,7 +45,7 @@ def room(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], *inputs: Array)
         ):
             continue  # different owners have different memory, which is soon found out
         if np.may_share_memory(out, array):
-            return _empty(shape, dtype)
+            return empty(shape, dtype)
     return out  # type: ignore[no-any-return]
 
 

@@ -24,7 +24,7 @@ from quantlib._arguments.conv import (
 from quantlib._arguments.output import Activation, Output
 from quantlib._arguments.prepared import Prepared, own_arguments, own_geometry
 from quantlib.ops._remembered import Remembered
-from quantlib.ops._results import room, settle
+from quantlib.ops._results import empty, room, settle
 
 MOST_SHAPES = 64  # that a prepared convolution remembers
 
@@ -141,7 +141,7 @@ class ConvInteger(Prepared):
         shape = conv_shape(example.shape, weights.shape, **self._geometry)
         _require_three_axes(shape)
         _, zw = conv_zero_points(example, weights, shape, None, self._given["w_zero_point"])
-        self._shapes: Remembered[tuple[ConvShape, Any]] = Remembered(MOST_SHAPES)
+        self._shapes: Remembered[tuple[ConvShape, Any, _Plainly]] = Remembered(MOST_SHAPES)
         self._sums = _native.Stage(None, None, shape.out_channels)
         self._filter = _native.Filter(weights, zw, shape)
 
@@ -153,14 +153,20 @@ class ConvInteger(Prepared):
         out: Array | None = None,
     ) -> Array:
         data = as_bytes(x, "x")
-        entry = self._shapes.get(data.shape)
-        if entry is None:
-            shape = conv_shape(data.shape, self._w_shape, **self._geometry)
-            entry = shape, _native.conv_extents(shape)
-            self._shapes.keep(data.shape, entry)
+        shape, extents, plainly = self._shapes.get(data.shape) or self._shape(data.shape)
         zx = as_byte_zero_point(x_zero_point, "x_zero_point", data.dtype, "x")
         zx = per_tensor(zx, "x_zero_point")
-        return _convolve(data, self._filter, zx, *entry, self._sums, out)
+        if (y := plainly(data, int(zx), None, out)) is not None:
+            return y
+        return _convolve(data, self._filter, zx, shape, extents, self._sums, out)
+
+    def _shape(self, x_shape: tuple[int, ...]) -> tuple[ConvShape, Any, _Plainly]:
+        """The extents for inputs of this shape, and the call that most of them need, kept."""
+        shape = conv_shape(x_shape, self._w_shape, **self._geometry)
+        extents = _native.conv_extents(shape)
+        entry = shape, extents, _Plainly(self._filter, shape, extents, self._sums, None)
+        self._shapes.keep(x_shape, entry)
+        return entry
 
     def _arguments(self) -> dict[str, Any]:
         w = np.empty(self._w_shape, self._w_type)
@@ -217,6 +223,8 @@ class QLinearConv(Prepared):
         self._takes_residual = residual_scale is not None
         self._stages: dict[Any, tuple[Array, _native.Stage]] = {}
         self._shapes: dict[tuple[int, ...], tuple[ConvShape, Any]] = {}
+        self._plain: Remembered[tuple[int, _Plainly]] = Remembered(MOST_SHAPES)
+        self._last: tuple[int, _Plainly | None] = 0, None
         example = no_images(weights, given["x_zero_point"], self._geometry)
         shape = conv_shape(example.shape, weights.shape, **self._geometry)
         _require_three_axes(shape)
@@ -233,11 +241,15 @@ class QLinearConv(Prepared):
         *,
         out: Array | None = None,
     ) -> Array:
+        zero, plainly = self._last
+        if plainly is not None and (y := plainly(x, zero, residual, out)) is not None:
+            return y
         data = as_bytes(x, "x")
         shape, extents = self._shapes.get(data.shape) or self._shape(data.shape)
         if residual is not None or self._takes_residual:
             return self._call_with(data, shape, extents, residual, out)
         zx, stage = self._stages.get(data.dtype) or self._stage(data, None, shape)
+        self._remember(data, None, shape, extents)
         return _convolve(data, self._filter, zx, shape, extents, stage, out)
 
     def _bind(self, x: Array, out: Array, residual: Array | None = None) -> _native.Bound:
@@ -255,12 +267,24 @@ class QLinearConv(Prepared):
         if known is None or codes is None or codes.shape != shape.out_shape:
             known = self._stage(data, codes, shape)
         zx, stage = known
+        self._remember(data, codes, shape, extents)
         return _convolve(data, self._filter, zx, shape, extents, stage, out, codes)
 
     def _arguments(self) -> dict[str, Any]:
         w = np.empty(self._w_shape, self._w_type)
         self._filter.unpack(w)
         return {"w": w, **self._given, **self._geometry}
+
+    def _remember(self, x: Array, residual: Any, shape: ConvShape, extents: Any) -> None:
+        """Have the next call tried as this one would have been, had it been the second."""
+        types = x.dtype, None if residual is None else residual.dtype
+        key = x.shape, types
+        last = self._plain.get(key)
+        if last is None:
+            zx, stage = self._stages[x.dtype if residual is None else types]
+            last = int(zx), _Plainly(self._filter, shape, extents, stage, *types)
+            self._plain.keep(key, last)
+        self._last = last
 
     def _shape(self, x_shape: tuple[int, ...]) -> tuple[ConvShape, Any]:
         """The extents for inputs of this shape, kept."""
@@ -285,6 +309,30 @@ class QLinearConv(Prepared):
         entry = zx, _stage(output, bias, shape.out_channels, term)
         self._stages[x.dtype if residual is None else (x.dtype, residual.dtype)] = entry
         return entry
+
+
+class _Plainly:
+    """A convolution whose operands C reads where they are."""
+
+    __slots__ = ("_call", "_dtype", "_shape")
+
+    def __init__(
+        self,
+        filter_: _native.Filter,
+        shape: ConvShape,
+        extents: Any,
+        stage: _native.Stage,
+        x_type: np.dtype[Any] | None,
+        residual_type: np.dtype[Any] | None = None,
+    ) -> None:
+        self._call = filter_.by_address(shape, extents, stage, x_type, residual_type)
+        self._shape, self._dtype = shape.out_shape, stage.dtype
+
+    def __call__(self, x: Any, zero_point: int, residual: Any, out: Any) -> Array | None:
+        """The result, or None if it has to be asked for in another way."""
+        y = empty(self._shape, self._dtype) if out is None else out
+        added = 0 if residual is None else id(residual)
+        return None if self._call(id(x), zero_point, added, id(y)) else y
 
 
 def _stage(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from quantlib import _native
 from quantlib._arguments.affine import not_finite
 from quantlib._arguments.arrays import (
+    FLOAT32,
     INT32,
     Array,
     as_byte_zero_point,
@@ -33,7 +34,7 @@ from quantlib._arguments.matmul import (
 from quantlib._arguments.output import Activation, Output
 from quantlib._arguments.prepared import Prepared, own_arguments
 from quantlib.ops._remembered import Remembered, key_of
-from quantlib.ops._results import room, settle
+from quantlib.ops._results import empty, room, settle
 
 # The parameters of an Output that may differ by row or, for batches, have more dimensions.
 SHAPED = ("row_factor", "column_factor", "divisor", "zero_point", "lower", "upper")
@@ -47,6 +48,12 @@ def matmul_integer(
     *,
     out: Array | None = None,
 ) -> Array:
+    if (
+        a_zero_point is None
+        and b_zero_point is None
+        and (y := _INTEGERS_ONCE(a, 0, b, out)) is not None
+    ):
+        return y
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
     if b_zero_point is None and left.ndim == right.ndim == 2 and left.shape[1] == len(right):
         za = _left_zero_point(a_zero_point, left)  # most are, and need none of what batches do
@@ -73,6 +80,8 @@ def qlinear_matmul(
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
     parameters = a_scale, b_scale, y_scale, y_zero_point, bias, activation
     known = _known(left, right, (a_zero_point, b_zero_point), parameters)
+    if known.once is not None and (y := known.once(left, known.za, right, out)) is not None:
+        return y
     if left.ndim == right.ndim == 2:
         operand = _native.Operand(right, known.zb, known.columns)
         return _multiply_matrices(left, known.za, operand, (right,), known.finish, out)
@@ -103,6 +112,7 @@ class MatMulInteger(Prepared):
         _, zb = matmul_zero_points(no_rows(right, None), right, None, self._given["b_zero_point"])
         self._right = _Right(right, zb)
         self._finish = _Finish(None, None, self._right.n)
+        self._plain = self._right.plainly(self._finish)
 
     def __call__(
         self,
@@ -111,10 +121,14 @@ class MatMulInteger(Prepared):
         *,
         out: Array | None = None,
     ) -> Array:
+        if a_zero_point is None and (y := self._plain(a, 0, out)) is not None:
+            return y
         left, right = as_bytes(a, "a"), self._right
         if left.ndim != 2 or left.shape[1] != right.depth:
             right.check(left)
         za = 0 if a_zero_point is None else _left_zero_point(a_zero_point, left)
+        if type(za) is int and (y := self._plain(left, za, out)) is not None:
+            return y
         return right.multiply(left, za, self._finish, out)
 
     def _arguments(self) -> dict[str, Any]:
@@ -149,22 +163,26 @@ class QLinearMatMul(Prepared):
         check_scalars(given, "a_scale", "a_zero_point", "y_scale", "y_zero_point")
         example = no_rows(right, given["a_zero_point"])
         _, zb = matmul_zero_points(example, right, given["a_zero_point"], given["b_zero_point"])
-        self._stages: dict[Any, tuple[int, _Finish]] = {}
+        self._stages: dict[Any, tuple[int, _Finish, _Plainly]] = {}
         self._right = _Right(right, zb)
-        self._stage(example)
+        self._last = self._stage(example)
 
     def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        za, finish, plainly = self._last
+        if (y := plainly(a, za, out)) is not None:
+            return y
         left, right = as_bytes(a, "a"), self._right
         if left.ndim != 2 or left.shape[1] != right.depth:
             right.check(left)
-        za, finish = self._stages.get(left.dtype) or self._stage(left)
+        za, finish, _ = self._last = self._stages.get(left.dtype) or self._stage(left)
         return right.multiply(left, za, finish, out)
 
     def _arguments(self) -> dict[str, Any]:
         return {"b": self._right.unpacked(), **self._given}
 
-    def _stage(self, a: Array) -> tuple[int, _Finish]:
-        """Zero point and output stage for operands of the type of `a`, kept."""
+    def _stage(self, a: Array) -> tuple[int, _Finish, _Plainly]:
+        """Zero point and output stage for operands of the type of `a`, and the call that most
+        need, kept."""
         given = self._given
         za = as_byte_zero_point(given["a_zero_point"], "a_zero_point", a.dtype, "a")
         example = np.zeros((0, self._right.k), a.dtype)
@@ -172,7 +190,9 @@ class QLinearMatMul(Prepared):
         output, bias = qlinear_matmul_output(
             example, self._right.shape, *(given[name] for name in names)
         )
-        entry = int(per_tensor(za, "a_zero_point")), _Finish(output, bias, self._right.n)
+        finish = _Finish(output, bias, self._right.n)
+        code = int(per_tensor(za, "a_zero_point"))
+        entry = code, finish, self._right.plainly(finish, a.dtype)
         self._stages[a.dtype] = entry
         return entry
 
@@ -197,8 +217,11 @@ class DynamicQuantizeMatMul(Prepared):
         zb, output = dynamic_matmul_output(no_rows(right, None), right, **parameters)
         self._right = _Right(right, zb)
         self._finish = _Finish(output, None, self._right.n)
+        self._plain = self._right.plainly(self._finish, FLOAT32, by_row=self._by_row)
 
     def __call__(self, a: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        if (y := self._plain(a, 0, out)) is not None:
+            return y
         left, right = as_float32(a, "a"), self._right
         if left.ndim != 2 or left.shape[1] != right.depth:
             right.check(left)
@@ -256,6 +279,7 @@ class _Known(NamedTuple):
     zb: Array
     columns: Any  # zb in C's terms
     finish: _Finish
+    once: _PlainlyOnce | None
 
 
 _KNOWN: Remembered[_Known] = Remembered()
@@ -272,10 +296,46 @@ def _known(a: Array, b: Array, zero_points: tuple[Any, Any], parameters: tuple[A
     columns = b.shape[-1] if b.ndim > 1 else 1
     finish = _Finish(*qlinear_matmul_output(a, b.shape, *parameters), columns)
     terms = _native.column_zero_points(zb, columns) if b.ndim == 2 else None
-    known = _Known(za if za.ndim else int(za), zb, terms, finish)
+    once = None
+    if not za.ndim and b.ndim == 2 and finish.same is not None:
+        call = _native.once_by_address(finish.same, terms, columns)
+        once = _PlainlyOnce(call, finish.dtype)
+    known = _Known(za if za.ndim else int(za), zb, terms, finish, once)
     if finish.is_own:
         _KNOWN.keep(key, known)
     return known
+
+
+class _Plainly:
+    """A product whose operands C reads where they are: nearly always there is nothing about them
+    that needs a second look."""
+
+    __slots__ = ("_call", "_columns", "_dtype")
+
+    def __init__(self, call: _native.AddressCall | None, columns: int, dtype: Any) -> None:
+        self._call, self._columns, self._dtype = call, columns, dtype
+
+    def __call__(self, a: Any, za: int, out: Any) -> Array | None:
+        """The product, or None if it has to be asked for in another way."""
+        if type(a) is not np.ndarray or a.ndim != 2 or self._call is None:
+            return None
+        y: Array = empty((len(a), self._columns), self._dtype) if out is None else out
+        return None if self._call(id(a), za, id(y)) else y
+
+
+class _PlainlyOnce:
+    """The same with a right operand that comes with the call."""
+
+    __slots__ = ("_call", "_dtype")
+
+    def __init__(self, call: _native.AddressCall, dtype: Any) -> None:
+        self._call, self._dtype = call, dtype
+
+    def __call__(self, a: Any, za: Any, b: Any, out: Any) -> Array | None:
+        if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
+            return None
+        y: Array = empty((len(a), b.shape[1]), self._dtype) if out is None else out
+        return None if self._call(id(a), za, id(b), id(y)) else y
 
 
 class _Right:
@@ -301,6 +361,13 @@ class _Right:
             self._packed[index] = matrix(matrices[index], mine)
         if self._packed.size == 1:
             self._shared = self._packed.reshape(-1)[0]
+
+    def plainly(self, finish: _Finish, dtype: Any = None, *, by_row: bool = False) -> _Plainly:
+        """The product of a matrix of this type, or of any codes, with one packed matrix."""
+        call = None
+        if self._matrix is not None and finish.same is not None and not finish.may_overflow:
+            call = self._matrix.by_address(finish.same, dtype, by_row=by_row)
+        return _Plainly(call, self.n, finish.dtype)
 
     def unpacked(self) -> Array:
         """The codes, as they were given."""
@@ -387,6 +454,9 @@ class _Right:
             else:
                 factors = _by_row(_of_matrix(scale, batch, index), leading)
                 matrices[index].multiply_scaled(rows, factors, zero_points, stage, results[index])
+
+
+_INTEGERS_ONCE = _PlainlyOnce(_native.once_by_address(_native.Stage(None, None, 0)), INT32)
 
 
 def _multiply_matrices(

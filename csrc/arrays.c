@@ -1,0 +1,159 @@
+/* Calls on NumPy's arrays as CPython has them, known by their addresses.
+ *
+ * Asking an array for its type, shape, memory and layout from Python, and handing the answers to C
+ * one by one, takes longer than a small product. Here C reads them itself and declines what is not
+ * plainly in order: other types and shapes, gaps between elements, results that overlap operands.
+ * Then the caller checks in full, in Python, which knows what to say and whom to copy for.
+ *
+ * What is read is the head that NumPy's binary interface has fixed since version 1.7, behind the
+ * head of every object. quantlib/_native/arrays.py compares it with what arrays say of themselves
+ * before it lets anything be read. */
+#include "core.h"
+
+/* Behind the head of an object. */
+typedef struct {
+    char *data;
+    int rank;
+    const intptr_t *extents, *strides;
+    const void *base, *dtype;
+    int flags;
+} array;
+
+enum { CONTIGUOUS = 0x1, ALIGNED = 0x100, WRITEABLE = 0x400 }; /* flags */
+enum { READABLE = CONTIGUOUS | ALIGNED, FILLABLE = READABLE | WRITEABLE };
+
+/* What tells arrays from other objects, and their types from each other; none before it is set. */
+static ql_array_types known;
+
+void ql_array_types_are(const ql_array_types *types) {
+    known = *types;
+}
+
+static const array *array_at(uintptr_t object) {
+    const char *address = (const char *)object; /* NOLINT: an address is what it is */
+    const uintptr_t type = *(const uintptr_t *)(address + known.head - sizeof(uintptr_t));
+    return type == known.array ? (const array *)(address + known.head) : NULL;
+}
+
+int ql_array_read(uintptr_t object, ql_array_seen *seen) {
+    const array *a = array_at(object);
+    if (a == NULL)
+        return QL_DECLINED;
+    *seen = (ql_array_seen){.data = (uintptr_t)a->data,
+                            .dtype = (uintptr_t)a->dtype,
+                            .base = (uintptr_t)a->base,
+                            .rank = a->rank,
+                            .is_contiguous = (a->flags & CONTIGUOUS) != 0,
+                            .is_aligned = (a->flags & ALIGNED) != 0,
+                            .is_writeable = (a->flags & WRITEABLE) != 0};
+    for (int i = 0; i < a->rank && i < QL_SEEN_AXES; i++) {
+        seen->extents[i] = a->extents[i];
+        seen->strides[i] = a->strides[i];
+    }
+    return QL_OK;
+}
+
+/* Whether it is an array of this type, and the flags that are wanted are set. */
+static int is_plain(const array *a, int type, int flags) {
+    return a != NULL && (uintptr_t)a->dtype == known.types[type] && (a->flags & flags) == flags;
+}
+
+static int is_codes(const array *a) {
+    return is_plain(a, QL_INT8, READABLE) || is_plain(a, QL_UINT8, READABLE);
+}
+
+/* Whether it is what a call's `type` says, in which -1 is either type of codes. */
+static int is_operand(const array *a, int type) {
+    return type < 0 ? is_codes(a) : is_plain(a, type, READABLE);
+}
+
+static int is_signed(const array *a) {
+    return (uintptr_t)a->dtype == known.types[QL_INT8];
+}
+
+static int is_matrix(const array *a, int64_t rows, int64_t columns) {
+    return a->rank == 2 && a->extents[0] == rows && a->extents[1] == columns;
+}
+
+/* Whether a result shares no memory with an operand, of so many bytes each. */
+static int apart(const array *y, int64_t y_size, const array *a, int64_t a_size) {
+    return y->data + y_size <= a->data || a->data + a_size <= y->data;
+}
+
+/* Whether y can take what a product of `rows` rows with n columns has. */
+static int can_take(const array *y, const ql_output *output, int64_t rows, int64_t n) {
+    return is_plain(y, output->type, FILLABLE) && is_matrix(y, rows, n);
+}
+
+int ql_call_product(const ql_product_call *call, uintptr_t left, int32_t zero_point,
+                    uintptr_t result) {
+    const array *a = array_at(left), *y = array_at(result);
+    if (!is_operand(a, call->type) || a->rank != 2 || a->extents[1] != call->k ||
+        !can_take(y, call->output, a->extents[0], call->n))
+        return QL_DECLINED;
+    const int64_t rows = a->extents[0], size = rows * call->k;
+    const int is_real = call->type == QL_FLOAT32;
+    if (!apart(y, rows * call->n * ql_size_of_result(call->output->type), a,
+               size * (is_real ? 4 : 1)))
+        return QL_DECLINED;
+    if (is_real)
+        return ql_dynamic_product(call->matrix, (const float *)a->data, rows, call->k,
+                                  call->per_row, call->output, y->data, call->n);
+    return ql_matmul(call->matrix, a->data, rows, call->k, is_signed(a), &zero_point, 0,
+                     call->output, y->data, call->n);
+}
+
+int ql_call_product_once(const int32_t *right_zero_points, int64_t most, const ql_output *output,
+                         uintptr_t left, int32_t zero_point, uintptr_t right, uintptr_t result) {
+    const array *a = array_at(left), *b = array_at(right), *y = array_at(result);
+    if (!is_codes(a) || !is_codes(b) || a->rank != 2 || b->rank != 2 ||
+        a->extents[1] != b->extents[0] || b->extents[1] > most ||
+        !can_take(y, output, a->extents[0], b->extents[1]))
+        return QL_DECLINED;
+    const int64_t rows = a->extents[0], k = a->extents[1], n = b->extents[1];
+    const int64_t size = rows * n * ql_size_of_result(output->type);
+    if (!apart(y, size, a, rows * k) || !apart(y, size, b, k * n))
+        return QL_DECLINED;
+    return ql_matmul_once(b->data, k, n, n, 1, is_signed(b), right_zero_points, a->data, rows, k,
+                          is_signed(a), &zero_point, 0, output, y->data, n);
+}
+
+/* Whether an array has the axes of images: `channels` of them, first or last, and spatial extents
+ * that are the last so many of `extents`. */
+static int is_images(const array *a, const ql_conv_call *call, int64_t channels,
+                     const int64_t *extents) {
+    const int axes = call->axes, last = axes + 1;
+    if (a->rank != axes + 2 || a->extents[0] != call->shape->batch ||
+        a->extents[call->channels_first ? 1 : last] != channels)
+        return 0;
+    const intptr_t *spatial = a->extents + (call->channels_first ? 2 : 1);
+    for (int i = 0; i < axes; i++)
+        if (spatial[i] != extents[3 - axes + i])
+            return 0;
+    return 1;
+}
+
+static int64_t places(const int64_t *extents) {
+    return extents[0] * extents[1] * extents[2];
+}
+
+int ql_call_conv(const ql_conv_call *call, uintptr_t x, int32_t zero_point, uintptr_t residual,
+                 uintptr_t result) {
+    const ql_conv_shape *s = call->shape;
+    const array *a = array_at(x), *y = array_at(result);
+    const array *added = residual ? array_at(residual) : NULL;
+    if (!is_operand(a, call->type) || !is_images(a, call, s->channels, s->in) ||
+        !is_plain(y, call->output->type, FILLABLE) || !is_images(y, call, s->out_channels, s->out))
+        return QL_DECLINED;
+    const int64_t outputs = s->batch * s->out_channels * places(s->out);
+    const int64_t size = outputs * ql_size_of_result(call->output->type);
+    if (!apart(y, size, a, s->batch * s->channels * places(s->in)) ||
+        (residual != 0) != (call->residual_type >= 0))
+        return QL_DECLINED;
+    if (residual &&
+        !(is_plain(added, call->residual_type, READABLE) &&
+          is_images(added, call, s->out_channels, s->out) && apart(y, size, added, outputs)))
+        return QL_DECLINED;
+    return ql_conv(call->filter, a->data, is_signed(a), zero_point, s, call->channels_first,
+                   call->output, residual ? added->data : NULL, y->data);
+}

@@ -1,0 +1,92 @@
+"""Calls that hand C the addresses of arrays, which it reads itself.
+
+A small product takes less time than it takes Python to ask its operands for their types and shapes
+and to hand the answers over one by one. C therefore reads them where CPython keeps them, does what
+is plainly in order, and declines the rest, for the checks in full to deal with. `id` is an address
+in CPython only, and what lies there is NumPy's affair: it is compared with what arrays say of
+themselves when this module is imported, and where they differ, every call is declined.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from quantlib._arguments.arrays import Array
+from quantlib._native.library import TYPES, ffi, lib
+
+AddressCall = Callable[..., int]  # the operands' addresses, in order; 0 if it was done
+
+_HEAD = object.__basicsize__
+_READ = 7 * tuple.__itemsize__  # bytes of an array behind its head: seven words
+
+
+def _types() -> Any:
+    """What tells arrays and their types from other objects, in C's terms."""
+    addresses = [0] * (max(TYPES.values()) + 1)
+    for dtype, index in TYPES.items():
+        addresses[index] = id(dtype)
+    return ffi.new("ql_array_types *", (_HEAD, id(np.ndarray), addresses))
+
+
+def _examples() -> list[Array]:
+    """Arrays that differ in all that is read."""
+    codes = np.zeros((6, 5), np.int8)
+    fixed = np.zeros((1, 2, 3, 4), np.float32)
+    fixed.flags.writeable = False
+    shifted = np.zeros(9, np.uint8)[1:].view(np.int32)
+    return [codes, codes[::2, 1:4], codes.T, fixed, np.uint8(7) + np.zeros(0, np.uint8), shifted]
+
+
+def _says(array: Array) -> tuple[Any, ...]:
+    """What an array says of itself."""
+    flags = array.flags
+    return (
+        (array.ctypes.data, 0 if array.base is None else id(array.base), id(array.dtype)),
+        (array.ndim, flags.c_contiguous, flags.aligned, flags.writeable),
+        (array.shape, array.strides),
+    )
+
+
+def _sees(array: Array) -> tuple[Any, ...] | None:
+    """What C reads of it, in the same form."""
+    seen = ffi.new("ql_array_seen *")
+    if lib.ql_array_read(id(array), seen):
+        return None
+    places = slice(0, min(array.ndim, lib.QL_SEEN_AXES))
+    return (
+        (seen.data, seen.base, seen.dtype),
+        (seen.rank, bool(seen.is_contiguous), bool(seen.is_aligned), bool(seen.is_writeable)),
+        (tuple(seen.extents)[places], tuple(seen.strides)[places]),
+    )
+
+
+def _can_read() -> bool:
+    """Whether C reads arrays as they are, and tells other objects from them."""
+    if sys.implementation.name != "cpython" or np.ndarray.__basicsize__ < _HEAD + _READ:
+        return False
+    lib.ql_array_types_are(_types())
+    others = None, 1, "text", np.float32(1), np.dtype(np.int8)
+    return all(_sees(array) == _says(array) for array in _examples()) and all(
+        lib.ql_array_read(id(other), ffi.new("ql_array_seen *")) for other in others
+    )
+
+
+def _decline(*addresses: int) -> int:
+    return lib.QL_DECLINED
+
+
+CAN_READ = _can_read()
+
+
+def by_address(function: Any, *arguments: Any, kept: Any = None) -> AddressCall:
+    """A call of a function of C with its first arguments; `kept` is what they point into."""
+    if not CAN_READ:
+        return _decline
+    call = partial(function, *arguments)
+    call.__dict__["kept"] = kept
+    return call

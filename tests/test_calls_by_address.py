@@ -1,0 +1,309 @@
+"""Calls whose operands C reads itself: the same results and errors as with all checks in Python."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import quantlib as ql
+from quantlib import _native, ops
+from quantlib._native import arrays
+from quantlib.ops import matmul
+
+BYTES = np.int8, np.uint8
+SOURCE = np.random.default_rng(7)
+
+
+def test_arrays_are_read_here() -> None:
+    """Otherwise every call is declined, and the tests below compare the checks with themselves."""
+    assert arrays.CAN_READ is (sys.implementation.name == "cpython")
+
+
+@pytest.mark.parametrize("array", arrays._examples(), ids=lambda array: str(array.shape))
+def test_c_sees_what_arrays_say(array: Any) -> None:
+    assert arrays._sees(array) == arrays._says(array)
+
+
+@pytest.mark.parametrize("other", [None, 1, [np.zeros(3)], np.zeros, np.ndarray, memoryview(b"x")])
+def test_c_tells_other_objects_from_arrays(other: Any) -> None:
+    assert arrays._sees(other) is None
+
+
+def test_a_subclass_is_another_object() -> None:
+    """It may mean something else by its shape or elements."""
+    assert arrays._sees(np.ma.zeros((2, 2), np.int8)) is None
+
+
+# ---- operations ---------------------------------------------------------------------------------
+
+
+def codes(*shape: int) -> Any:
+    return SOURCE.integers(-128, 128, shape, np.int8)
+
+
+WEIGHTS, KERNELS, CHANNELS = codes(6, 5), codes(4, 3, 2, 2), codes(3, 1, 1)
+PRODUCT: dict[str, Any] = {"b_scale": 0.5, "a_scale": 0.25}
+IMAGES: dict[str, Any] = {"x_scale": 0.5, "w_scale": 0.25}
+MAKERS: dict[str, tuple[Callable[[], Any], tuple[int, ...], tuple[int, ...], Any]] = {
+    # how it is made, and the shape of its operand and of its result, and the type of that
+    "MatMulInteger": (lambda: ops.MatMulInteger(WEIGHTS), (4, 6), (4, 5), np.int32),
+    "QLinearMatMul": (
+        lambda: ops.QLinearMatMul(WEIGHTS, **PRODUCT, y_scale=1.0, y_zero_point=np.int8(3)),
+        (4, 6),
+        (4, 5),
+        np.int8,
+    ),
+    "QLinearMatMul to reals": (
+        lambda: ops.QLinearMatMul(WEIGHTS, **PRODUCT, a_zero_point=9),
+        (4, 6),
+        (4, 5),
+        np.float32,
+    ),
+    "DynamicQuantizeMatMul": (
+        lambda: ops.DynamicQuantizeMatMul(WEIGHTS, 0.5),
+        (4, 6),
+        (4, 5),
+        np.float32,
+    ),
+    "DynamicQuantizeMatMul by row": (
+        lambda: ops.DynamicQuantizeMatMul(WEIGHTS, 0.5, per_row=True),
+        (4, 6),
+        (4, 5),
+        np.float32,
+    ),
+    "matmul_integer": (
+        lambda: lambda a, out=None: ql.matmul_integer(a, WEIGHTS, out=out),
+        (4, 6),
+        (4, 5),
+        np.int32,
+    ),
+    "qlinear_matmul": (
+        lambda: (
+            lambda a, out=None: ql.qlinear_matmul(
+                a, 0.5, None, WEIGHTS, 0.5, None, 1.0, np.int8(0), out=out
+            )
+        ),
+        (4, 6),
+        (4, 5),
+        np.int8,
+    ),
+    "ConvInteger": (lambda: ops.ConvInteger(KERNELS), (2, 3, 5, 4), (2, 4, 4, 3), np.int32),
+    "QLinearConv": (
+        lambda: ops.QLinearConv(KERNELS, **IMAGES, y_scale=1.0, y_zero_point=np.uint8(8)),
+        (2, 3, 5, 4),
+        (2, 4, 4, 3),
+        np.uint8,
+    ),
+    "QLinearConv, channels last": (
+        lambda: ops.QLinearConv(KERNELS, **IMAGES, layout="NHWC"),
+        (2, 5, 4, 3),
+        (2, 4, 3, 4),
+        np.float32,
+    ),
+    "QLinearConv of one axis": (
+        lambda: ops.QLinearConv(CHANNELS, **IMAGES, group=3, y_scale=1.0, y_zero_point=np.int8(0)),
+        (2, 3, 7),
+        (2, 3, 7),
+        np.int8,
+    ),
+}
+
+
+@pytest.fixture(params=MAKERS)
+def operation(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def made(name: str, *, by_address: bool) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        if by_address:
+            return MAKERS[name][0]()
+        patch.setattr(arrays, "CAN_READ", False)
+        return MAKERS[name][0]()
+
+
+class InFull:
+    """The same operation, every call of which is checked in Python."""
+
+    def __init__(self, name: str) -> None:
+        self._operation = made(name, by_address=False)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        stage = _native.Stage(None, None, 0)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(arrays, "CAN_READ", False)
+            patch.setattr(matmul, "_KNOWN", matmul.Remembered())
+            once = matmul._PlainlyOnce(_native.once_by_address(stage), np.dtype(np.int32))
+            patch.setattr(matmul, "_INTEGERS_ONCE", once)
+            return self._operation(*arguments, **keywords)
+
+
+def outcome(operation: Any, *arguments: Any, **keywords: Any) -> Any:
+    """The result with its type and shape, or the error."""
+    try:
+        result = operation(*arguments, **keywords)
+    except Exception as error:
+        return type(error), str(error)
+    return result.dtype, result.shape, result.tobytes()
+
+
+# ---- what is handed to them ---------------------------------------------------------------------
+
+
+def operand(name: str) -> Any:
+    shape = MAKERS[name][1]
+    if name.startswith("Dynamic"):
+        return SOURCE.standard_normal(shape).astype(np.float32)
+    return codes(*shape)
+
+
+def shifted(array: Any) -> Any:
+    """The same elements, one byte behind where their type would have them."""
+    memory = np.empty(array.nbytes + 1, np.uint8)
+    view = memory[1:].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+def spread(array: Any) -> Any:
+    """The same elements, with others between them."""
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    wide[..., ::2] = array
+    return wide[..., ::2]
+
+
+FORMS: dict[str, Callable[[Any], Any]] = {
+    "as it is": lambda a: a,
+    "Fortran's order": np.asfortranarray,
+    "reversed rows": lambda a: a[::-1],
+    "spread": spread,
+    "shifted": shifted,
+    "read-only": lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
+    "a list": lambda a: a.tolist(),
+    "one image or row": lambda a: a[:1],
+    "no image or row": lambda a: a[:0],
+    "one axis more": lambda a: a[np.newaxis],
+    "one axis less": lambda a: a[0],
+    "no axes": lambda a: a[(0,) * a.ndim],
+    "a column less": lambda a: a[..., 1:],
+    "the other bytes": lambda a: a.view(np.uint8) if a.dtype == np.int8 else a,
+    "doubles": lambda a: a.astype(np.float64),
+    "int32": lambda a: a.astype(np.int32),
+    "swapped bytes": lambda a: a.astype(a.dtype.newbyteorder()),
+    "NaN": lambda a: a * np.nan,
+    "masked": np.ma.asarray,
+    "None": lambda a: None,
+    "text": lambda a: "text",
+}
+
+RESULTS: dict[str, Callable[[Any, Any], Any]] = {
+    "new": lambda y, a: None,
+    "as it should be": lambda y, a: y,
+    "shifted": lambda y, a: shifted(y),
+    "spread": lambda y, a: spread(y),
+    "Fortran's order": lambda y, a: np.asfortranarray(y),
+    "a row less": lambda y, a: y[1:],
+    "one axis more": lambda y, a: y[np.newaxis],
+    "doubles": lambda y, a: y.astype(np.float64),
+    "a list": lambda y, a: y.tolist(),
+    "masked": lambda y, a: np.ma.asarray(y),
+}
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("form", FORMS)
+def test_same_as_in_full(operation: str, form: str, result: str) -> None:
+    _, _, shape, dtype = MAKERS[operation]
+    plain = operand(operation)
+    quick, full = made(operation, by_address=True), InFull(operation)
+    for given_form in (form, "as it is", form):  # in turn: calls remember the last one
+        a = FORMS[given_form](plain)
+        places = [RESULTS[result](np.full(shape, 77, dtype), a) for _ in range(2)]
+        assert outcome(quick, a, out=places[0]) == outcome(full, a, out=places[1])
+        if isinstance(places[0], np.ndarray):
+            assert np.array_equal(places[0], places[1])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_read_only_results_are_refused(operation: str, form: str) -> None:
+    _, _, shape, dtype = MAKERS[operation]
+    y = np.zeros(shape, dtype)
+    y.flags.writeable = False
+    a = FORMS[form](operand(operation))
+    found = outcome(made(operation, by_address=True), a, out=y)
+    assert issubclass(found[0], (TypeError, ValueError))
+    assert found == outcome(InFull(operation), a, out=y)
+    assert not y.any()
+
+
+@given(st.data())
+def test_results_that_overlap(operation: str, data: st.DataObject) -> None:
+    """Wherever the result begins in the memory of the operand, which is too large to be copied all
+    at once before the first results are written."""
+    many = 500
+    plain = np.concatenate([operand(operation)] * many)
+    run = made(operation, by_address=True)
+    wanted = run(plain)
+    start = data.draw(st.integers(0, (wanted.nbytes + plain.nbytes) // 4)) * 4
+    memory = np.zeros(plain.nbytes + 2 * wanted.nbytes, np.uint8)
+    a = memory[wanted.nbytes : -wanted.nbytes].view(plain.dtype).reshape(plain.shape)
+    y = memory[start : start + wanted.nbytes].view(wanted.dtype).reshape(wanted.shape)
+    a[...] = plain
+    assert np.array_equal(run(a, out=y), wanted)
+
+
+def test_plain_operands_are_not_looked_at_in_python(
+    operation: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are what this is for: so that nobody turns it off without noticing."""
+    if not arrays.CAN_READ:
+        pytest.skip("this Python does not keep arrays where C can read them")
+    if operation in ("qlinear_matmul", "ConvInteger"):
+        name = "quantlib._native.products._RightOperand.multiply"
+        name = "quantlib._native.Filter.convolve" if operation == "ConvInteger" else name
+    else:
+        name = f"quantlib.ops.{'conv' if 'Conv' in operation else 'matmul'}.as_bytes"
+    if operation.startswith("Dynamic"):
+        name = "quantlib.ops.matmul.as_float32"
+    plain, run = operand(operation), made(operation, by_address=True)
+    wanted = run(plain)
+
+    def fail(*arguments: Any) -> Any:
+        raise AssertionError(f"{name} was called")
+
+    monkeypatch.setattr(name, fail)
+    out = np.empty_like(wanted)
+    assert np.array_equal(run(plain), wanted)
+    assert run(plain, out=out) is out
+    assert np.array_equal(out, wanted)
+
+
+# ---- residuals ----------------------------------------------------------------------------------
+
+
+def with_residual() -> Any:
+    return ops.QLinearConv(
+        KERNELS, **IMAGES, y_scale=1.0, y_zero_point=np.int8(1), residual_scale=0.5
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_residuals(form: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arrays, "CAN_READ", False)
+        full = with_residual()
+    quick, x, plain = with_residual(), codes(2, 3, 5, 4), codes(2, 4, 4, 3)
+    for given_form in ("as it is", form, "as it is"):
+        residual = FORMS[given_form](plain)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(arrays, "CAN_READ", False)
+            wanted = outcome(full, x, residual)
+        assert outcome(quick, x, residual) == wanted
+    inside = plain.copy()
+    assert np.array_equal(quick(x, inside, out=inside), quick(x, plain))
