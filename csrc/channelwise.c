@@ -26,8 +26,8 @@
 enum {
     BAND_BYTES = 12 * 1024, /* they stay in the first cache, beside what they are copied from */
     MOST_BYTES = 128 * 1024,
-    LEAST_RESULTS = 16,       /* of a plane: fewer are faster as channels that are last */
     MOST_LINES = 64,          /* under a kernel */
+    FEW_WINDOWS = 6,          /* of a kernel of 3 x 3, of two numbers each */
     EXCESS = 8 * QL_TOGETHER, /* bytes that can be read beyond the lines */
     PIECE = 4 * QL_STRIP      /* columns of sums that are finished together */
 };
@@ -167,10 +167,18 @@ static cut cut_of(const ql_channelwise *call) {
     return c;
 }
 
+/* Whether channels that are first are faster than in copies that have them last: not where there
+ * are few results of a plane, nor many small windows. */
+static int has_gain(const ql_channelwise *call) {
+    const ql_channelwise_filter *f = call->filter;
+    const ql_conv_shape *s = call->shape;
+    const int are_many = f->numbers == 2 && windows_of(f) > FEW_WINDOWS && s->stride[2] == 1;
+    return s->out[1] * s->out[2] >= call->kernels->channel_results && !are_many;
+}
+
 int ql_is_channelwise(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
-    if (s->in[0] != 1 || s->out[0] != 1 || s->pad[0] != 0 || s->stride[2] > 2 ||
-        s->out[1] * s->out[2] < LEAST_RESULTS ||
+    if (s->in[0] != 1 || s->out[0] != 1 || s->pad[0] != 0 || s->stride[2] > 2 || !has_gain(call) ||
         ql_max(s->in[2], s->out[2]) + s->pad[2] + reach_of(s) > MOST_BYTES)
         return 0;
     const cut c = cut_of(call);

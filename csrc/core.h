@@ -458,6 +458,7 @@ typedef struct ql_kernels {
     ql_depthwise_square *depthwise_square; /* or NULL: lines become planes first */
     ql_channel_sums *channel_sums;         /* or NULL: channels that are first become last */
     ql_channel_codes *channel_codes;       /* goes with channel_sums, and so does spread */
+    int channel_results;                   /* the least results of a plane that these are for */
     ql_spread *spread;
     ql_grouped *grouped;             /* or NULL: narrow groups are products */
     ql_grouped_tiles *grouped_tiles; /* or NULL */

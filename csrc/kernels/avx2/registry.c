@@ -44,6 +44,10 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->interleave = ql_avx2_interleave;
     kernels->depthwise = ql_avx2_depthwise;
     kernels->depthwise_codes = ql_avx2_depthwise_codes;
+    kernels->channel_sums = ql_avx2_channel_sums;
+    kernels->channel_codes = ql_avx2_channel_codes;
+    kernels->channel_results = 64;
+    kernels->spread = ql_avx2_spread;
     kernels->grouped = ql_avx2_grouped;
 
     kernels->add = ql_avx2_add;

@@ -51,6 +51,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->depthwise_square = ql_avx512vnni_depthwise_square;
     kernels->channel_sums = ql_avx512vnni_channel_sums;
     kernels->channel_codes = ql_avx512vnni_channel_codes;
+    kernels->channel_results = 16;
     kernels->spread = ql_avx512vnni_spread;
     kernels->grouped = ql_avx512vnni_grouped;
 

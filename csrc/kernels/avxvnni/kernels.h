@@ -15,6 +15,9 @@ ql_pack_columns ql_avxvnni_pack_columns;
 ql_interleave ql_avxvnni_interleave;
 ql_depthwise ql_avxvnni_depthwise;
 ql_depthwise_codes ql_avxvnni_depthwise_codes;
+ql_channel_sums ql_avxvnni_channel_sums;
+ql_channel_codes ql_avxvnni_channel_codes;
+ql_spread ql_avxvnni_spread;
 ql_grouped ql_avxvnni_grouped;
 
 #endif
