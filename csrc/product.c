@@ -12,7 +12,8 @@
  *
  * Order: blocks of rows, as many as loaded fit BLOCK_BYTES (half of an L2 cache of 2 MiB); in a
  * block pairs of strips; for a pair, tiles down the rows. A pair of strips is read from memory once
- * for each block of rows, and stays in L1 while the tiles use it.
+ * for each block of rows, and stays in L1 while the tiles use it. Only where most of the time goes
+ * into storing wide rows of results, tiles go along the rows.
  *
  * An operand that is given with the call and has few rows beside it is packed panel by panel, each
  * used while it is in the cache: a packed copy of all of it would cost more than the product. */
@@ -28,6 +29,10 @@ enum {
     PANEL_COLUMNS = 64,        /* at least: a cache line of its rows */
     GROUPS_PER_PIECE = 8192,   /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
     MOST_PRODUCTS = 65793,     /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
+    SHORT = 512,               /* products of a result that are soon computed */
+    WIDE_BYTES = 2000,         /* of a row of results: half a page */
+    MANY_BYTES = 2 << 20,      /* of all results: more than a second cache holds */
+    ROWS_ALONG = 32            /* whose results are written side by side */
 };
 
 /* One call of ql_product. */
@@ -328,6 +333,30 @@ static int multiply_columns(const product *p, const block *rows, int64_t column,
     return status;
 }
 
+/* Whether results are more than the caches hold, rows of them half a page apart, and soon computed.
+ * Then storing takes most of the time; and down a column of tiles nearly each row is in one more
+ * page, of which a processor has only so many at hand. */
+static int is_wide_and_short(const product *p) {
+    const int64_t row = p->to.y_stride * ql_size_of_result(p->output->type);
+    return p->b->k <= SHORT && p->to.image == 0 && p->rows->lines.rows == 0 && row >= WIDE_BYTES &&
+           (double)row * (double)p->rows->count >= MANY_BYTES;
+}
+
+/* One block of rows, a few of them at a time by all columns. */
+static int multiply_along_rows(const product *p, const block *rows, int64_t column,
+                               int64_t last_column) {
+    const int64_t step = ROWS_ALONG / p->kernels->tile_rows * p->kernels->tile_rows;
+    int status = QL_OK;
+    for (int64_t i = 0; i < rows->count && status == QL_OK; i += step) {
+        const block part = {rows->first + i, ql_min(step, rows->count - i),
+                            rows->a + i * rows->stride, rows->stride, rows->spare};
+        product few = *p;
+        few.row_sums = p->row_sums + i;
+        status = multiply_columns(&few, &part, column, last_column);
+    }
+    return status;
+}
+
 /* One block of rows. Where the strips are too many to stay in the second cache until the tiles of
  * another height read them, all tiles take each pair in turn; so the processor is readied more
  * often, which costs 0.2 us each time. */
@@ -335,7 +364,8 @@ static int multiply_block(const product *p, const block *rows, int64_t column,
                           int64_t last_column) {
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
     if (p->b->k * (last_column - column) <= BLOCK_BYTES)
-        return multiply_columns(p, rows, column, last_column);
+        return is_wide_and_short(p) ? multiply_along_rows(p, rows, column, last_column)
+                                    : multiply_columns(p, rows, column, last_column);
     int status = QL_OK;
     for (; column < last_column && status == QL_OK; column += width)
         status = multiply_columns(p, rows, column, ql_min(column + width, last_column));

@@ -213,6 +213,24 @@ def test_pieces_of_long_rows(
         agree("matmul_integer", a, b, random_codes(rng, m, a_type), np.int8(5))
 
 
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(1030, 3, 520), (599, 70, 911), (1060, 9, 2000), (1025, 512, 530)]
+)
+def test_results_beyond_the_caches(
+    isa: str, agree: Any, rng: np.random.Generator, m: int, k: int, n: int
+) -> None:
+    """So many and so wide that they are computed row after row of tiles."""
+    a, b = random_codes(rng, (m, k), np.int8), random_codes(rng, (k, n), np.int8)
+    rows, columns = random_codes(rng, m, np.int8), random_codes(rng, n, np.int8)
+    acc = agree("matmul_integer", a, b, rows, columns)
+    assert_bit_exact(ql.MatMulInteger(b, columns)(a, rows), acc)
+    assert_bit_exact(ql.MatMulInteger(b)(a, np.int8(-3)), agree("matmul_integer", a, b, -3))
+    y_scale = output_scale(acc, 0.1 * 0.2)
+    fixed: dict[str, Any] = {"bias": rng.integers(-99, 99, n, np.int32)}
+    assert_mostly_free(agree("qlinear_matmul", a, 0.1, -3, b, 0.2, 5, y_scale, -3, **fixed))
+    agree("qlinear_matmul", a, 0.1, rows, b, 0.2, columns, None, None, **fixed)
+
+
 @LEFT_TYPES
 @pytest.mark.parametrize(("m", "k"), [(64, 192), (64, 193), (100, 256), (161, 700), (300, 1300)])
 def test_codes_of_many_tiles(

@@ -85,7 +85,8 @@ void compare_narrow_products(void) {
 }
 
 void compare_large_products(void) {
-    static const int64_t shapes[][3] = {{300, 70, 1100}, {2, 520, 1100}, {5000, 1, 900}};
+    static const int64_t shapes[][3] = {
+        {300, 70, 1100}, {2, 520, 1100}, {5000, 1, 900}, {1060, 515, 9}};
     for (int i = 0; i < COUNT(shapes); i++)
         for (int threads = 1; threads <= 3; threads += 2) {
             ql_set_threads(threads);
