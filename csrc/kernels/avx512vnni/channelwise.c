@@ -161,6 +161,11 @@ QL_INLINE __m512i order_of(const int step) {
                   : _mm_setr_epi8(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15));
 }
 
+/* And that vpermq's: of two vectors of 32 outputs. */
+QL_INLINE __m512i halves_in_order(void) {
+    return _mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7);
+}
+
 /* What is the same for all codes of all channels. */
 typedef struct {
     stage codes;
@@ -194,22 +199,33 @@ typedef struct {
     __m512 multiplier_f32x16;
 } source;
 
-/* The codes of 64 outputs from x on, in order within lanes. */
-QL_INLINE __m512i codes_at(const int plain, const int few, const int step, const ql_channels *c,
-                           const layout *l, const source *s, const char *x) {
-    const __m512 multiplier_f32x16[4] = {s->multiplier_f32x16, s->multiplier_f32x16,
-                                         s->multiplier_f32x16, s->multiplier_f32x16};
-    __m512i sum_i32x16[4] = {s->start_i32x16, s->start_i32x16, s->start_i32x16, s->start_i32x16};
+/* The sums of 64 outputs from x on. */
+QL_INLINE void sums_at(const int few, const int step, const ql_channels *c, const source *s,
+                       const char *x, __m512i sum_i32x16[4]) {
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++)
+        sum_i32x16[v] = s->start_i32x16;
 #pragma GCC unroll 4
     for (int i = 0; few && i < FEW; i++)
         add_window(step, x + s->offset[i], s->w_i8x64[i], sum_i32x16);
     if (!few)
         add_windows(step, c, x, sum_i32x16);
-    const __m512i codes_u8x64 = _mm512_shuffle_epi8(
-        codes_of(plain, &l->codes, sum_i32x16, multiplier_f32x16), l->order_u8x64);
-    if (step == 1)
-        return codes_u8x64;
-    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), codes_u8x64);
+}
+
+/* Sums that are not codes yet, and where these go: `left` bytes. */
+typedef struct {
+    __m512i sum_i32x16[4];
+    __m512 multiplier_f32x16;
+    uint8_t *y;
+    int64_t left;
+} pending;
+
+/* Their codes, in order within lanes. */
+QL_INLINE __m512i codes_in_lanes(const int plain, const layout *l, pending *p) {
+    const __m512 multiplier_f32x16[4] = {p->multiplier_f32x16, p->multiplier_f32x16,
+                                         p->multiplier_f32x16, p->multiplier_f32x16};
+    return _mm512_shuffle_epi8(codes_of(plain, &l->codes, p->sum_i32x16, multiplier_f32x16),
+                               l->order_u8x64);
 }
 
 QL_INLINE void store_some(uint8_t *y, __m512i codes_u8x64, int64_t left) {
@@ -219,20 +235,43 @@ QL_INLINE void store_some(uint8_t *y, __m512i codes_u8x64, int64_t left) {
         _mm512_mask_storeu_epi8(y, first_bytes(left), codes_u8x64);
 }
 
+/* Stores codes of one line, or of several lines that share a vector. */
+QL_INLINE void finish(const int plain, const int step, const int together, const ql_channels *c,
+                      const layout *l, pending *p) {
+    __m512i codes_u8x64 = codes_in_lanes(plain, l, p);
+    if (together && c->regrouping != NULL) {
+        if (step == 2)
+            codes_u8x64 = _mm512_shuffle_epi8(
+                _mm512_permutexvar_epi64(halves_in_order(), codes_u8x64), l->gathered_u8x64);
+        store_some(p->y, _mm512_permutexvar_epi16(l->word_i16x32, codes_u8x64), p->left);
+        return;
+    }
+    if (step == 2)
+        codes_u8x64 = _mm512_permutexvar_epi64(halves_in_order(), codes_u8x64);
+    if (together)
+        store_lines(c, codes_u8x64, p->y, p->left);
+    else
+        store_some(p->y, codes_u8x64, p->left);
+}
+
+/* The sums of a vector, and the codes of the one before: neither waits for the other. */
+QL_INLINE void advance(const int plain, const int few, const int step, const int together,
+                       const ql_channels *c, const layout *l, const source *s, const char *x,
+                       uint8_t *y, int64_t left, pending *p) {
+    pending next = {.multiplier_f32x16 = s->multiplier_f32x16, .y = y, .left = left};
+    sums_at(few, step, c, s, x, next.sum_i32x16);
+    if (p->left > 0)
+        finish(plain, step, together, c, l, p);
+    *p = next;
+}
+
 /* Lines that share vectors. */
 QL_INLINE void convolve_together(const int plain, const int few, const int step,
                                  const ql_channels *c, const layout *l, const source *s,
-                                 const char *x, uint8_t *y) {
+                                 const char *x, uint8_t *y, pending *p) {
     const int64_t bytes = OUTPUTS / c->pitch * c->width;
     for (int64_t left = c->lines * c->width; left > 0; left -= bytes) {
-        __m512i codes_u8x64 = codes_at(plain, few, step, c, l, s, x);
-        if (c->regrouping != NULL) {
-            if (step == 2)
-                codes_u8x64 = _mm512_shuffle_epi8(codes_u8x64, l->gathered_u8x64);
-            store_some(y, _mm512_permutexvar_epi16(l->word_i16x32, codes_u8x64), left);
-        } else {
-            store_lines(c, codes_u8x64, y, left);
-        }
+        advance(plain, few, step, 1, c, l, s, x, y, left, p);
         x += step * OUTPUTS;
         y += bytes;
     }
@@ -241,13 +280,14 @@ QL_INLINE void convolve_together(const int plain, const int few, const int step,
 /* Lines of some vectors each, of which the last one overlaps the one before, or, if there is none,
  * the line that follows. */
 QL_INLINE void convolve_lines(const int plain, const int few, const int step, const ql_channels *c,
-                              const layout *l, const source *s, const char *x, uint8_t *y) {
+                              const layout *l, const source *s, const char *x, uint8_t *y,
+                              pending *p) {
     const int64_t last = ql_max(c->width - OUTPUTS, 0), next = step * c->pitch;
     int64_t left = c->lines * c->width;
     for (; left > 0; left -= c->width, x += next, y += c->width) {
         for (int64_t i = 0; i < last; i += OUTPUTS)
-            _mm512_storeu_si512(y + i, codes_at(plain, few, step, c, l, s, x + step * i));
-        store_some(y + last, codes_at(plain, few, step, c, l, s, x + step * last), left - last);
+            advance(plain, few, step, 0, c, l, s, x + step * i, y + i, OUTPUTS, p);
+        advance(plain, few, step, 0, c, l, s, x + step * last, y + last, left - last, p);
     }
 }
 
@@ -257,6 +297,9 @@ QL_INLINE void convolve_channels(const int plain, const int few, const int step,
     const layout l = layout_of(step, channels, codes);
     ql_channels c = *channels;
     source s;
+    pending p;
+    p.left = 0;
+    const int together = c.pitch <= OUTPUTS / 2;
     for (int i = 0; few && i < FEW; i++)
         s.offset[i] = c.offsets[i];
     for (int64_t channel = 0; channel < channels->channels; channel++, y += y_step) {
@@ -265,13 +308,17 @@ QL_INLINE void convolve_channels(const int plain, const int few, const int step,
 #pragma GCC unroll 4
         for (int i = 0; few && i < FEW; i++)
             s.w_i8x64[i] = _mm512_set1_epi32((int32_t)c.weights[i]);
-        if (c.pitch <= OUTPUTS / 2)
-            convolve_together(plain, few, step, &c, &l, &s, c.x, y);
+        if (together)
+            convolve_together(plain, few, step, &c, &l, &s, c.x, y, &p);
         else
-            convolve_lines(plain, few, step, &c, &l, &s, c.x, y);
+            convolve_lines(plain, few, step, &c, &l, &s, c.x, y, &p);
         c.x += c.x_step;
         c.weights += c.windows;
     }
+    if (p.left > 0 && together)
+        finish(plain, step, 1, &c, &l, &p);
+    else if (p.left > 0)
+        finish(plain, step, 0, &c, &l, &p);
 }
 
 QL_INLINE void convolve(const int plain, const ql_channels *c, const ql_codes *codes, uint8_t *y,
