@@ -1,20 +1,38 @@
 /* Convolutions with channels last or first.
  *
- * A convolution is a product whose row for an output pixel is the patch of input under the kernel
- * (patches.c) and whose columns are the weights of the output channels (filter.c). Some have
- * kernels of their own, which the filter is then packed for: depthwise ones (depthwise.c,
- * channelwise.c), narrow groups (grouped.c), and whole ones with channels first (planes.c).
+ * A convolution is a product whose row for an output pixel is the patch of input under the kernel,
+ * which is read from lines of input (lines.c) or put together (patches.c), and whose columns are
+ * the weights of the output channels (filter.c). Some have kernels of their own, which the filter
+ * is then packed for: depthwise ones (depthwise.c, channelwise.c), narrow groups (grouped.c), and
+ * whole ones with channels first (planes.c).
  *
- * What a convolution needs besides input, output and weights, for each thread: a block of rows,
- * half a MiB, or one tile of rows or one part of a line where that is more; or, of a kernel of one
- * tap, 256 rows of at most a MiB together; a copy of the part of a line under each line of the
- * kernel; and 32 columns of a block of results, if channels come first. For layers of networks that
- * is less than a MiB (tests/c/test_allocation_failure.py), however large the image. Only depthwise
- * convolutions with channels first may copy input and output. */
+ * What a convolution needs besides input, output and weights, for each thread: a block of lines or
+ * rows, half a MiB, or one tile of rows or one part of a line where that is more; or, of a kernel
+ * of one tap, 256 rows of at most a MiB together; a copy of the part of a line under each line of
+ * the kernel; and 32 columns of a block of results, if channels come first. For layers of networks
+ * that is less than a MiB (tests/c/test_allocation_failure.py), however large the image. Only
+ * depthwise convolutions with channels first may copy input and output. */
 #include "conv.h"
 
 static int64_t pixels_out(const ql_conv_shape *s) {
     return s->out[0] * s->out[1] * s->out[2];
+}
+
+/* One product, whose rows are planned first. */
+static int conv_product(const ql_matrix *product, ql_patches *from, ql_rows *rows,
+                        const ql_output *output, char *y) {
+    ql_place *places = NULL;
+    if (ql_has_lines(from, product)) {
+        places = ql_borrow((size_t)ql_count_places(product) * sizeof *places);
+        if (places == NULL)
+            return QL_NO_MEMORY;
+        ql_plan_lines(from, rows, product, places);
+    } else {
+        ql_plan_patches(from, rows, product->kernels);
+    }
+    const int status = ql_product(product, NULL, rows, output, y, from->shape->out_channels);
+    ql_return(places);
+    return status;
 }
 
 static int conv_products(const ql_filter *filter, const ql_patches *all, const ql_rows *common,
@@ -28,15 +46,14 @@ static int conv_products(const ql_filter *filter, const ql_patches *all, const q
         ql_rows rows = *common;
         mine.first_channel = g.first * g.in;
         mine.channels = g.count * g.in;
-        ql_plan_patches(&mine, &rows, filter->kernels);
         ql_output stage = ql_output_from(output, g.first * g.out);
         if (output->residual != NULL && all->channels_first)
             stage.residual = output->residual + g.first * g.out * pixels_out(shape);
         const ql_matrix *product = ql_filter_product(filter, p);
         if (product == NULL)
             return QL_NO_MEMORY;
-        const int status = ql_product(product, NULL, &rows, &stage, y + g.first * g.out * column,
-                                      shape->out_channels);
+        const int status =
+            conv_product(product, &mine, &rows, &stage, y + g.first * g.out * column);
         if (status != QL_OK)
             return status;
     }

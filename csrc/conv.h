@@ -1,4 +1,5 @@
-/* What the files of convolutions share: conv.c, filter.c and patches.c. */
+/* What the files of convolutions share: conv.c, filter.c, pixels.c, patches.c
+ * and lines.c. */
 #ifndef QL_CONV_H
 #define QL_CONV_H
 
@@ -37,7 +38,7 @@ ql_groups ql_groups_of(const ql_filter *filter, int64_t product);
  * been packed packs it; of several at a time, one is kept. */
 const ql_matrix *ql_filter_product(const ql_filter *filter, int64_t number);
 
-/* --- rows (patches.c) ----------------------------------------------------------------------- */
+/* --- pixels (pixels.c) ---------------------------------------------------------------------- */
 
 /* What rows are gathered from, and how. */
 typedef struct {
@@ -51,9 +52,36 @@ typedef struct {
     int64_t reach;       /* columns of input under a part of a line of results */
     int64_t lines;       /* of input that are cached; 0 if none are */
     int64_t line_stride; /* in bytes, of those */
+    int64_t phase;       /* of lines, in bytes */
 } ql_patches;
+
+/* Whether bytes of input are the numbers that tiles take. */
+int ql_is_plain(const ql_rows *rows, const ql_kernels *kernels);
+int64_t ql_pixels_in(const ql_conv_shape *shape);
+/* The byte of pixel `at`, counted through all images, that is the first of the product's. */
+const uint8_t *ql_pixel_at(const ql_patches *from, int64_t at);
+
+/* The bytes that loading pixels works in. */
+int64_t ql_scratch_of_pixels(const ql_patches *from);
+/* Loads `count` pixels of one image, `step` apart, to places that are `to_step` bytes apart. */
+void ql_load_pixels(const ql_rows *rows, const ql_kernels *kernels, int64_t first, int64_t step,
+                    int64_t count, char *to, int64_t to_step, char *scratch);
+/* The same of one line, from column `column` on, which may be outside. */
+void ql_load_line(const ql_rows *rows, const ql_kernels *kernels, int64_t line, int64_t column,
+                  int64_t step, int64_t count, char *to, int64_t to_step, char *scratch);
+/* Fills `count` pixels with the zero point. */
+void ql_pad_pixels(const ql_rows *rows, const ql_kernels *kernels, int64_t count, char *to,
+                   int64_t to_step);
+
+/* --- rows (patches.c, lines.c) -------------------------------------------------------------- */
 
 /* Completes `from`, of which the first seven are known, and rows of it. */
 void ql_plan_patches(ql_patches *from, ql_rows *rows, const ql_kernels *kernels);
+
+/* Whether a product reads its rows from lines of input; then, the same for those, in so many
+ * places. */
+int ql_has_lines(const ql_patches *from, const ql_matrix *product);
+int64_t ql_count_places(const ql_matrix *product);
+void ql_plan_lines(ql_patches *from, ql_rows *rows, const ql_matrix *product, ql_place *places);
 
 #endif

@@ -106,6 +106,19 @@ typedef void ql_tile_beside(int64_t groups, const void *a, int64_t a_stride, con
                             int64_t b_stride, const int32_t *init, int32_t *c,
                             const ql_pending *pending);
 
+/* Where a cache line of products of every row is, in bytes from its address, and their weights,
+ * from the first of a strip. */
+typedef struct {
+    int64_t a, b;
+} ql_place;
+
+/* A tile whose rows' products lie in places, one for each QL_ALIGNMENT of them, of as many rows as
+ * the processor is ready for. Meanwhile the codes of a `pending` tile, if that is not NULL and this
+ * is one of all rows and strips. */
+typedef void ql_tile_of_places(int64_t groups, const void *a, int64_t a_stride,
+                               const ql_place *places, const int8_t *b, int64_t b_stride,
+                               const int32_t *init, int32_t *c, const ql_pending *pending);
+
 /* Loads `count` bytes of a left operand as the tile wants them: the number 0 to 255, or -128 to 127
  * in tables with `left_signed`, that the byte is after `flip` (ql_flip). */
 typedef void ql_load(void *row, const uint8_t *bytes, int64_t count, uint8_t flip);
@@ -429,6 +442,9 @@ typedef struct ql_kernels {
     ql_tile *signed_tile[QL_TILE_ROWS][QL_TILE_STRIPS];
     /* Of rows as `tile` and as `signed_tile` takes them, or NULL. */
     ql_tile_beside *tile_beside[2];
+    /* Of rows as `tile` and as `signed_tile` takes them: [signed][more than row_step][strips - 1],
+     * or NULL. */
+    ql_tile_of_places *tile_of_places[2][2][QL_TILE_STRIPS];
     int64_t small; /* products that are too few to share among threads */
     /* Readies the processor for tiles of so many rows, or NULL; tiles of a multiple of row_step
      * rows are ready when those of tile_rows are. */
@@ -614,6 +630,8 @@ void ql_matrix_fill(ql_matrix *matrix, const ql_operand *operand, int64_t column
  * there because they lie in between. With `rows` 0 every row has a result. */
 typedef struct {
     int64_t rows, results, parts, width;
+    int64_t images, height; /* lines of so many images take turns, `height` of each; or 0 */
+    int64_t most;           /* then: rows that are loaded together, of the same images */
 } ql_lines;
 
 /* The left operand of a product: where its rows come from. Its numbers are those of the table that
@@ -626,10 +644,12 @@ typedef struct ql_rows {
                  int64_t count, char *panel, int64_t stride, char *scratch);
     int64_t scratch;
     ql_lines lines;
-    int64_t overlap;      /* bytes from one loaded row to the next if they overlap, else 0 */
-    int64_t image;        /* results of an image, of which the channels come first, or 0 */
-    const uint8_t *bytes; /* rows that can be read in place, or NULL */
-    int64_t stride;       /* of bytes */
+    const ql_place *places; /* that products of loaded rows are in, or NULL */
+    int64_t panel;          /* then: the bytes of those that are loaded together */
+    int64_t overlap;        /* bytes from one loaded row to the next if they overlap, else 0 */
+    int64_t image;          /* results of an image, of which the channels come first, or 0 */
+    const uint8_t *bytes;   /* rows that can be read in place, or NULL */
+    int64_t stride;         /* of bytes */
     uint8_t flip;
     const int32_t *zero_point; /* as a loaded number */
     int64_t zero_point_step;
@@ -795,6 +815,8 @@ typedef struct {
 /* The result that belongs to a row, or else the next one; whether one does. */
 int64_t ql_first_result(const ql_lines *lines, int64_t row);
 int ql_has_result(const ql_lines *lines, int64_t row);
+/* How many rows from one on are of the images whose lines take turns with its own. */
+int64_t ql_rows_alike(const ql_lines *lines, int64_t row);
 /* The end of the rows up to `limit`, the end of a line, that have results. */
 int64_t ql_last_useful_row(const ql_lines *lines, int64_t limit);
 

@@ -135,15 +135,30 @@ typedef struct {
     int64_t rows;         /* up to the next line */
 } stretch;
 
+/* A line of results, in their order, where lines of images take turns. */
+static int64_t line_of_results(const ql_lines *lines, int64_t line) {
+    if (lines->images <= 1)
+        return line;
+    const int64_t together = lines->images * lines->height;
+    const int64_t image = line / together * lines->images + line % lines->images;
+    return image * lines->height + line % together / lines->images;
+}
+
 static stretch stretch_from(const ql_lines *lines, int64_t row) {
     if (lines->rows == 0)
         return (stretch){row, INT64_MAX, INT64_MAX};
     const int64_t line = row / lines->rows, place = row % lines->rows;
     const int64_t across = line % lines->parts * lines->results;
     const int64_t results = ql_min(lines->results, lines->width - across);
-    return (stretch){.first = line / lines->parts * lines->width + across + ql_min(place, results),
+    const int64_t place_of_line = line_of_results(lines, line / lines->parts) * lines->width;
+    return (stretch){.first = place_of_line + across + ql_min(place, results),
                      .count = ql_max(results - place, 0),
                      .rows = lines->rows - place};
+}
+
+int64_t ql_rows_alike(const ql_lines *lines, int64_t row) {
+    const int64_t together = lines->images * lines->height * lines->rows;
+    return together == 0 ? INT64_MAX : together - row % together;
 }
 
 int64_t ql_first_result(const ql_lines *lines, int64_t row) {
@@ -186,9 +201,13 @@ void ql_places_of_rows(const ql_lines *lines, int64_t row, int64_t rows, int64_t
     for (const int64_t last = row + rows; row < last;) {
         const stretch at = stretch_from(lines, row);
         const int64_t step = ql_min(at.rows, last - row);
+        const int64_t results = ql_min(at.count, step);
         uint8_t *place = (uint8_t *)to->y + at.first * to->y_stride + column;
-        for (int64_t i = 0; i < step; i++)
-            *y++ = i < at.count ? place + i * to->y_stride : unused;
+        for (int64_t i = 0; i < results; i++)
+            y[i] = place + i * to->y_stride;
+        for (int64_t i = results; i < step; i++)
+            y[i] = unused;
+        y += step;
         row += step;
     }
 }

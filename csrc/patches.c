@@ -22,103 +22,17 @@
 enum {
     PART_ROWS = 256,         /* results of a line that are gathered together */
     PART_BYTES = 256 * 1024, /* but no more than this */
-    SPARSE = 8,       /* columns of input beside each that is used: then they are not cached */
-    CACHED_PARTS = 8, /* of a line */
-    PIXELS = 64       /* that are transposed together */
+    SPARSE = 8,      /* columns of input beside each that is used: then they are not cached */
+    CACHED_PARTS = 8 /* of a line */
 };
-
-/* --- pixels --------------------------------------------------------------------------------- */
-
-/* Whether bytes of input are the numbers that tiles take. */
-static int is_plain(const ql_rows *rows, const ql_kernels *kernels) {
-    return rows->flip == 0 && kernels->element_size == 1;
-}
-
-static int64_t pixels_in(const ql_conv_shape *s) {
-    return s->in[0] * s->in[1] * s->in[2];
-}
-
-/* The byte of pixel `at`, counted through all images, that is the first of the product's. */
-static const uint8_t *pixel_at(const ql_patches *from, int64_t at) {
-    const ql_conv_shape *s = from->shape;
-    if (!from->channels_first)
-        return from->x + at * s->channels + from->first_channel;
-    const int64_t plane = pixels_in(s), image = at / plane;
-    return from->x + (image * s->channels + from->first_channel) * plane + at % plane;
-}
-
-/* Loads `count` pixels of one image, `step` apart, to places that are `to_step` bytes apart;
- * `scratch` has room for PIXELS of them. */
-static void load_pixels(const ql_rows *rows, const ql_kernels *kernels, int64_t first, int64_t step,
-                        int64_t count, char *to, int64_t to_step, char *scratch) {
-    const ql_patches *from = rows->source;
-    const int64_t channels = from->channels, all = from->shape->channels;
-    const uint8_t *x = pixel_at(from, first);
-    if (!from->channels_first && is_plain(rows, kernels)) {
-        kernels->copy_runs(to, to_step, (const char *)x, step * all, count, channels);
-        return;
-    }
-    if (!from->channels_first) {
-        const int together =
-            channels == all && step == 1 && to_step == channels * kernels->element_size;
-        const int64_t runs = together ? 1 : count, length = together ? count * all : channels;
-        for (int64_t i = 0; i < runs; i++)
-            kernels->load(to + i * to_step, x + i * step * all, length, rows->flip);
-        return;
-    }
-    const int64_t plane = pixels_in(from->shape);
-    if (step == 1 && is_plain(rows, kernels)) {
-        ql_transpose_part(kernels, x, plane, channels, count, to, to_step, 1);
-        return;
-    }
-    for (int64_t i = 0; i < count; i += PIXELS) {
-        const int64_t some = ql_min(PIXELS, count - i);
-        if (step == 1)
-            ql_transpose_part(kernels, x + i, plane, channels, some, scratch, channels, 1);
-        else
-            for (int64_t j = 0; j < some; j++)
-                for (int64_t c = 0; c < channels; c++)
-                    scratch[j * channels + c] = (char)x[c * plane + (i + j) * step];
-        for (int64_t j = 0; j < some; j++)
-            kernels->load(to + (i + j) * to_step, (uint8_t *)scratch + j * channels, channels,
-                          rows->flip);
-    }
-}
-
-/* Fills `count` pixels with the zero point. */
-static void pad_pixels(const ql_rows *rows, const ql_kernels *kernels, int64_t count, char *to,
-                       int64_t to_step) {
-    const ql_patches *from = rows->source;
-    const uint8_t number = from->zero ^ rows->flip;
-    for (int64_t i = 0; i < count; i++, to += to_step)
-        if (kernels->element_size == 1)
-            memset(to, number, (size_t)from->channels);
-        else
-            for (int64_t c = 0; c < from->channels; c++)
-                ((int16_t *)to)[c] = number;
-}
-
-/* `count` pixels of a line, `step` apart, from column `column` on, which may be outside. */
-static void load_line(const ql_rows *rows, const ql_kernels *kernels, int64_t line, int64_t column,
-                      int64_t step, int64_t count, char *to, int64_t to_step, char *scratch) {
-    const int64_t width = ((const ql_patches *)rows->source)->shape->in[2];
-    const int64_t before = column >= 0 ? 0 : ql_min(count, ql_ceil_div(-column, step));
-    const int64_t end = column >= width ? 0 : ql_min(count, (width - 1 - column) / step + 1);
-    const int64_t inside = ql_max(end - before, 0);
-    pad_pixels(rows, kernels, before, to, to_step);
-    if (inside > 0)
-        load_pixels(rows, kernels, line * width + column + before * step, step, inside,
-                    to + before * to_step, to_step, scratch);
-    pad_pixels(rows, kernels, count - before - inside, to + (before + inside) * to_step, to_step);
-}
 
 /* Rows of one tap: pixels, whatever image they are of. */
 static void load_rows(const ql_rows *rows, const ql_kernels *kernels, int64_t first, int64_t count,
                       char *panel, int64_t stride, char *scratch) {
-    const int64_t plane = pixels_in(((const ql_patches *)rows->source)->shape);
+    const int64_t plane = ql_pixels_in(((const ql_patches *)rows->source)->shape);
     while (count > 0) {
         const int64_t some = ql_min(count, plane - first % plane);
-        load_pixels(rows, kernels, first, 1, some, panel, stride, scratch);
+        ql_load_pixels(rows, kernels, first, 1, some, panel, stride, scratch);
         panel += some * stride;
         first += some;
         count -= some;
@@ -191,13 +105,13 @@ static int64_t place_along(int64_t start, int64_t tap, int64_t taps, int64_t dil
 static void copy_line(const ql_patches *from, const ql_kernels *kernels, int64_t line,
                       int64_t column, char *to) {
     const ql_conv_shape *s = from->shape;
-    const int64_t width = s->in[2], reach = from->reach, plane = pixels_in(s);
+    const int64_t width = s->in[2], reach = from->reach, plane = ql_pixels_in(s);
     const int64_t before = ql_min(reach, ql_max(-column, 0));
     const int64_t inside = line == OUTSIDE ? 0 : ql_min(reach, width - column) - before;
     memset(to, from->zero, (size_t)(reach * from->channels));
     if (inside <= 0)
         return;
-    const char *x = (const char *)pixel_at(from, line * width + column + before);
+    const char *x = (const char *)ql_pixel_at(from, line * width + column + before);
     if (from->channels_first)
         kernels->copy_runs(to + before, reach, x, plane, from->channels, inside);
     else if (from->channels == s->channels)
@@ -226,9 +140,9 @@ static const char *cached_line(const ql_rows *rows, const ql_kernels *kernels, c
     if (from->order == QL_INTERLEAVED)
         copy_line(from, kernels, line, at->column, to);
     else if (line == OUTSIDE)
-        pad_pixels(rows, kernels, from->reach, to, step);
+        ql_pad_pixels(rows, kernels, from->reach, to, step);
     else
-        load_line(rows, kernels, line, at->column, 1, from->reach, to, step, c->scratch);
+        ql_load_line(rows, kernels, line, at->column, 1, from->reach, to, step, c->scratch);
     return to;
 }
 
@@ -266,7 +180,7 @@ static void interleave_part(const ql_rows *rows, const ql_kernels *kernels, cons
     const int64_t lines = kernel[0] * kernel[1];
     const int64_t planes = from->channels_first ? from->channels : 1;
     const int64_t bytes = from->reach * from->channels / planes;
-    const int plain = is_plain(rows, kernels);
+    const int plain = ql_is_plain(rows, kernels);
     char *to = plain ? panel : c->scratch;
     for (int64_t line = 0; line < lines; line++) {
         const char *x = cached_line(rows, kernels, c, at, line / kernel[1], line % kernel[1]);
@@ -288,10 +202,10 @@ static void load_sparse_part(const ql_rows *rows, const ql_kernels *kernels, con
         const int64_t under = line_under(s, at, line / s->kernel[1], line % s->kernel[1]);
         char *to = panel + tap * from->channels * kernels->element_size;
         if (under == OUTSIDE)
-            pad_pixels(rows, kernels, results, to, stride);
+            ql_pad_pixels(rows, kernels, results, to, stride);
         else
-            load_line(rows, kernels, under, at->column + tw * s->dilation[2], s->stride[2], results,
-                      to, stride, scratch);
+            ql_load_line(rows, kernels, under, at->column + tw * s->dilation[2], s->stride[2],
+                         results, to, stride, scratch);
     }
 }
 
@@ -361,7 +275,7 @@ void ql_plan_patches(ql_patches *from, ql_rows *rows, const ql_kernels *kernels)
     const ql_conv_shape *s = from->shape;
     const int64_t pixel = from->channels * kernels->element_size;
     const int64_t outer = s->batch * s->out[0] * s->out[1];
-    rows->scratch = PIXELS * from->channels;
+    rows->scratch = ql_scratch_of_pixels(from);
     rows->source = from;
     if (is_pointwise(s)) {
         rows->count = outer * s->out[2];
@@ -385,6 +299,6 @@ void ql_plan_patches(ql_patches *from, ql_rows *rows, const ql_kernels *kernels)
     from->lines = lines * ql_min(rows->lines.parts, CACHED_PARTS);
     from->line_stride = (from->reach * pixel + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
     rows->scratch += size_of_lists(from) + from->lines * from->line_stride;
-    if (from->order == QL_INTERLEAVED && !is_plain(rows, kernels))
+    if (from->order == QL_INTERLEAVED && !ql_is_plain(rows, kernels))
         rows->scratch += from->reach * from->channels * lines + QL_TRANSPOSE_EXCESS;
 }

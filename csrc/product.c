@@ -143,18 +143,85 @@ static void correct(const product *p, int64_t first, int64_t in_block, int64_t r
                         p->b->zero_point + column, zero_point, p->column_terms + column);
 }
 
+/* How many of the rows that are left the next tile takes. The last two share them evenly: 13 are
+ * 7 + 6, not 12 + 1, where a tile may have 12. */
+static int64_t rows_of_tile(const ql_kernels *kernels, int64_t left) {
+    const int64_t most = kernels->tile_rows, step = kernels->row_step;
+    if (left <= most)
+        return left;
+    return left < 2 * most ? ql_ceil_div(left, 2 * step) * step : most;
+}
+
+/* How many tiles of one height follow one another from there on. */
+static int64_t tiles_alike(const ql_kernels *kernels, int64_t left) {
+    const int64_t most = kernels->tile_rows;
+    return left < 2 * most ? 1 : left % most == 0 ? left / most : left / most - 1;
+}
+
+/* Whether tiles of so many rows are vectors in a table of larger registers. */
+static int is_few(const product *p, int64_t rows) {
+    return rows <= p->kernels->few_rows && p->tile == p->kernels->tile && p->rows->places == NULL;
+}
+
+/* How many rows tiles of a height read. */
+static int64_t rows_read(const product *p, const block *all, int64_t rows) {
+    const int64_t step = p->kernels->row_step;
+    return all->spare && !is_few(p, rows) ? ql_ceil_div(rows, step) * step : rows;
+}
+
+/* Readies the processor for tiles of so many rows, unless it is. */
+static void prepare(const product *p, int64_t rows) {
+    const int64_t wanted = rows % p->kernels->row_step == 0 ? p->kernels->tile_rows : rows;
+    if (p->kernels->prepare == NULL || is_few(p, rows) || *p->prepared == wanted)
+        return;
+    p->kernels->prepare(wanted);
+    *p->prepared = wanted;
+}
+
+/* What multiplies tiles of one height and width: one of these. */
+typedef struct {
+    ql_tile *tile;
+    ql_tile_of_places *of_places;
+    ql_tile_beside *beside;
+} tile_kind;
+
+static tile_kind kind_of(const product *p, int64_t rows, int strips) {
+    const int is_signed = p->tile == p->kernels->signed_tile;
+    const int is_whole = rows > p->kernels->row_step;
+    if (p->rows->places != NULL)
+        return (tile_kind){.of_places =
+                               p->kernels->tile_of_places[is_signed][is_whole][strips - 1]};
+    return (tile_kind){.tile = p->tile[rows - 1][strips - 1]};
+}
+
+/* The sums of a tile over groups `group` to `last` of K, which start from `init`, or from `sums`
+ * where that is NULL; meanwhile, if the kind can do that, the codes of a pending tile. */
+static void multiply_groups(const product *p, const tile_kind *kind, int64_t group, int64_t last,
+                            const char *a, int64_t a_stride, int64_t column, const int32_t *init,
+                            int32_t *sums, const ql_pending *pending) {
+    const int64_t stride = p->b->strip_stride, depth = group * p->kernels->dot;
+    const int8_t *strip = p->b->strips + column / QL_STRIP * stride;
+    const char *row = a + depth * p->kernels->element_size;
+    if (kind->of_places != NULL)
+        kind->of_places(last - group, a, a_stride, p->rows->places + depth / QL_ALIGNMENT, strip,
+                        stride, init, sums, pending);
+    else if (kind->beside != NULL)
+        kind->beside(last - group, row, a_stride, strip + depth * QL_STRIP, stride, init, sums,
+                     pending);
+    else
+        kind->tile(last - group, row, a_stride, strip + depth * QL_STRIP, stride, init, sums);
+}
+
 /* The sums of a tile piece by piece of K, collected in 64 bits; QL_OVERFLOW if one does not fit. */
-static int wide_tile(const product *p, ql_tile *tile, int64_t first, int64_t in_block, int64_t rows,
-                     int64_t column, int64_t columns, const char *a, int64_t a_stride,
+static int wide_tile(const product *p, const tile_kind *kind, int64_t first, int64_t in_block,
+                     int64_t rows, int64_t column, int64_t columns, const char *a, int64_t a_stride,
                      int32_t *sums) {
     const ql_matrix *b = p->b;
-    const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
     static const int32_t zeros[QL_TILE_COLUMNS];
     int64_t wide[QL_TILE_ROWS][QL_TILE_COLUMNS] = {{0}};
     for (int64_t group = 0; group < b->groups; group += GROUPS_PER_PIECE) {
-        tile(ql_min(GROUPS_PER_PIECE, b->groups - group),
-             a + group * p->kernels->dot * p->kernels->element_size, a_stride,
-             strip + group * p->kernels->dot * QL_STRIP, b->strip_stride, zeros, sums);
+        multiply_groups(p, kind, group, ql_min(group + GROUPS_PER_PIECE, b->groups), a, a_stride,
+                        column, zeros, sums, NULL);
         for (int64_t i = 0; i < rows; i++)
             for (int64_t j = 0; j < columns; j++)
                 wide[i][j] += sums[i * QL_TILE_COLUMNS + j];
@@ -176,59 +243,17 @@ static int wide_tile(const product *p, ql_tile *tile, int64_t first, int64_t in_
     return QL_OK;
 }
 
-/* How many of the rows that are left the next tile takes. The last two share them evenly: 13 are
- * 7 + 6, not 12 + 1, where a tile may have 12. */
-static int64_t rows_of_tile(const ql_kernels *kernels, int64_t left) {
-    const int64_t most = kernels->tile_rows, step = kernels->row_step;
-    if (left <= most)
-        return left;
-    return left < 2 * most ? ql_ceil_div(left, 2 * step) * step : most;
-}
-
-/* How many tiles of one height follow one another from there on. */
-static int64_t tiles_alike(const ql_kernels *kernels, int64_t left) {
-    const int64_t most = kernels->tile_rows;
-    return left < 2 * most ? 1 : left % most == 0 ? left / most : left / most - 1;
-}
-
-/* Whether tiles of so many rows are vectors in a table of larger registers. */
-static int is_few(const product *p, int64_t rows) {
-    return rows <= p->kernels->few_rows && p->tile == p->kernels->tile;
-}
-
-/* How many rows tiles of a height read. */
-static int64_t rows_read(const product *p, const block *all, int64_t rows) {
-    const int64_t step = p->kernels->row_step;
-    return all->spare && !is_few(p, rows) ? ql_ceil_div(rows, step) * step : rows;
-}
-
-/* Readies the processor for tiles of so many rows, unless it is. */
-static void prepare(const product *p, int64_t rows) {
-    const int64_t wanted = rows % p->kernels->row_step == 0 ? p->kernels->tile_rows : rows;
-    if (p->kernels->prepare == NULL || is_few(p, rows) || *p->prepared == wanted)
-        return;
-    p->kernels->prepare(wanted);
-    *p->prepared = wanted;
-}
-
-/* The sums of a tile over some groups of K, the first of which begins them. */
-static void add_groups(const product *p, ql_tile *tile, int64_t group, int64_t last, const char *a,
-                       int64_t a_stride, const int8_t *strip, int64_t column, int32_t *sums) {
-    const int64_t depth = group * p->kernels->dot;
-    tile(last - group, a + depth * p->kernels->element_size, a_stride, strip + depth * QL_STRIP,
-         p->b->strip_stride, group == 0 ? p->init + column : NULL, sums);
-}
-
 /* Where a pair of strips does not stay in the first cache, its tiles are computed in pieces of K
  * whose strips do: all of them up to a group, which is returned, in `begun`. */
-static int64_t begin_sums(const product *p, ql_tile *tile, const block *all, int64_t in_block,
-                          int64_t last, int64_t rows, const int8_t *strip, int64_t column) {
+static int64_t begin_sums(const product *p, const tile_kind *kind, const block *all,
+                          int64_t in_block, int64_t last, int64_t rows, int64_t column) {
     int64_t group = 0;
     const int has_pieces = p->begun != NULL && !is_few(p, rows);
     for (; has_pieces && p->b->groups - group > p->piece; group += p->piece)
         for (int64_t i = in_block; i < last; i += rows)
-            add_groups(p, tile, group, group + p->piece, all->a + i * all->stride, all->stride,
-                       strip, column, p->begun + (i - in_block) * QL_TILE_COLUMNS);
+            multiply_groups(p, kind, group, group + p->piece, all->a + i * all->stride, all->stride,
+                            column, group == 0 ? p->init + column : NULL,
+                            p->begun + (i - in_block) * QL_TILE_COLUMNS, NULL);
     return group;
 }
 
@@ -238,12 +263,11 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
     const ql_matrix *b = p->b;
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
     const int64_t columns = ql_min(width, b->n - column);
-    const int strips = columns > QL_STRIP ? 2 : 1;
-    const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
     const int correcting = b->has_zero_point || p->rows->zero_point_step;
-    ql_tile *tile = p->tile[rows_read(p, all, rows) - 1][strips - 1];
+    const tile_kind kind = kind_of(p, rows_read(p, all, rows), columns > QL_STRIP ? 2 : 1);
     int32_t of_tile[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
-    const int64_t begun = begin_sums(p, tile, all, in_block, last, rows, strip, column);
+    const int64_t begun = begin_sums(p, &kind, all, in_block, last, rows, column);
+    const int32_t *init = begun > 0 ? NULL : p->init + column;
     const ql_lines *lines = &p->rows->lines;
     ql_target to = p->to;
     to.first_staged = ql_first_result(lines, all->first + in_block);
@@ -255,11 +279,11 @@ static int multiply_strips(const product *p, const block *all, int64_t in_block,
         int32_t *sums = begun > 0 ? p->begun + (i - in_block) * QL_TILE_COLUMNS : of_tile;
         if (p->wide) {
             const int status =
-                wide_tile(p, tile, all->first, i, rows, column, columns, a, all->stride, sums);
+                wide_tile(p, &kind, all->first, i, rows, column, columns, a, all->stride, sums);
             if (status != QL_OK)
                 return status;
         } else {
-            add_groups(p, tile, begun, b->groups, a, all->stride, strip, column, sums);
+            multiply_groups(p, &kind, begun, b->groups, a, all->stride, column, init, sums, NULL);
             if (correcting)
                 correct(p, all->first, i, rows, column, columns, sums);
         }
@@ -288,15 +312,14 @@ static int is_beside(const product *p, int64_t rows, int64_t columns) {
 static void multiply_strips_beside(const product *p, const block *all, int64_t in_block,
                                    int64_t last, int64_t column, int64_t columns) {
     enum { SIZE = QL_TILE_ROWS * QL_TILE_COLUMNS };
-    const ql_matrix *b = p->b;
     const int64_t rows = p->kernels->tile_rows;
-    const int8_t *strip = b->strips + column / QL_STRIP * b->strip_stride;
-    ql_tile_beside *beside = p->kernels->tile_beside[p->tile == p->kernels->signed_tile];
+    const tile_kind plain = kind_of(p, rows, 2);
+    tile_kind kind = plain;
+    kind.beside = p->kernels->tile_beside[p->tile == p->kernels->signed_tile];
     int32_t turns[2][SIZE] __attribute__((aligned(QL_ALIGNMENT)));
     uint8_t unused[QL_TILE_COLUMNS];
-    const int64_t begun =
-        begin_sums(p, p->tile[rows - 1][1], all, in_block, last, rows, strip, column);
-    const int64_t depth = begun * p->kernels->dot;
+    const int64_t begun = begin_sums(p, &plain, all, in_block, last, rows, column);
+    const int32_t *init = begun > 0 ? NULL : p->init + column;
     ql_pending pending = {.columns = columns,
                           .multiplier = p->output->multiplier + column,
                           .zero_point = p->output->zero_point[0],
@@ -304,9 +327,8 @@ static void multiply_strips_beside(const product *p, const block *all, int64_t i
                           .upper = p->output->upper[0]};
     for (int64_t i = in_block, turn = 0; i < last; i += rows, turn ^= 1) {
         int32_t *sums = begun > 0 ? p->begun + (i - in_block) * QL_TILE_COLUMNS : turns[turn];
-        beside(b->groups - begun, all->a + i * all->stride + depth, all->stride,
-               strip + depth * QL_STRIP, b->strip_stride, begun > 0 ? NULL : p->init + column, sums,
-               i == in_block ? NULL : &pending);
+        multiply_groups(p, &kind, begun, p->b->groups, all->a + i * all->stride, all->stride,
+                        column, init, sums, i == in_block ? NULL : &pending);
         pending.sums = sums;
         ql_places_of_rows(&p->rows->lines, all->first + i, rows, column, &p->to, unused, pending.y);
     }
@@ -430,7 +452,9 @@ static block next_block(const product *p, int64_t first, int64_t last) {
     if (in_place > 0)
         return (block){first, ql_min(p->block_rows, in_place),
                        (const char *)p->rows->bytes + first * p->rows->stride, p->rows->stride, 0};
-    const block rows = {first, ql_min(p->block_rows, last - first), p->panel, p->panel_stride, 1};
+    const int64_t alike = ql_rows_alike(&p->rows->lines, first);
+    const block rows = {first, ql_min(ql_min(p->block_rows, last - first), alike), p->panel,
+                        p->panel_stride, 1};
     load_block(p, first, rows.count);
     return rows;
 }
@@ -504,6 +528,8 @@ static int64_t rows_in_place(const product *p) {
 /* int8 codes need no flip, and so can be read in place, by tiles that take them as they are. */
 static int takes_as_signed(const product *p) {
     const ql_rows *rows = p->rows;
+    if (rows->places != NULL)
+        return rows->flip != 0;
     return p->kernels->signed_tile[0][0] != NULL && rows->flip != 0 && readable(p) && !p->wide &&
            !p->direct && !rows->zero_point_step && rows->count > QL_DIRECT_ROWS;
 }
@@ -526,6 +552,8 @@ typedef struct {
 /* Of a block, and what tiles read behind: rows that make them whole, the rest of overlapping ones.
  */
 static int64_t size_of_panel(const product *p, int64_t loaded) {
+    if (p->rows->places != NULL)
+        return p->rows->panel;
     const int64_t excess = p->rows->overlap ? size_of_row(p) + QL_TRANSPOSE_EXCESS : 0;
     const int64_t rows = loaded + p->kernels->row_step - 1;
     return (rows * p->panel_stride + excess + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
@@ -672,6 +700,8 @@ static int prepare_columns(product *p) {
  * their tiles best. */
 static int64_t rows_of_block(const product *p) {
     const int64_t tile = p->kernels->tile_rows, part = p->rows->lines.rows;
+    if (p->rows->lines.most > 0)
+        return p->rows->lines.most;
     const int64_t wanted = part > 0 ? LINES_ROWS : p->to.image > 0 ? IMAGE_ROWS : BLOCK_ROWS;
     const int64_t bytes = part > 0 ? LINES_BYTES : BLOCK_BYTES;
     const int64_t most = ql_min(wanted, ql_max(bytes / p->panel_stride, tile));
@@ -688,12 +718,14 @@ static int64_t rows_of_block(const product *p) {
 }
 
 /* How many groups of K tiles take together where all are too many, evenly, or 0. What it costs to
- * go on from sums that were begun is only worth it for columns of several tiles. */
+ * go on from sums that were begun is only worth it for columns of several tiles, and not where the
+ * same rows are read again and again, which then stay in the first cache instead. */
 static int64_t groups_of_piece(const product *p) {
     enum { SEVERAL = 8 };
     const ql_kernels *kernels = p->kernels;
     const int64_t groups = p->b->groups, most = kernels->most_groups;
-    if (most == 0 || groups <= most || p->wide || p->rows->count < SEVERAL * kernels->tile_rows)
+    if (most == 0 || groups <= most || p->wide || p->rows->places != NULL ||
+        p->rows->count < SEVERAL * kernels->tile_rows)
         return 0;
     const int64_t step = kernels->group_step;
     return ql_ceil_div(ql_ceil_div(groups, ql_ceil_div(groups, most)), step) * step;

@@ -13,6 +13,9 @@ ql_tile ql_amx_tile_half_x1, ql_amx_tile_half_x2, ql_amx_tile_whole_x1, ql_amx_t
 /* The same for rows of int8. */
 ql_tile ql_amx_tile_signed_half_x1, ql_amx_tile_signed_half_x2, ql_amx_tile_signed_whole_x1,
     ql_amx_tile_signed_whole_x2;
+ql_tile_of_places ql_amx_places_half_x1, ql_amx_places_half_x2, ql_amx_places_whole_x1,
+    ql_amx_places_whole_x2, ql_amx_places_signed_half_x1, ql_amx_places_signed_half_x2,
+    ql_amx_places_signed_whole_x1, ql_amx_places_signed_whole_x2;
 ql_tile_beside ql_amx_tile_beside, ql_amx_tile_signed_beside;
 void ql_amx_prepare(int64_t rows);
 void ql_amx_release(void);

@@ -20,6 +20,13 @@ void ql_fill_amx(ql_kernels *kernels) {
     }
     kernels->tile_beside[0] = ql_amx_tile_beside;
     kernels->tile_beside[1] = ql_amx_tile_signed_beside;
+    ql_tile_of_places *of_places[2][2][QL_TILE_STRIPS] = {
+        {{ql_amx_places_half_x1, ql_amx_places_half_x2},
+         {ql_amx_places_whole_x1, ql_amx_places_whole_x2}},
+        {{ql_amx_places_signed_half_x1, ql_amx_places_signed_half_x2},
+         {ql_amx_places_signed_whole_x1, ql_amx_places_signed_whole_x2}},
+    };
+    memcpy(kernels->tile_of_places, of_places, sizeof of_places);
     kernels->group_step = 16;
     kernels->most_groups = QL_AMX_MOST_GROUPS;
     kernels->small = 16 << 20;

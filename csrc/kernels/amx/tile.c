@@ -93,11 +93,10 @@ QL_INLINE void finish_rows(const codes_beside *codes, int64_t row) {
 }
 
 QL_INLINE void tile_of(const int is_signed, const int lower, const int strips, const int past_cache,
-                       int64_t groups, const char *a, int64_t a_stride, const int8_t *b,
-                       int64_t b_stride, const int32_t *init, int32_t *c,
+                       int64_t groups, const char *a, int64_t a_stride, const ql_place *places,
+                       const int8_t *b, int64_t b_stride, const int32_t *init, int32_t *c,
                        const ql_pending *pending) {
     enum { STRIDE = QL_TILE_COLUMNS * sizeof(int32_t) };
-    const char *a_lower = a + 16 * a_stride;
     /* A stride of 0 reads the one row of init into every row. */
     const int64_t first_stride = init == NULL ? STRIDE : 0;
     const int32_t *first = init == NULL ? c : init;
@@ -116,16 +115,18 @@ QL_INLINE void tile_of(const int is_signed, const int lower, const int strips, c
     if (pending != NULL)
         codes = codes_beside_of(pending);
 #pragma GCC unroll 1 /* ten times what is in this loop is slower */
-    for (int64_t group = 0; group < groups; group += 16, a += 64, a_lower += 64, b += 1024) {
-        _tile_loadd(6, b, 64);
-        LOAD_ROWS(4, a);
+    for (int64_t group = 0; group < groups; group += 16) {
+        const char *upper_rows = a + (places == NULL ? group * 4 : places[group / 16].a);
+        const int8_t *strip = b + (places == NULL ? group * 64 : places[group / 16].b);
+        _tile_loadd(6, strip, 64);
+        LOAD_ROWS(4, upper_rows);
         MULTIPLY(0, 4, 6);
         if (lower) {
-            LOAD_ROWS(5, a_lower);
+            LOAD_ROWS(5, upper_rows + 16 * a_stride);
             MULTIPLY(2, 5, 6);
         }
         if (strips == 2) {
-            _tile_loadd(7, b + b_stride, 64);
+            _tile_loadd(7, strip + b_stride, 64);
             MULTIPLY(1, 4, 7);
             if (lower)
                 MULTIPLY(3, 5, 7);
@@ -151,9 +152,11 @@ QL_INLINE void tile(const int is_signed, const int lower, const int strips, int6
                     const char *a, int64_t a_stride, const int8_t *b, int64_t b_stride,
                     const int32_t *init, int32_t *c, const ql_pending *pending) {
     if (groups > MOST_CACHED_GROUPS && groups <= QL_AMX_MOST_GROUPS)
-        tile_of(is_signed, lower, strips, 1, groups, a, a_stride, b, b_stride, init, c, pending);
+        tile_of(is_signed, lower, strips, 1, groups, a, a_stride, NULL, b, b_stride, init, c,
+                pending);
     else
-        tile_of(is_signed, lower, strips, 0, groups, a, a_stride, b, b_stride, init, c, pending);
+        tile_of(is_signed, lower, strips, 0, groups, a, a_stride, NULL, b, b_stride, init, c,
+                pending);
 }
 
 #define DEFINE_TILE(name, is_signed, lower, strips)                                                \
@@ -184,6 +187,27 @@ DEFINE_TILE(signed_whole, 1, 1, 2)
 
 DEFINE_TILE_BESIDE(beside, 0)
 DEFINE_TILE_BESIDE(signed_beside, 1)
+
+#define DEFINE_TILE_OF_PLACES(name, is_signed, lower, strips)                                      \
+    void ql_amx_places_##name##_x##strips(                                                         \
+        int64_t groups, const void *a, int64_t a_stride, const ql_place *places, const int8_t *b,  \
+        int64_t b_stride, const int32_t *init, int32_t *c, const ql_pending *pending) {            \
+        if (lower && strips == 2 && pending != NULL)                                               \
+            tile_of(is_signed, lower, strips, 0, groups, a, a_stride, places, b, b_stride, init,   \
+                    c, pending);                                                                   \
+        else                                                                                       \
+            tile_of(is_signed, lower, strips, 0, groups, a, a_stride, places, b, b_stride, init,   \
+                    c, NULL);                                                                      \
+    }
+
+DEFINE_TILE_OF_PLACES(half, 0, 0, 1)
+DEFINE_TILE_OF_PLACES(half, 0, 0, 2)
+DEFINE_TILE_OF_PLACES(whole, 0, 1, 1)
+DEFINE_TILE_OF_PLACES(whole, 0, 1, 2)
+DEFINE_TILE_OF_PLACES(signed_half, 1, 0, 1)
+DEFINE_TILE_OF_PLACES(signed_half, 1, 0, 2)
+DEFINE_TILE_OF_PLACES(signed_whole, 1, 1, 1)
+DEFINE_TILE_OF_PLACES(signed_whole, 1, 1, 2)
 
 /* Back to the state that is cheap to switch between threads. */
 void ql_amx_release(void) {

@@ -2,7 +2,7 @@
 #include "compare.h"
 
 static int64_t draw_convolution(ql_conv_shape *s) {
-    static const int64_t widths[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 50, 100};
+    static const int64_t widths[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100};
     const int wide = draw() % 24 == 0; /* lines in several parts */
     const int64_t channels = widths[draw() % (wide ? 5 : COUNT(widths))];
     enum { WHOLE, TWO, DEPTHWISE, NARROW };
