@@ -15,6 +15,7 @@ ql_pack_columns ql_avxvnni_pack_columns;
 ql_interleave ql_avxvnni_interleave;
 ql_depthwise ql_avxvnni_depthwise;
 ql_depthwise_codes ql_avxvnni_depthwise_codes;
+ql_depthwise_square ql_avxvnni_depthwise_square;
 ql_channel_sums ql_avxvnni_channel_sums;
 ql_channel_codes ql_avxvnni_channel_codes;
 ql_spread ql_avxvnni_spread;

@@ -25,6 +25,7 @@ void ql_fill_avxvnni(ql_kernels *kernels) {
     kernels->interleave = ql_avxvnni_interleave;
     kernels->depthwise = ql_avxvnni_depthwise;
     kernels->depthwise_codes = ql_avxvnni_depthwise_codes;
+    kernels->depthwise_square = ql_avxvnni_depthwise_square;
     kernels->channel_sums = ql_avxvnni_channel_sums;
     kernels->channel_codes = ql_avxvnni_channel_codes;
     kernels->spread = ql_avxvnni_spread;
