@@ -456,6 +456,7 @@ typedef struct ql_kernels {
     ql_pack_columns *pack_columns;
     ql_correct_tile *correct;
     ql_direct *direct; /* or NULL: a right operand is packed first */
+    int direct_rows;   /* the most rows that it takes */
     ql_narrow *narrow;
     ql_requantize_tile *requantize;
     ql_requantize_sum_tile *requantize_sum;

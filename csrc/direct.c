@@ -6,8 +6,8 @@
 #include "core.h"
 
 enum {
-    COLUMNS = 2048,      /* whose sums are kept */
-    GROUPS_PER_PASS = 4, /* rows of b in flight: no more streams than a prefetcher follows */
+    COLUMNS = 2048,     /* whose sums are kept */
+    ROWS_PER_PASS = 16, /* of b in flight: no more streams than a prefetcher follows */
     MOST_DOT = 4
 };
 
@@ -35,16 +35,16 @@ static void multiply_rest(const ql_kernels *kernels, const ql_operand *b, const 
     memset(rest, b->is_signed ? 0 : 0x80, (size_t)(kernels->dot * COLUMNS));
     for (int64_t k = whole; k < b->k; k++)
         memcpy(rest + (k - whole) * COLUMNS, b->bytes + k * b->k_stride, (size_t)b->n);
-    kernels->direct(a + whole, a_stride, rows, 1, rest, COLUMNS, b->n, b->is_signed ? 0 : 0x80,
-                    r->sums, r->stride, r->column_sums);
+    kernels->direct(a + whole * kernels->element_size, a_stride, rows, 1, rest, COLUMNS, b->n,
+                    b->is_signed ? 0 : 0x80, r->sums, r->stride, r->column_sums);
 }
 
 static void multiply_range(const ql_kernels *kernels, const ql_operand *b, const uint8_t *a,
                            int64_t a_stride, int64_t rows, const range *r) {
-    const int64_t groups = b->k / kernels->dot;
-    for (int64_t group = 0; group < groups; group += GROUPS_PER_PASS)
-        kernels->direct(a + group * kernels->dot, a_stride, rows,
-                        ql_min(GROUPS_PER_PASS, groups - group),
+    const int64_t groups = b->k / kernels->dot, together = ROWS_PER_PASS / kernels->dot;
+    for (int64_t group = 0; group < groups; group += together)
+        kernels->direct(a + group * kernels->dot * kernels->element_size, a_stride, rows,
+                        ql_min(together, groups - group),
                         b->bytes + group * kernels->dot * b->k_stride, b->k_stride, b->n,
                         b->is_signed ? 0 : 0x80, r->sums, r->stride, r->column_sums);
     if (groups * kernels->dot < b->k)
@@ -67,7 +67,7 @@ static void correct_range(const ql_kernels *kernels, const ql_operand *b, const 
 }
 
 int ql_is_direct(const ql_kernels *kernels, const ql_operand *b, int64_t rows) {
-    return kernels->direct != NULL && rows <= QL_DIRECT_ROWS && b->n_stride == 1;
+    return kernels->direct != NULL && rows <= kernels->direct_rows && b->n_stride == 1;
 }
 
 int ql_multiply_directly(const ql_kernels *kernels, const ql_operand *b, const ql_rows *rows,

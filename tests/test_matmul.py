@@ -322,6 +322,8 @@ def test_long_products_with_a_vector(isa: str, agree: Any, k: int) -> None:
 GIVEN = [
     (1, 1030, 2100),
     (2, 3, 4100),
+    (3, 67, 50),
+    (4, 129, 2065),
     (5, 66, 2048),
     (8, 131, 2049),
     (9, 129, 70),

@@ -18,6 +18,7 @@ ql_pack_groups ql_avx2_pack_groups;
 ql_sum_row ql_avx2_sum_row;
 ql_correct_tile ql_avx2_correct;
 ql_narrow ql_avx2_narrow;
+ql_direct ql_avx2_direct;
 ql_pack_columns ql_avx2_pack_columns;
 ql_requantize_tile ql_avx2_requantize;
 ql_requantize_sum_tile ql_avx2_requantize_sum;

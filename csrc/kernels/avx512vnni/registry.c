@@ -32,6 +32,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->load = ql_avx512vnni_load;
     kernels->pack_groups = ql_avx512vnni_pack_groups;
     kernels->direct = ql_avx512vnni_direct;
+    kernels->direct_rows = QL_DIRECT_ROWS;
     kernels->narrow = ql_avx512vnni_narrow;
     kernels->sum_row = ql_avx512vnni_sum_row;
     kernels->correct = ql_avx512vnni_correct;

@@ -10,6 +10,7 @@ ql_tile ql_avxvnni_tile_1, ql_avxvnni_tile_2, ql_avxvnni_tile_3, ql_avxvnni_tile
 ql_load ql_avxvnni_load;
 ql_sum_row ql_avxvnni_sum_row;
 ql_narrow ql_avxvnni_narrow;
+ql_direct ql_avxvnni_direct;
 ql_pack_groups ql_avxvnni_pack_groups;
 ql_pack_columns ql_avxvnni_pack_columns;
 ql_interleave ql_avxvnni_interleave;

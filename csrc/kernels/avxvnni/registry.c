@@ -18,6 +18,7 @@ void ql_fill_avxvnni(ql_kernels *kernels) {
     kernels->load = ql_avxvnni_load;
     kernels->sum_row = ql_avxvnni_sum_row;
     kernels->narrow = ql_avxvnni_narrow;
+    kernels->direct = ql_avxvnni_direct;
     kernels->pack_groups = ql_avxvnni_pack_groups;
     kernels->pack_columns = ql_avxvnni_pack_columns;
 
