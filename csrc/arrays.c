@@ -157,3 +157,76 @@ int ql_call_conv(const ql_conv_call *call, uintptr_t x, int32_t zero_point, uint
     return ql_conv(call->filter, a->data, is_signed(a), zero_point, s, call->channels_first,
                    call->output, residual ? added->data : NULL, y->data);
 }
+
+/* --- element by element --------------------------------------------------------------------- */
+
+static int64_t size_of(const array *a) {
+    int64_t size = 1;
+    for (int i = 0; i < a->rank; i++)
+        size *= a->extents[i];
+    return size;
+}
+
+static int same_shape(const array *a, const array *b) {
+    if (a->rank != b->rank)
+        return 0;
+    for (int i = 0; i < a->rank; i++)
+        if (a->extents[i] != b->extents[i])
+            return 0;
+    return 1;
+}
+
+static int64_t width(int type) {
+    return type == QL_FLOAT64                       ? 8
+           : type == QL_FLOAT32 || type == QL_INT32 ? 4
+           : type == QL_INT8 || type == QL_UINT8    ? 1
+                                                    : 2;
+}
+
+int ql_call_affine(const ql_affine_call *call, uintptr_t operand, uintptr_t result) {
+    const array *x = array_at(operand), *y = array_at(result);
+    if (!is_plain(x, call->x_type, READABLE) || !is_plain(y, call->y_type, FILLABLE) ||
+        !same_shape(x, y))
+        return QL_DECLINED;
+    const int64_t size = size_of(x);
+    if (!apart(y, size * width(call->y_type), x, size * width(call->x_type)))
+        return QL_DECLINED;
+    switch (call->what) {
+    case QL_TO_CODES:
+        return ql_quantize(x->data, call->x_type, y->data, call->y_type, call->scale,
+                           call->zero_point, call->qmin, call->qmax, QL_PER_TENSOR, 1, 1, size, 1);
+    case QL_TO_REALS:
+        return ql_dequantize(x->data, call->x_type, y->data, call->y_type, call->scale,
+                             call->zero_point, QL_PER_TENSOR, 1, 1, size, 1);
+    default:
+        return ql_fake_quantize(x->data, call->x_type, y->data, call->scale, call->zero_point,
+                                call->qmin, call->qmax, QL_PER_TENSOR, 1, 1, size, 1);
+    }
+}
+
+int ql_call_min_max(uintptr_t operand, uintptr_t least, uintptr_t most) {
+    const array *x = array_at(operand), *lo = array_at(least), *hi = array_at(most);
+    const int type = is_plain(x, QL_FLOAT64, READABLE) ? QL_FLOAT64 : QL_FLOAT32;
+    if (!is_plain(x, type, READABLE) || !is_plain(lo, type, FILLABLE) ||
+        !is_plain(hi, type, FILLABLE) || lo->rank != 0 || hi->rank != 0)
+        return QL_DECLINED;
+    const int64_t size = size_of(x);
+    if (size == 0)
+        return QL_DECLINED;
+    return ql_min_max(x->data, type, lo->data, hi->data, QL_PER_TENSOR, 1, 1, size, 1);
+}
+
+int ql_call_blend(const ql_blending *blending, int multiplies, uintptr_t left, uintptr_t right,
+                  uintptr_t result) {
+    const array *a = array_at(left), *b = array_at(right), *y = array_at(result);
+    if (!is_plain(a, blending->a_signed ? QL_INT8 : QL_UINT8, READABLE) ||
+        !is_plain(b, blending->b_signed ? QL_INT8 : QL_UINT8, READABLE) ||
+        !is_plain(y, blending->y_signed ? QL_INT8 : QL_UINT8, FILLABLE) || !same_shape(a, b) ||
+        !same_shape(a, y))
+        return QL_DECLINED;
+    const int64_t size = size_of(a), step = 1;
+    if (!apart(y, size, a, size) || !apart(y, size, b, size))
+        return QL_DECLINED;
+    const ql_walk walk = {1, &size, &step, &step};
+    return (multiplies ? ql_multiply : ql_add)(blending, &walk, a->data, b->data, y->data);
+}

@@ -353,6 +353,26 @@ int ql_entropy_decode(const uint8_t *data, const int64_t *start, const int64_t *
                       const int64_t *state, int64_t segments, int64_t length,
                       const ql_entropy_step *steps, int16_t *codes, int64_t count);
 
+/* --- reals, codes and sums of such arrays (arrays.c) ---------------------------------------- */
+
+enum { QL_TO_CODES, QL_TO_REALS, QL_TO_CODES_AND_BACK };
+
+/* ql_quantize, ql_dequantize or ql_fake_quantize with one parameter for all, of arrays of any shape
+ * and of these types, one of which may be that of codes. */
+typedef struct ql_affine_call {
+    int what, x_type, y_type;
+    const void *scale;
+    const int32_t *zero_point;
+    int32_t qmin, qmax;
+} ql_affine_call;
+
+/* They compute what the functions do and decline like ql_call_product. */
+int ql_call_affine(const ql_affine_call *call, uintptr_t x, uintptr_t result);
+int ql_call_min_max(uintptr_t x, uintptr_t lo, uintptr_t hi);
+/* ql_add, or ql_multiply, of operands of one shape. */
+int ql_call_blend(const ql_blending *blending, int multiplies, uintptr_t a, uintptr_t b,
+                  uintptr_t result);
+
 /* --- layers of float32 (real.c) ------------------------------------------------------------- */
 
 enum { QL_ERF, QL_GELU, QL_GELU_TANH, QL_SIGMOID, QL_ACTIVATIONS };

@@ -26,6 +26,9 @@ class _Lib(Protocol):
     QL_BLOCKED: int
     QL_BINS: int
     QL_SEEN_AXES: int
+    QL_TO_CODES: int
+    QL_TO_REALS: int
+    QL_TO_CODES_AND_BACK: int
     QL_SUM_DIGITS: int
     QL_SQUARES_DIGITS: int
 
@@ -56,6 +59,9 @@ class _Lib(Protocol):
     ql_array_read: Callable[[int, Any], int]
     ql_call_product: Callable[..., int]
     ql_call_product_once: Callable[..., int]
+    ql_call_affine: Callable[..., int]
+    ql_call_min_max: Callable[..., int]
+    ql_call_blend: Callable[..., int]
     ql_call_conv: Callable[..., int]
     ql_filter_pack: Callable[..., Any]
     ql_filter_free: Callable[[Any], None]

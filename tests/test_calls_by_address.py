@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import quantlib as ql
 from quantlib import _native, ops
 from quantlib._native import arrays
-from quantlib.ops import matmul
+from quantlib.ops import elementwise, matmul
 
 BYTES = np.int8, np.uint8
 SOURCE = np.random.default_rng(7)
@@ -50,6 +50,26 @@ def codes(*shape: int) -> Any:
 WEIGHTS, KERNELS, CHANNELS = codes(6, 5), codes(4, 3, 2, 2), codes(3, 1, 1)
 PRODUCT: dict[str, Any] = {"b_scale": 0.5, "a_scale": 0.25}
 IMAGES: dict[str, Any] = {"x_scale": 0.5, "w_scale": 0.25}
+ADDEND = codes(4, 6)
+BLENDED: dict[str, Any] = {
+    "a_scale": 0.5,
+    "b_scale": 0.25,
+    "b_zero_point": np.int8(-3),
+    "y_scale": 0.5,
+    "y_zero_point": np.int8(2),
+}
+
+
+def with_parameters(function: Any) -> Any:
+    params = ql.QuantParams(np.float32(0.25), np.int8(3), ql.QType("int8"))
+    return lambda x, out=None: function(x, params, out=out)
+
+
+def with_addend(function: Any) -> Any:
+    """Repeated as often as the other operand may be."""
+    return lambda a, out=None: function(a, np.tile(ADDEND, (max(len(a) // 4, 1), 1)), out=out)
+
+
 MAKERS: dict[str, tuple[Callable[[], Any], tuple[int, ...], tuple[int, ...], Any]] = {
     # how it is made, and the shape of its operand and of its result, and the type of that
     "MatMulInteger": (lambda: ops.MatMulInteger(WEIGHTS), (4, 6), (4, 5), np.int32),
@@ -112,7 +132,21 @@ MAKERS: dict[str, tuple[Callable[[], Any], tuple[int, ...], tuple[int, ...], Any
         (2, 3, 7),
         np.int8,
     ),
+    "quantize": (lambda: with_parameters(ql.quantize), (4, 6), (4, 6), np.int8),
+    "dequantize": (lambda: with_parameters(ql.dequantize), (4, 6), (4, 6), np.float32),
+    "fake_quantize": (lambda: with_parameters(ql.fake_quantize), (4, 6), (4, 6), np.float32),
+    "QLinearAdd": (lambda: with_addend(ops.QLinearAdd(**BLENDED)), (4, 6), (4, 6), np.int8),
+    "QLinearMul": (lambda: with_addend(ops.QLinearMul(**BLENDED)), (4, 6), (4, 6), np.int8),
+    "qlinear_add": (
+        lambda: with_addend(
+            lambda a, b, out: ql.qlinear_add(a, 0.5, None, b, 0.25, None, 0.5, np.int8(2), out=out)
+        ),
+        (4, 6),
+        (4, 6),
+        np.int8,
+    ),
 }
+OF_REALS = "DynamicQuantizeMatMul", "quantize", "fake_quantize"
 
 
 @pytest.fixture(params=MAKERS)
@@ -141,6 +175,7 @@ class InFull:
             patch.setattr(matmul, "_KNOWN", matmul.Remembered())
             once = matmul._PlainlyOnce(_native.once_by_address(stage), np.dtype(np.int32))
             patch.setattr(matmul, "_INTEGERS_ONCE", once)
+            patch.setattr(elementwise, "_BLENDINGS", elementwise.Remembered())
             return self._operation(*arguments, **keywords)
 
 
@@ -158,7 +193,7 @@ def outcome(operation: Any, *arguments: Any, **keywords: Any) -> Any:
 
 def operand(name: str) -> Any:
     shape = MAKERS[name][1]
-    if name.startswith("Dynamic"):
+    if name.startswith(OF_REALS):
         return SOURCE.standard_normal(shape).astype(np.float32)
     return codes(*shape)
 
@@ -249,6 +284,7 @@ def test_results_that_overlap(operation: str, data: st.DataObject) -> None:
     many = 500
     plain = np.concatenate([operand(operation)] * many)
     run = made(operation, by_address=True)
+    run(plain)  # that is remembered
     wanted = run(plain)
     start = data.draw(st.integers(0, (wanted.nbytes + plain.nbytes) // 4)) * 4
     memory = np.zeros(plain.nbytes + 2 * wanted.nbytes, np.uint8)
@@ -258,19 +294,28 @@ def test_results_that_overlap(operation: str, data: st.DataObject) -> None:
     assert np.array_equal(run(a, out=y), wanted)
 
 
+IN_FULL = {  # what calls that are checked in Python go through
+    "MatMul": "quantlib.ops.matmul.as_bytes",
+    "QLinearMatMul": "quantlib.ops.matmul.as_bytes",
+    "Dynamic": "quantlib.ops.matmul.as_float32",
+    "matmul": "quantlib.ops.matmul.as_bytes",
+    "qlinear_matmul": "quantlib._native.products._RightOperand.multiply",
+    "ConvInteger": "quantlib._native.Filter.convolve",
+    "QLinearConv": "quantlib.ops.conv.as_bytes",
+    "quantize": "quantlib.ops.affine.quantize_arguments",
+    "dequantize": "quantlib.ops.affine.dequantize_arguments",
+    "fake_quantize": "quantlib.ops.affine.quantize_arguments",
+    "": "quantlib._native.Blending.run",
+}
+
+
 def test_plain_operands_are_not_looked_at_in_python(
     operation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are what this is for: so that nobody turns it off without noticing."""
     if not arrays.CAN_READ:
         pytest.skip("this Python does not keep arrays where C can read them")
-    if operation in ("qlinear_matmul", "ConvInteger"):
-        name = "quantlib._native.products._RightOperand.multiply"
-        name = "quantlib._native.Filter.convolve" if operation == "ConvInteger" else name
-    else:
-        name = f"quantlib.ops.{'conv' if 'Conv' in operation else 'matmul'}.as_bytes"
-    if operation.startswith("Dynamic"):
-        name = "quantlib.ops.matmul.as_float32"
+    name = next(place for start, place in IN_FULL.items() if operation.startswith(start))
     plain, run = operand(operation), made(operation, by_address=True)
     wanted = run(plain)
 
@@ -307,3 +352,29 @@ def test_residuals(form: str) -> None:
         assert outcome(quick, x, residual) == wanted
     inside = plain.copy()
     assert np.array_equal(quick(x, inside, out=inside), quick(x, plain))
+
+
+# ---- results without `out` ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("form", FORMS)
+def test_ranges(form: str, dtype: Any) -> None:
+    x = FORMS[form](SOURCE.standard_normal((4, 6)).astype(dtype))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_native, "min_max_by_address", lambda *addresses: 1)
+        wanted = outcome(lambda x: np.stack(ql.min_max(x)), x)
+    assert outcome(lambda x: np.stack(ql.min_max(x)), x) == wanted
+
+
+@pytest.mark.parametrize("function", [ql.quantize, ql.dequantize, ql.fake_quantize])
+@pytest.mark.parametrize("scale", [np.float64(0.5), np.float16(0.5), np.float32([0.5, 1, 2])])
+def test_other_parameters(function: Any, scale: Any) -> None:
+    """Of types or granularities for which Python has more to do."""
+    params = ql.QuantParams(scale, 0, ql.QType("int8"), axis=0 if scale.ndim else None)
+    x = codes(3, 5) if function is ql.dequantize else SOURCE.standard_normal((3, 5))
+    wanted = getattr(ql.reference, function.__name__)(x, params)
+    for _ in range(3):
+        found = function(x, params)
+        assert found.dtype == wanted.dtype
+        assert np.array_equal(found, wanted)

@@ -150,9 +150,12 @@ class AffineParameters:
         The shape of the last data that had these parameters, and their granularity on it.
     native
         What the kernels want, if they have been called.
+    calls
+        Operations on plain arrays, by name, if they have been called.
     """
 
     __slots__ = (
+        "calls",
         "native",
         "private",
         "qtype",
@@ -175,6 +178,7 @@ class AffineParameters:
         self.private = private
         self.recent: tuple[tuple[int, ...], Granularity] | None = None
         self.native: Any = None
+        self.calls: dict[str, Any] = {}
 
 
 # One checked call of quantize or dequantize: a plain tuple, because small calls are many.

@@ -29,7 +29,15 @@ from quantlib._native.products import (
     dynamic_range,
     once_by_address,
 )
-from quantlib._native.reals import dequantize, fake_quantize, min_max, quantize, requantize
+from quantlib._native.reals import (
+    affine_by_address,
+    dequantize,
+    fake_quantize,
+    min_max,
+    min_max_by_address,
+    quantize,
+    requantize,
+)
 from quantlib._native.summaries import summarize, tails
 
 __all__ = [
@@ -47,6 +55,7 @@ __all__ = [
     "Walk",
     "activate",
     "address",
+    "affine_by_address",
     "bind_join",
     "bind_transpose",
     "check",
@@ -62,6 +71,7 @@ __all__ = [
     "layer_norm",
     "look_up",
     "min_max",
+    "min_max_by_address",
     "num_threads",
     "once_by_address",
     "own",

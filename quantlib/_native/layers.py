@@ -11,6 +11,7 @@ from quantlib._arguments.elementwise import Blend
 from quantlib._arguments.pool import Averaging, PoolShape
 from quantlib._arguments.resize import ResizeShape
 from quantlib._arguments.softmax import Softmax
+from quantlib._native.arrays import AddressCall, by_address
 from quantlib._native.library import (
     CHARS,
     FLOATS,
@@ -58,6 +59,11 @@ class Blending:
         )
         if status:
             check(status)
+
+    def by_address(self) -> AddressCall:
+        """`run` of two operands and a result of one shape."""
+        multiplies = self._run is lib.ql_multiply
+        return by_address(lib.ql_call_blend, self._struct, multiplies)
 
     def bind(self, walk: Walk, a: Array, b: Array, y: Array) -> Bound:
         """The same with all of its arguments."""

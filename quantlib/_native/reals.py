@@ -8,6 +8,7 @@ import numpy as np
 
 from quantlib._arguments.affine import AffineParameters, Granularity
 from quantlib._arguments.arrays import Array
+from quantlib._native.arrays import AddressCall, by_address
 from quantlib._native.library import (
     CHARS,
     FLOATS,
@@ -40,6 +41,24 @@ class Affine:
         """Derived and kept, for parameters that are used again."""
         made = parameters.native = cls(parameters)
         return made
+
+
+def affine_by_address(name: str, parameters: AffineParameters) -> AddressCall:
+    """`quantize`, `dequantize` or `fake_quantize` of an array and a result of any shape, which
+    share one parameter."""
+    affine = parameters.native or Affine.of(parameters)
+    real, code = affine.real_type, affine.code_type
+    what, *types = {
+        "quantize": (lib.QL_TO_CODES, real, code),
+        "dequantize": (lib.QL_TO_REALS, code, real),
+        "fake_quantize": (lib.QL_TO_CODES_AND_BACK, real, real),
+    }[name]
+    fixed = (what, *types, affine.scale, affine.zero_point, affine.qmin, affine.qmax)
+    call = ffi.new("ql_affine_call *", fixed)
+    return by_address(lib.ql_call_affine, call, kept=affine)
+
+
+min_max_by_address = by_address(lib.ql_call_min_max)  # of an array and two results of no axes
 
 
 def quantize(x: Array, codes: Array, parameters: AffineParameters, groups: Granularity) -> None:

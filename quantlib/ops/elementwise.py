@@ -12,6 +12,7 @@ import numpy.typing as npt
 from quantlib import _native
 from quantlib._arguments.arrays import Array, as_bytes
 from quantlib._arguments.elementwise import (
+    Blend,
     add_blend,
     blended_shape,
     mul_blend,
@@ -20,9 +21,11 @@ from quantlib._arguments.elementwise import (
 from quantlib._arguments.output import Activation
 from quantlib._arguments.prepared import Prepared, own_arguments
 from quantlib.ops._remembered import Remembered, key_of
-from quantlib.ops._results import contiguous, room, settle
+from quantlib.ops._results import contiguous, empty, room, settle
 
-_BLENDINGS: Remembered[_native.Blending] = Remembered()
+Known = tuple[_native.Blending, _native.AddressCall]  # and the same for plain arrays of one shape
+
+_BLENDINGS: Remembered[Known] = Remembered()
 
 
 def qlinear_add(
@@ -63,7 +66,7 @@ class _Blended:
     """What sums and products with fixed parameters have in common."""
 
     _given: dict[str, Any]
-    _blendings: dict[Any, _native.Blending]
+    _blendings: dict[Any, Known]
     _blend_of: Any
 
     def _prepare(self, given: dict[str, Any]) -> None:
@@ -71,18 +74,18 @@ class _Blended:
         self._blendings = {}
         self._blending(*operand_types(self._given))
 
-    def _blending(self, a_type: np.dtype[Any], b_type: np.dtype[Any]) -> _native.Blending:
+    def _blending(self, a_type: np.dtype[Any], b_type: np.dtype[Any]) -> Known:
         """What becomes of operands of these types, kept."""
         made = self._blendings.get((a_type, b_type))
         if made is None:
             blend = type(self)._blend_of(a_type, b_type, **self._given)
-            made = self._blendings[a_type, b_type] = _native.Blending(a_type, b_type, blend)
+            made = self._blendings[a_type, b_type] = _known(a_type, b_type, blend)
         return made
 
     def _bind(self, a: Array, b: Array, out: Array) -> _native.Bound:
         """A call that has been made before, on contiguous arrays that stay where they are."""
         walk = _straight(a.size) if a.shape == b.shape else _walk(a.shape, b.shape, out.shape)
-        return self._blending(a.dtype, b.dtype).bind(walk, a, b, out)
+        return self._blending(a.dtype, b.dtype)[0].bind(walk, a, b, out)
 
     def _arguments(self) -> dict[str, Any]:
         return self._given
@@ -156,14 +159,23 @@ def _blend_once(blend_of: Any, a: Any, b: Any, parameters: tuple[Any, ...], out:
     types = left.dtype, right.dtype
     values = key_of(*parameters)
     key = None if values is None else (blend_of, types, values)
-    blending = _BLENDINGS.get(key)
-    if blending is None:
-        blending = _native.Blending(*types, blend_of(*types, *parameters))
-        _BLENDINGS.keep(key, blending)
-    return _blend(blending, left, right, out)
+    known = _BLENDINGS.get(key)
+    if known is None:
+        known = _known(*types, blend_of(*types, *parameters))
+        _BLENDINGS.keep(key, known)
+    return _blend(known, left, right, out)
 
 
-def _blend(blending: _native.Blending, a: Array, b: Array, out: Any) -> Array:
+def _known(a_type: np.dtype[Any], b_type: np.dtype[Any], blend: Blend) -> Known:
+    blending = _native.Blending(a_type, b_type, blend)
+    return blending, blending.by_address()
+
+
+def _blend(known: Known, a: Array, b: Array, out: Any) -> Array:
+    blending, call = known
+    y = empty(a.shape, blending.dtype) if out is None else out
+    if not call(id(a), id(b), id(y)):
+        return y
     left, right, shape = contiguous(a), contiguous(b), a.shape
     if shape == b.shape:
         walk = _straight(a.size)
