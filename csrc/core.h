@@ -695,8 +695,13 @@ void ql_finish(const ql_kernels *kernels, const ql_output *output, const int32_t
                int64_t sums_stride, int64_t row, int64_t rows, int64_t column, int64_t columns,
                void *y, int64_t y_stride);
 
-/* The largest that a sum of so many products can be, the bias included. */
+/* What a sum of so many products can be at most, the bias included; of the bias up to twice that.
+ */
 int64_t ql_largest_sum(int64_t depth, const int32_t *bias, int64_t channels);
+
+/* start = bias - zero_point * totals, modulo 2**32; the bias may be NULL. */
+void ql_start_sums(const int32_t *restrict totals, const int32_t *restrict bias, int32_t zero_point,
+                   int64_t channels, int32_t *restrict start);
 
 /* Whether sums up to `largest` can become codes at once, because steps fit int32; and those, with
  * multipliers in any order. */

@@ -55,7 +55,7 @@ typedef struct {
     const uint8_t *residual; /* laid out like y, or NULL */
     char *y;
     int64_t first_channel, channels; /* of input, that x has, and y the output channels of */
-    int32_t *start;                  /* what sums start from, for whole strips */
+    const int32_t *start;            /* what sums start from, for whole strips */
     int fits;       /* whether that includes the bias, because all sums fit int32 with it */
     int in_windows; /* whether channels that are first stay so */
     ql_codes codes; /* what becomes of them, if has_codes: then no sums are stored */
@@ -382,30 +382,31 @@ static void convolve_copies(void *context, long chunk) {
 }
 
 /* Puts an entry of each channel in the order of planes, or leaves that of channels to windows. */
-static void arrange(const convolution *c, const uint32_t *entries, uint32_t *to) {
+static void arrange(const convolution *c, const void *entries, void *to) {
     if (c->in_windows)
-        memcpy(to, entries, (size_t)c->shape->out_channels * sizeof *to);
+        memcpy(to, entries, (size_t)c->shape->out_channels * 4);
     else
         ql_depthwise_put_in_order(c->filter, entries, to);
 }
 
-/* What sums start from and are multiplied by; `scratch` has room for an entry of each channel. */
-static void prepare_channels(convolution *c, int64_t largest, int32_t zero_point,
-                             uint32_t *multiplier, uint32_t *scratch) {
+/* What sums start from and are multiplied by, for whole strips; `scratch` has room for an entry of
+ * each channel. */
+static void prepare_channels(convolution *c, int64_t largest, int32_t zero_point, int32_t *start,
+                             float *multiplier, int32_t *scratch) {
     const ql_output *o = c->output;
     const int64_t channels = c->shape->out_channels;
+    const int64_t rest = ql_ceil_div(channels, QL_STRIP) * QL_STRIP - channels;
     c->has_codes = c->filter->kernels->depthwise_codes != NULL && c->fits &&
                    ql_makes_codes(o, channels, largest);
-    for (int64_t i = 0; i < channels; i++)
-        scratch[i] = 0 - (uint32_t)zero_point * (uint32_t)c->filter->totals[i];
-    for (int64_t i = 0; c->fits && o->bias != NULL && i < channels; i++)
-        scratch[i] += (uint32_t)o->bias[i];
-    arrange(c, scratch, (uint32_t *)c->start);
+    ql_start_sums(c->filter->totals, c->fits ? o->bias : NULL, zero_point, channels, scratch);
+    arrange(c, scratch, start);
+    memset(start + channels, 0, (size_t)rest * sizeof *start);
+    c->start = start;
     if (!c->has_codes)
         return;
-    memcpy(scratch, o->multiplier, (size_t)channels * sizeof *scratch);
-    arrange(c, scratch, multiplier);
-    c->codes = ql_codes_of(o, (const float *)multiplier);
+    arrange(c, o->multiplier, multiplier);
+    memset(multiplier + channels, 0, (size_t)rest * sizeof *multiplier);
+    c->codes = ql_codes_of(o, multiplier);
 }
 
 /* The convolution as one of channels that are first. */
@@ -457,19 +458,18 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
     c.in_windows =
         channels_first && by_channel.filter != NULL && c.fits && ql_is_channelwise(&by_channel);
     const int64_t whole = ql_ceil_div(shape->out_channels, QL_STRIP) * QL_STRIP;
-    uint32_t *memory = ql_allocate((size_t)whole * 3 * sizeof *memory);
+    char *memory = ql_borrow((size_t)whole * 3 * sizeof(int32_t));
     if (memory == NULL)
         return QL_NO_MEMORY;
-    memset(memory, 0, (size_t)whole * 2 * sizeof *memory);
-    c.start = (int32_t *)memory;
-    prepare_channels(&c, largest, x_zero_point + ql_shift(x_signed, to_signed), memory + whole,
-                     memory + 2 * whole);
+    int32_t *start = (int32_t *)memory, *scratch = start + whole;
+    prepare_channels(&c, largest, x_zero_point + ql_shift(x_signed, to_signed), start,
+                     (float *)(scratch + whole), scratch);
     if (c.in_windows) {
         by_channel = channelwise_of(&c);
         ql_report(&c.status, ql_channelwise_conv(&by_channel));
     } else {
         convolve(&c, channels_first);
     }
-    ql_release(memory);
+    ql_return(memory);
     return ql_reported(&c.status);
 }

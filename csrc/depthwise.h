@@ -25,7 +25,6 @@ static inline int64_t ql_depthwise_first_plane(const ql_depthwise_filter *f, int
 }
 
 /* Puts an entry of each channel, of four bytes, where planes have the channel. */
-void ql_depthwise_put_in_order(const ql_depthwise_filter *filter, const uint32_t *entries,
-                               uint32_t *to);
+void ql_depthwise_put_in_order(const ql_depthwise_filter *filter, const void *entries, void *to);
 
 #endif

@@ -68,22 +68,28 @@ static stretch stretch_of(const ql_depthwise_filter *f, int64_t channel) {
 
 /* In a group, the first vector has the first four channels of each lane's 16, and so on. A strip is
  * in its own order. */
-void ql_depthwise_put_in_order(const ql_depthwise_filter *f, const uint32_t *entries,
-                               uint32_t *to) {
-    enum { ENTRIES = 4, VECTORS = QL_STRIP / ENTRIES };
+static inline void put_group_in_order(const int lanes, const char *entries, char *to) {
+    enum { FOUR = 4 * sizeof(int32_t), VECTORS = QL_STRIP / 4 };
+    for (int vector = 0; vector < VECTORS; vector++)
+        for (int lane = 0; lane < lanes; lane++)
+            memcpy(to + (vector * lanes + lane) * FOUR, entries + (lane * VECTORS + vector) * FOUR,
+                   FOUR);
+}
+
+void ql_depthwise_put_in_order(const ql_depthwise_filter *f, const void *entries, void *to) {
     const int64_t channels = f->channels * f->multiplier;
-    for (int64_t first = 0, width; first < channels; first += width) {
-        width = stretch_of(f, first).width;
-        const int64_t lanes = width / QL_STRIP;
-        if (lanes == 1) {
-            memcpy(to + first, entries + first,
-                   (size_t)ql_min(width, channels - first) * sizeof *to);
-            continue;
-        }
-        for (int64_t vector = 0; vector < VECTORS; vector++)
-            for (int64_t lane = 0; lane < lanes; lane++)
-                memcpy(to + first + (vector * lanes + lane) * ENTRIES,
-                       entries + first + lane * QL_STRIP + vector * ENTRIES, ENTRIES * sizeof *to);
+    int64_t width = QL_STRIP * f->kernels->depthwise_lanes;
+    for (int64_t first = 0; first < channels; first += width) {
+        while (width > QL_STRIP && first + width > channels)
+            width /= 2;
+        const char *from = (const char *)entries + first * 4;
+        char *group = (char *)to + first * 4;
+        if (width == 4 * QL_STRIP)
+            put_group_in_order(4, from, group);
+        else if (width == 2 * QL_STRIP)
+            put_group_in_order(2, from, group);
+        else
+            memcpy(group, from, (size_t)ql_min(width, channels - first) * 4);
     }
 }
 

@@ -464,32 +464,36 @@ static void convolve_chunk(void *context, long chunk) {
 }
 
 /* Puts an entry of each channel in the order of vectors; tiles leave them in their own. */
-static void put_in_order(const ql_grouped_filter *f, const uint32_t *entries, uint32_t *to) {
+static void put_in_order(const ql_grouped_filter *f, const void *entries, void *to) {
+    const char *from = entries;
+    char *ordered = to;
     if (f->in_tiles)
-        memcpy(to, entries, (size_t)f->channels * sizeof *to);
+        memcpy(to, entries, (size_t)f->channels * 4);
     for (int64_t i = 0; !f->in_tiles && i < f->channels; i++)
-        to[i / BLOCK * BLOCK + i % 4 * ELEMENTS + i % BLOCK / 4] = entries[i];
+        memcpy(ordered + (i / BLOCK * BLOCK + i % 4 * ELEMENTS + i % BLOCK / 4) * 4, from + i * 4,
+               4);
 }
 
-/* What sums start from and are multiplied by; `scratch` has room for an entry of each channel. */
-static void prepare_channels(convolution *c, int32_t zero_point, uint32_t *start,
-                             uint32_t *multiplier, uint32_t *scratch) {
+/* What sums start from and are multiplied by, for whole blocks; `scratch` has room for an entry of
+ * each channel. */
+static void prepare_channels(convolution *c, int32_t zero_point, int32_t *start, float *multiplier,
+                             int32_t *scratch) {
     const ql_output *o = c->output;
-    const int64_t channels = c->shape->channels;
+    const int64_t channels = c->shape->channels, whole = c->filter->blocks * BLOCK;
     const int64_t largest = ql_largest_sum(ql_taps(c->shape) * c->filter->width, o->bias, channels);
     c->fits = largest <= INT32_MAX;
     c->has_codes = !c->filter->in_tiles && c->fits && ql_makes_codes(o, channels, largest);
-    for (int64_t i = 0; i < channels; i++) {
-        scratch[i] = 0 - (uint32_t)zero_point * (uint32_t)c->filter->totals[i];
-        if (c->fits && o->bias != NULL)
-            scratch[i] += (uint32_t)o->bias[i];
-    }
+    ql_start_sums(c->filter->totals, c->fits ? o->bias : NULL, zero_point, channels, scratch);
+    if (whole > channels)
+        memset(start + whole - BLOCK, 0, BLOCK * sizeof *start);
     put_in_order(c->filter, scratch, start);
+    c->start = start;
     if (!c->has_codes)
         return;
-    memcpy(scratch, o->multiplier, (size_t)channels * sizeof *scratch);
-    put_in_order(c->filter, scratch, multiplier);
-    c->codes = ql_codes_of(o, (const float *)multiplier);
+    if (whole > channels)
+        memset(multiplier + whole - BLOCK, 0, BLOCK * sizeof *multiplier);
+    put_in_order(c->filter, o->multiplier, multiplier);
+    c->codes = ql_codes_of(o, multiplier);
 }
 
 int ql_grouped_conv(const ql_grouped_filter *filter, const uint8_t *x, int x_signed,
@@ -508,16 +512,15 @@ int ql_grouped_conv(const ql_grouped_filter *filter, const uint8_t *x, int x_sig
         return QL_OK;
     cut(&c);
     const int64_t whole = filter->blocks * BLOCK;
-    uint32_t *memory = ql_allocate((size_t)whole * 3 * sizeof *memory);
+    char *memory = ql_borrow((size_t)whole * 3 * sizeof(int32_t));
     if (memory == NULL)
         return QL_NO_MEMORY;
-    memset(memory, 0, (size_t)whole * 2 * sizeof *memory);
-    c.start = (const int32_t *)memory;
-    prepare_channels(&c, x_zero_point + ql_shift(x_signed, 0), memory, memory + whole,
-                     memory + 2 * whole);
+    int32_t *start = (int32_t *)memory, *scratch = start + whole;
+    prepare_channels(&c, x_zero_point + ql_shift(x_signed, 0), start, (float *)(scratch + whole),
+                     scratch);
     const int64_t products = c.lines * c.tile * ql_taps(shape) * filter->width * BLOCK;
     c.chunk_items = filter->kernels->small / 8 / ql_max(products, 1) + 1;
     ql_run_chunks((long)ql_ceil_div(items_of(&c), c.chunk_items), convolve_chunk, &c);
-    ql_release(memory);
+    ql_return(memory);
     return ql_reported(&c.status);
 }
