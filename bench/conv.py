@@ -100,7 +100,7 @@ class Layer:
 
 
 def cases(threads: int, selection: Selection, admission: Admission) -> Iterator[Case]:
-    for shape in shapes.conv_shapes(selection.conv_files):
+    for shape in shapes.conv_shapes(selection.files):
         if selection.takes("conv", shape.label, shape.operations):
             yield _case(Layer(shape), threads, admission)
 

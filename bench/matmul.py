@@ -23,7 +23,7 @@ DYNAMIC_TOLERANCE = 0.01  # of the largest result: codes of the left operand may
 
 
 def cases(threads: int, selection: Selection, admission: Admission) -> Iterator[Case]:
-    for shape in shapes.matmul_shapes():
+    for shape in shapes.matmul_shapes(selection.files):
         if selection.takes("matmul", shape.label, shape.operations):
             yield _case(Operands(shape), threads, admission)
 

@@ -23,7 +23,7 @@ sys.path.append(str(HERE.parent))
 
 from bench import conv, elementwise, layers, matmul, neighbours  # noqa: E402
 from bench.selection import QUICK_WORK, Selection  # noqa: E402
-from bench.shapes import CONV_FILES, TARGETS  # noqa: E402
+from bench.shapes import FILES, TARGETS  # noqa: E402
 from quantlib.benchmark import machine, process, report, results, stopwatch  # noqa: E402
 from quantlib.benchmark.cases import Admission, Case  # noqa: E402
 
@@ -67,9 +67,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--shapes",
         nargs="+",
         default=[TARGETS],
-        choices=CONV_FILES,
+        choices=FILES,
         metavar="FILE",
-        help=f"of the convolutions: {', '.join(CONV_FILES)}",
+        help=f"of the products and convolutions: {', '.join(FILES)}",
     )
     parser.add_argument(
         "--threads", type=int, nargs="+", default=[1], metavar="N", help="of every engine"

@@ -21,12 +21,12 @@ QUICK_WORK = {
 @dataclass(frozen=True)
 class Selection:
     """Those that have one of the texts of `only` in their suite and label, if there are any, and
-    not more work than `most_work` says for the suite; convolutions are those of the files
-    `conv_files`."""
+    not more work than `most_work` says for the suite; products and convolutions are those of these
+    `files`."""
 
     only: Sequence[str] = ()
     most_work: Mapping[str, int] = field(default_factory=dict)
-    conv_files: Sequence[str] = (TARGETS,)
+    files: Sequence[str] = (TARGETS,)
 
     def takes(self, suite: str, label: str, work: int) -> bool:
         named = not self.only or any(text in f"{suite} {label}" for text in self.only)

@@ -234,13 +234,26 @@ def test_shapes_are_read() -> None:
     assert any(shape.depthwise for shape in shapes.conv_shapes())
 
 
-@pytest.mark.parametrize("suite", ["matmul", "overhead"])
-def test_labels_tell_shapes_apart_and_read_back(suite: str) -> None:
+@pytest.mark.parametrize(
+    ("suite", "files"),
+    [("overhead", []), ("matmul/targets", [["targets"]]), ("matmul/narrow", [["narrow"]])],
+)
+def test_labels_tell_shapes_apart_and_read_back(suite: str, files: Any) -> None:
     shapes = part("shapes")
     lines = list(shapes._lines(suite))
-    labels = [shape.label for shape in getattr(shapes, f"{suite}_shapes")()]
+    labels = [shape.label for shape in getattr(shapes, f"{suite.split('/')[0]}_shapes")(*files)]
     assert labels == lines
     assert len(set(labels)) == len(labels)
+
+
+def test_files_of_shapes_are_found_by_name() -> None:
+    """A name may stand in both folders, or in one of them."""
+    shapes = part("shapes")
+    assert set(shapes.MATMUL_FILES) == {"narrow", "targets"}
+    assert set(shapes.FILES) == {*shapes.MATMUL_FILES, *shapes.CONV_FILES}
+    assert shapes.matmul_shapes(["resnet50"]) == shapes.conv_shapes(["narrow"]) == []
+    both = shapes.matmul_shapes(["targets", "narrow", "targets"])
+    assert both == shapes.matmul_shapes() + shapes.matmul_shapes(["narrow"])
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,12 @@ from quantlib.benchmark.elementwise import Layout
 from quantlib.benchmark.products import MatmulShape
 
 SHAPES = Path(__file__).resolve().parent
-TARGETS = "targets"  # the convolutions that are measured unless others are asked for
-CONV_FILES = tuple(sorted(path.stem for path in (SHAPES / "conv").glob("*.txt")))
+TARGETS = "targets"  # the products and convolutions that are measured unless others are asked for
+MATMUL_FILES, CONV_FILES = (
+    tuple(sorted(path.stem for path in (SHAPES / suite).glob("*.txt")))
+    for suite in ("matmul", "conv")
+)
+FILES = tuple(sorted({*MATMUL_FILES, *CONV_FILES}))
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,18 @@ class ConvShape:
         return 2 * self.batch * height * width * self.out_channels * products
 
 
-def matmul_shapes() -> list[MatmulShape]:
-    return [MatmulShape(*_integers(line)) for line in _lines("matmul")]
+def matmul_shapes(files: Sequence[str] = (TARGETS,)) -> list[MatmulShape]:
+    """Those of these files in the folder `matmul`, if they are there, each once."""
+    return [MatmulShape(*_integers(line)) for line in _lines_of("matmul", files, MATMUL_FILES)]
 
 
 def overhead_shapes() -> list[MatmulShape]:
     return [MatmulShape(*_integers(line)) for line in _lines("overhead")]
 
 
-def conv_shapes(networks: Sequence[str] = (TARGETS,)) -> list[ConvShape]:
-    """Those of these files in the folder `conv`, each once."""
-    lines = (line for network in networks for line in _lines(f"conv/{network}"))
-    return [_conv_shape(line) for line in dict.fromkeys(lines)]
+def conv_shapes(files: Sequence[str] = (TARGETS,)) -> list[ConvShape]:
+    """Those of these files in the folder `conv`, if they are there, each once."""
+    return [_conv_shape(line) for line in _lines_of("conv", files, CONV_FILES)]
 
 
 def elementwise_layouts() -> list[Layout]:
@@ -99,6 +103,11 @@ def _options(texts: list[str], names: tuple[str, ...]) -> dict[str, int]:
 
 def _integers(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in text.split(","))
+
+
+def _lines_of(suite: str, files: Sequence[str], there: Sequence[str]) -> list[str]:
+    lines = (line for file in files if file in there for line in _lines(f"{suite}/{file}"))
+    return list(dict.fromkeys(lines))
 
 
 def _lines(suite: str) -> Iterator[str]:
