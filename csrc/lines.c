@@ -18,7 +18,7 @@
  * Where images are small, the same lines of several lie side by side and take turns, so that no
  * lines of padding lie between images, and weights are read for all of them together.
  *
- * The products of a row are summed by 64 channels, all taps of them: a tile reads the same few
+ * The products of long rows are summed by 64 channels, all taps of them: a tile reads the same few
  * lines from the first cache nine times for a kernel of 3 x 3. */
 #include "conv.h"
 
@@ -27,6 +27,7 @@ enum {
     SHARED_BYTES = 256 * 1024,  /* of those of several images, beside weights */
     MANY_WEIGHTS = 1024 * 1024, /* bytes: so many had better be read seldom */
     MOST_ROWS = 2048,           /* beside which staged results are kept */
+    FEW_TILES = 2,              /* that read weights again */
     MOST_STRIDE = 4
 };
 
@@ -130,10 +131,22 @@ static ql_place place_of(const ql_patches *from, const ql_rows *rows, int64_t k)
     return place;
 }
 
-/* All of them, by channel. */
+/* In how many blocks of channels a row is summed, all taps of each: in 64 at a time where a pair of
+ * strips does not stay in the first cache beside rows and is read by several tiles. Where a few
+ * read it, weights in their own order arrive sooner. */
+static int64_t blocks_of_channels(const ql_patches *from, const ql_rows *rows,
+                                  const ql_matrix *product) {
+    const ql_kernels *kernels = product->kernels;
+    const int is_long = product->groups > kernels->most_groups;
+    const int is_repeated = rows->lines.most > FEW_TILES * kernels->tile_rows;
+    return is_long && is_repeated ? from->channels / QL_ALIGNMENT : 1;
+}
+
+/* All of them, block by block. */
 static void set_places(const ql_patches *from, const ql_rows *rows, const ql_matrix *product,
                        ql_place *places) {
-    const int64_t steps = ql_count_places(product), blocks = from->channels / QL_ALIGNMENT;
+    const int64_t steps = ql_count_places(product);
+    const int64_t blocks = blocks_of_channels(from, rows, product);
     for (int64_t block = 0; block < blocks; block++)
         for (int64_t step = 0; step < steps; step++) {
             const int64_t k = step * QL_ALIGNMENT;
@@ -147,29 +160,50 @@ int64_t ql_count_places(const ql_matrix *product) {
     return product->groups * product->kernels->dot / QL_ALIGNMENT;
 }
 
+/* Channels that come first are transposed once for all phases of columns. */
+static int is_transposed(const ql_patches *from) {
+    return from->channels_first && from->shape->stride[2] > 1;
+}
+
+/* The columns of one line of input, or of padding, phase by phase. */
+static void load_line(const ql_rows *rows, const ql_kernels *kernels, int64_t image, int64_t h,
+                      char *to, char *scratch) {
+    const ql_patches *from = rows->source;
+    const ql_conv_shape *s = from->shape;
+    const int64_t pitch = rows->lines.rows, pixel = rows->overlap, apart = s->stride[2];
+    const int64_t line = image * s->in[1] + h, channels = from->channels;
+    char *whole = scratch + ql_scratch_of_pixels(from);
+    const int is_inside = ql_inside(h, s->in[1]);
+    if (is_inside && is_transposed(from))
+        ql_load_line(rows, kernels, line, -s->pad[2], 1, pitch * apart, whole, channels, scratch);
+    for (int64_t across = 0; across < apart; across++, to += from->phase)
+        if (!is_used(s, 2, across))
+            continue;
+        else if (!is_inside)
+            ql_pad_pixels(rows, kernels, pitch, to, pixel);
+        else if (is_transposed(from))
+            kernels->copy_runs(to, pixel, whole + across * channels, apart * channels, pitch,
+                               channels);
+        else
+            ql_load_line(rows, kernels, line, across - s->pad[2], apart, pitch, to, pixel, scratch);
+}
+
 /* Loads the lines under whole lines of results, phase by phase. */
 static void load_lines(const ql_rows *rows, const ql_kernels *kernels, int64_t first, int64_t count,
                        char *panel, int64_t pixel, char *scratch) {
     const ql_patches *from = rows->source;
     const ql_conv_shape *s = from->shape;
-    const int64_t pitch = rows->lines.rows, images = rows->lines.images;
+    const int64_t pitch = rows->lines.rows, images = rows->lines.images, apart = s->stride[2];
     const int64_t line = first / pitch, together = images * s->out[1];
     const int64_t lines = count / pitch + beyond(s, 1) * images;
-    for (int64_t phase = 0; phase < phases_of(s); phase++) {
-        const int64_t down = phase / s->stride[2], across = phase % s->stride[2];
-        if (!is_used(s, 1, down) || !is_used(s, 2, across))
-            continue;
-        char *to = panel + phase * from->phase;
-        for (int64_t i = line % together; i < line % together + lines; i++, to += pitch * pixel) {
-            const int64_t image = line / together * images + i % images;
-            const int64_t h = i / images * s->stride[1] + down - s->pad[1];
-            if (ql_inside(h, s->in[1]))
-                ql_load_line(rows, kernels, image * s->in[1] + h, across - s->pad[2], s->stride[2],
-                             pitch, to, pixel, scratch);
-            else
-                ql_pad_pixels(rows, kernels, pitch, to, pixel);
-        }
-        ql_pad_pixels(rows, kernels, width_of(s) - pitch, to, pixel);
+    for (int64_t down = 0; down < s->stride[1]; down++) {
+        char *to = panel + down * apart * from->phase;
+        for (int64_t i = line % together; i < line % together + lines; i++, to += pitch * pixel)
+            if (is_used(s, 1, down))
+                load_line(rows, kernels, line / together * images + i % images,
+                          i / images * s->stride[1] + down - s->pad[1], to, scratch);
+        for (int64_t across = 0; across < apart; across++)
+            ql_pad_pixels(rows, kernels, width_of(s) - pitch, to + across * from->phase, pixel);
     }
 }
 
@@ -181,6 +215,8 @@ void ql_plan_lines(ql_patches *from, ql_rows *rows, const ql_matrix *product, ql
     rows->source = from;
     rows->load = load_lines;
     rows->scratch = ql_scratch_of_pixels(from);
+    if (is_transposed(from))
+        rows->scratch += pitch * s->stride[2] * from->channels;
     rows->count = s->batch * s->out[1] * pitch;
     rows->lines = (ql_lines){.rows = pitch,
                              .results = s->out[2],
