@@ -298,7 +298,7 @@ IN_FULL = {  # what calls that are checked in Python go through
     "MatMul": "quantlib.ops.matmul.as_bytes",
     "QLinearMatMul": "quantlib.ops.matmul.as_bytes",
     "Dynamic": "quantlib.ops.matmul.as_float32",
-    "matmul": "quantlib.ops.matmul.as_bytes",
+    "matmul": "quantlib._native.products._RightOperand.multiply",
     "qlinear_matmul": "quantlib._native.products._RightOperand.multiply",
     "ConvInteger": "quantlib._native.Filter.convolve",
     "QLinearConv": "quantlib.ops.conv.as_bytes",
@@ -378,3 +378,34 @@ def test_other_parameters(function: Any, scale: Any) -> None:
         found = function(x, params)
         assert found.dtype == wanted.dtype
         assert np.array_equal(found, wanted)
+
+
+# ---- parameters that are remembered -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scale", [np.array(0.5, np.float32), np.ones(1, np.float32)])
+def test_parameters_that_change_between_calls(scale: Any) -> None:
+    """The same object, but not the same value."""
+    x, a, b = SOURCE.standard_normal((4, 6)).astype(np.float32), codes(4, 6), codes(6, 5)
+    zero = np.int8(0)
+    for value in (0.5, 0.25, 0.25, 0.125):
+        scale[...] = value
+        plain = np.float32(value)
+        assert np.array_equal(ql.quantize_linear(x, scale), ql.quantize_linear(x, plain))
+        for s in (scale, plain):
+            found = ql.qlinear_matmul(a, s, zero, b, 1.0, zero, 64.0, zero)
+            assert np.array_equal(
+                found, ql.reference.qlinear_matmul(a, value, zero, b, 1.0, zero, 64.0, zero)
+            )
+            summed = ql.qlinear_add(a, s, zero, a, 0.25, zero, 0.5, zero)
+            assert np.array_equal(
+                summed, ql.reference.qlinear_add(a, value, zero, a, 0.25, zero, 0.5, zero)
+            )
+
+
+def test_parameters_of_other_types_and_the_same_value() -> None:
+    """1, 1.0 and True are equal, but not the same."""
+    x, params = np.float32([[0.4, 1.6]]), np.float32(1)
+    for zero, dtype in ((np.int8(1), np.int8), (np.uint8(1), np.uint8), (np.int8(1), np.int8)):
+        for _ in range(2):
+            assert ql.quantize_linear(x, params, zero).dtype == dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from operator import is_
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 Made = TypeVar("Made")
 MOST_ENTRIES = 4096  # of a parameter that is an array
 PLAIN = frozenset((type(None), int, str, bool))
+UNCHANGING = PLAIN | {float, *(np.dtype(code).type for code in np.typecodes["AllInteger"] + "efd")}
 
 
 class Remembered(Generic[Made]):
@@ -20,6 +22,20 @@ class Remembered(Generic[Made]):
         self._most = most
         self._kept: dict[Any, Made] = {}
         self._lock = threading.Lock()
+        self._last: tuple[Any, tuple[Any, ...], Made] | None = None
+
+    def again(self, kind: Any, parameters: tuple[Any, ...]) -> Made | None:
+        """What the call before came to, if it was of this kind and had these very parameters."""
+        last = self._last
+        if last is None or last[0] != kind or not all(map(is_, last[1], parameters)):
+            return None
+        return last[2]
+
+    def hold(self, kind: Any, parameters: tuple[Any, ...], made: Made) -> None:
+        """Have it found `again`, unless a parameter might have changed until then. One kind has one
+        number of parameters."""
+        if UNCHANGING.issuperset(map(type, parameters)):
+            self._last = kind, parameters, made
 
     def get(self, key: Any) -> Made | None:
         """What was kept under a key; None is no key."""

@@ -30,19 +30,19 @@ UINT8 = QType("uint8")
 
 
 def quantize(x: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:
-    if (y := _plainly("quantize", x, params, out)) is not None:
+    if (y := _plainly("quantize", x, _made(params), out)) is not None:
         return y
     return _to_codes(quantize_arguments(x, params), out)
 
 
 def dequantize(codes: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:
-    if (y := _plainly("dequantize", codes, params, out)) is not None:
+    if (y := _plainly("dequantize", codes, _made(params), out)) is not None:
         return y
     return _to_reals(dequantize_arguments(codes, params), out)
 
 
 def fake_quantize(x: npt.ArrayLike, params: QuantParams, *, out: Array | None = None) -> Array:
-    if (y := _plainly("fake_quantize", x, params, out)) is not None:
+    if (y := _plainly("fake_quantize", x, _made(params), out)) is not None:
         return y
     data, p, groups = quantize_arguments(x, params)
     data = _native.ready(data, p.working)
@@ -95,7 +95,9 @@ def quantize_linear(
 ) -> Array:
     data = as_real(x, "x")
     parameters = y_scale, y_zero_point, axis, block_size, output_dtype
-    known = _known(quantize_linear_arguments, data, data.shape, parameters)
+    known = made, groups = _known(quantize_linear_arguments, data, data.shape, parameters)
+    if groups.kind == "per-tensor" and (y := _plainly("quantize", data, made, out)) is not None:
+        return y
     return _to_codes((data, *known), out)
 
 
@@ -112,7 +114,9 @@ def dequantize_linear(
     data, qtype = as_codes(x, "x", also_int32=True)
     parameters = x_scale, x_zero_point, axis, block_size, output_dtype
     kind = data.shape, None if qtype is None else qtype.name
-    known = _known(dequantize_linear_arguments, x, kind, parameters)
+    known = made, groups = _known(dequantize_linear_arguments, x, kind, parameters)
+    if groups.kind == "per-tensor" and (y := _plainly("dequantize", data, made, out)) is not None:
+        return y
     return _to_reals((data, *known), out)
 
 
@@ -139,10 +143,16 @@ def _known(
 ) -> tuple[AffineParameters, Granularity]:
     """What the `arguments` of an operation make of the parameters for data `x`, which matter only
     by their `kind`: remembered."""
+    kind = arguments, kind
+    known = _KNOWN.again(kind, parameters)
+    if known is not None:
+        return known
     values = key_of(*parameters)
-    key = None if values is None else (arguments, kind, values)
+    key = None if values is None else (kind, values)
     known = _KNOWN.get(key)
-    if known is None:
+    if known is not None:
+        _KNOWN.hold(kind, parameters, known)
+    else:
         _, made, granularity = arguments(x, *parameters)
         known = made, granularity
         if key is not None:
@@ -151,14 +161,18 @@ def _known(
     return known
 
 
-def _plainly(name: str, x: Any, params: Any, out: Any) -> Array | None:
-    """An operation on arrays that C reads where they are, or None if it has to be asked for in
-    another way."""
-    if type(x) is not np.ndarray or type(params) is not QuantParams or params.axis is not None:
+def _made(params: Any) -> AffineParameters | None:
+    """What one parameter for all was made into by a call before."""
+    if type(params) is not QuantParams or params.axis is not None:
         return None
-    made: AffineParameters | None = params.__dict__.get("_affine")
-    if made is None:
-        return None  # the first call, which makes them
+    return params.__dict__.get("_affine")
+
+
+def _plainly(name: str, x: Any, made: AffineParameters | None, out: Any) -> Array | None:
+    """An operation on an array that C reads where it is, with one parameter for all, or None if it
+    has to be asked for in another way."""
+    if type(x) is not np.ndarray or made is None:
+        return None
     entry = made.calls.get(name)
     if entry is None:
         dtype = made.storage if name == "quantize" else made.result

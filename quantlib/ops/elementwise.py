@@ -157,10 +157,16 @@ def _blend_once(blend_of: Any, a: Any, b: Any, parameters: tuple[Any, ...], out:
     """With parameters that may be those of the call before."""
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
     types = left.dtype, right.dtype
+    kind = blend_of, types
+    known = _BLENDINGS.again(kind, parameters)
+    if known is not None:
+        return _blend(known, left, right, out)
     values = key_of(*parameters)
-    key = None if values is None else (blend_of, types, values)
+    key = None if values is None else (kind, values)
     known = _BLENDINGS.get(key)
-    if known is None:
+    if known is not None:
+        _BLENDINGS.hold(kind, parameters, known)
+    else:
         known = _known(*types, blend_of(*types, *parameters))
         _BLENDINGS.keep(key, known)
     return _blend(known, left, right, out)

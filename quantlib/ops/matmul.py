@@ -48,13 +48,12 @@ def matmul_integer(
     *,
     out: Array | None = None,
 ) -> Array:
-    if (
-        a_zero_point is None
-        and b_zero_point is None
-        and (y := _INTEGERS_ONCE(a, 0, b, out)) is not None
-    ):
-        return y
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
+    given: Any = a_zero_point
+    if b_zero_point is None and (given is None or type(given) is left.dtype.type):
+        code = 0 if given is None else int(given)
+        if (y := _INTEGERS_ONCE(left, code, right, out)) is not None:
+            return y
     if b_zero_point is None and left.ndim == right.ndim == 2 and left.shape[1] == len(right):
         za = _left_zero_point(a_zero_point, left)  # most are, and need none of what batches do
         operand = _native.Operand(right, None)
@@ -287,10 +286,15 @@ _KNOWN: Remembered[_Known] = Remembered()
 
 def _known(a: Array, b: Array, zero_points: tuple[Any, Any], parameters: tuple[Any, ...]) -> _Known:
     """What follows from parameters, remembered."""
-    values = key_of(*zero_points, *parameters)
-    key = None if values is None else (a.shape, a.dtype, b.shape, b.dtype, values)
+    kind, given = (a.shape, a.dtype, b.shape, b.dtype), zero_points + parameters
+    known = _KNOWN.again(kind, given)
+    if known is not None:
+        return known
+    values = key_of(*given)
+    key = None if values is None else (kind, values)
     known = _KNOWN.get(key)
     if known is not None:
+        _KNOWN.hold(kind, given, known)
         return known
     za, zb = matmul_zero_points(a, b, *zero_points)
     columns = b.shape[-1] if b.ndim > 1 else 1
