@@ -13,13 +13,9 @@
 QL_TARGET_BEGIN_AVX2
 
 #include "codes.h"
-#include "edges.h"
+#include "products.h"
 
 enum { NUMBER = 2, FEW = 6 };
-
-QL_INLINE __m256i add_products(__m256i sum_i32x8, __m256i x_i16x16, __m256i w_i16x16) {
-    return _mm256_add_epi32(sum_i32x8, _mm256_madd_epi16(x_i16x16, w_i16x16));
-}
 
 QL_INLINE void spread_16(__m128i bytes_u8x16, __m128i flip_u8x16, char *to) {
     _mm256_storeu_si256((__m256i *)to,

@@ -1,5 +1,6 @@
 /* What becomes of sums of 256-bit vectors in the order of planes. Included within a target region.
  */
+#include "edges.h"
 
 /* A pixel's sums of a group in the order of channels: lanes are strips. */
 QL_INLINE void store_sums(int32_t *sums, const __m256i sum_i32x8[4]) {
@@ -59,5 +60,5 @@ QL_INLINE void store_strip(const stage *s, const __m256i sum_i32x8[2][2], const 
     _mm256_storeu_si256((__m256i *)codes, _mm256_permutevar8x32_epi32(
                                               codes_of(s, first_i16x16, second_i16x16), by_pixel));
     for (int64_t p = 0; p < pixels; p++)
-        memcpy(y + p * y_stride, codes[p], (size_t)channels);
+        copy_some(y + p * y_stride, codes[p], channels);
 }

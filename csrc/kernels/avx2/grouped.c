@@ -16,6 +16,7 @@
 QL_TARGET_BEGIN_AVX2
 
 #include "codes.h"
+#include "products.h"
 
 enum { PIXELS = 2, PARTS = 2 };
 
@@ -27,10 +28,6 @@ QL_INLINE elements load_elements(const char *x) {
     const __m256i x_u8x32 = _mm256_loadu_si256((const __m256i *)x);
     return (elements){
         {_mm256_and_si256(x_u8x32, _mm256_set1_epi16(0xFF)), _mm256_srli_epi16(x_u8x32, 8)}};
-}
-
-QL_INLINE __m256i add_products(__m256i sum_i32x8, __m256i x_i16x16, __m256i w_i16x16) {
-    return _mm256_add_epi32(sum_i32x8, _mm256_madd_epi16(x_i16x16, w_i16x16));
 }
 
 #include "grouped.h"

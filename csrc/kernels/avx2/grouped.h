@@ -6,8 +6,6 @@
  * sums. Of PIXELS pixels the last ones may be those of the ones before, too. Packing the codes
  * leaves the four outputs of an element in one lane, which a vpshufb puts side by side. */
 
-#include "edges.h"
-
 enum { CHANNELS = 64, HALF = 32, VECTOR_STEP = 64 };
 
 /* Each element becomes the next one of its group of `turns`. */

@@ -14,13 +14,9 @@
 QL_TARGET_BEGIN_AVXVNNI
 
 #include "../avx2/codes.h"
-#include "../avx2/edges.h"
+#include "products.h"
 
 enum { NUMBER = 1, FEW = 3 };
-
-QL_INLINE __m256i add_products(__m256i sum_i32x8, __m256i x_u8x32, __m256i w_i8x32) {
-    return _mm256_dpbusd_avx_epi32(sum_i32x8, x_u8x32, w_i8x32);
-}
 
 QL_INLINE void spread_16(__m128i bytes_u8x16, __m128i flip_u8x16, char *to) {
     _mm_storeu_si128((__m128i *)to, _mm_xor_si128(bytes_u8x16, flip_u8x16));

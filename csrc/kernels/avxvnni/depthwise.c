@@ -15,8 +15,9 @@
 QL_TARGET_BEGIN_AVXVNNI
 
 #include "../avx2/codes.h"
+#include "products.h"
 
-enum { GROUP = 32 };
+#include "../avx2/depthwise.h"
 
 /* --- planes --------------------------------------------------------------------------------- */
 
@@ -83,85 +84,15 @@ void ql_avxvnni_interleave(const uint8_t *const *rows, int64_t columns, int64_t 
     }
 }
 
-/* --- sums ----------------------------------------------------------------------------------- */
-
-/* sum_i32x8[pixel][vector], of `vectors` vectors of channels for `pixels` pixels from x on. */
-QL_INLINE void sum_pixels(const int vectors, const int pixels, const ql_line *line, const char *x,
-                          const char *w, const int32_t *start, __m256i *sum_i32x8) {
-    const int64_t pixel_step = line->pixel_step, tap_step = line->tap_step;
-    const int64_t plane_step = line->plane_step, planes = line->planes, taps = line->taps;
-#pragma GCC unroll 4
-    for (int p = 0; p < pixels; p++)
-#pragma GCC unroll 4
-        for (int v = 0; v < vectors; v++)
-            sum_i32x8[p * vectors + v] =
-                _mm256_loadu_si256((const __m256i *)(const void *)(start + 8 * v));
-    for (int64_t repeat = 0; repeat < line->repeats; repeat++) {
-        const char *plane = x;
-        for (int64_t i = 0; i < planes; i++, plane += plane_step) {
-            const char *tap = plane;
-            for (int64_t j = 0; j < taps; j++, tap += tap_step, w += 32 * vectors)
-#pragma GCC unroll 4
-                for (int v = 0; v < vectors; v++) {
-                    const __m256i w_i8x32 = _mm256_loadu_si256((const __m256i *)w + v);
-#pragma GCC unroll 4
-                    for (int p = 0; p < pixels; p++)
-                        sum_i32x8[p * vectors + v] = _mm256_dpbusd_avx_epi32(
-                            sum_i32x8[p * vectors + v],
-                            _mm256_loadu_si256((const __m256i *)(tap + p * pixel_step + 32 * v)),
-                            w_i8x32);
-                    QL_LOADS_IN_ORDER;
-                }
-        }
-    }
-}
-
-/* --- outputs -------------------------------------------------------------------------------- */
+/* --- sums and codes ------------------------------------------------------------------------- */
 
 void ql_avxvnni_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride) {
-    const int64_t depth = line->repeats * line->planes * line->taps;
-    int64_t c = 0;
-    for (; c + GROUP <= line->channels; c += GROUP)
-        for (int64_t p = 0; p < line->pixels; p++) {
-            __m256i sum_i32x8[4];
-            sum_pixels(4, 1, line, line->x + 4 * c + p * line->pixel_step, line->w + 4 * c * depth,
-                       line->start + c, sum_i32x8);
-            store_sums(sums + p * sums_stride + c, sum_i32x8);
-        }
-    for (; c < line->channels; c += QL_STRIP)
-        for (int64_t p = 0; p < line->pixels; p++) {
-            const int64_t channels = ql_min(QL_STRIP, line->channels - c);
-            __m256i sum_i32x8[2];
-            sum_pixels(2, 1, line, line->x + 4 * c + p * line->pixel_step, line->w + 4 * c * depth,
-                       line->start + c, sum_i32x8);
-            memcpy(sums + p * sums_stride + c, sum_i32x8, (size_t)channels * sizeof *sums);
-        }
+    sum_line(line, sums, sums_stride);
 }
 
 void ql_avxvnni_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                                 int64_t y_stride) {
-    const int64_t depth = line->repeats * line->planes * line->taps, step = line->pixel_step;
-    const stage s = stage_of(codes);
-    int64_t c = 0;
-    for (; c + GROUP <= line->channels; c += GROUP) {
-        const float *multiplier = codes->multiplier + c;
-        for (int64_t p = 0; p < line->pixels; p += 2) {
-            __m256i sum_i32x8[2][4];
-            sum_pixels(4, 2, line, line->x + 4 * c + p * step, line->w + 4 * c * depth,
-                       line->start + c, &sum_i32x8[0][0]);
-            store_group(&s, sum_i32x8[0], multiplier, y + p * y_stride + c);
-            if (p + 1 < line->pixels)
-                store_group(&s, sum_i32x8[1], multiplier, y + (p + 1) * y_stride + c);
-        }
-    }
-    for (; c < line->channels; c += QL_STRIP)
-        for (int64_t p = 0; p < line->pixels; p += 2) {
-            __m256i sum_i32x8[2][2];
-            sum_pixels(2, 2, line, line->x + 4 * c + p * step, line->w + 4 * c * depth,
-                       line->start + c, &sum_i32x8[0][0]);
-            store_strip(&s, sum_i32x8, codes->multiplier + c, ql_min(2, line->pixels - p),
-                        ql_min(QL_STRIP, line->channels - c), y + p * y_stride + c, y_stride);
-        }
+    convolve_line(line, codes, y, y_stride);
 }
 
 QL_TARGET_END

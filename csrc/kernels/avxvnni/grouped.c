@@ -15,6 +15,7 @@
 QL_TARGET_BEGIN_AVXVNNI
 
 #include "../avx2/codes.h"
+#include "products.h"
 
 enum { PIXELS = 3, PARTS = 1 };
 
@@ -24,10 +25,6 @@ typedef struct {
 
 QL_INLINE elements load_elements(const char *x) {
     return (elements){{_mm256_loadu_si256((const __m256i *)x)}};
-}
-
-QL_INLINE __m256i add_products(__m256i sum_i32x8, __m256i x_u8x32, __m256i w_i8x32) {
-    return _mm256_dpbusd_avx_epi32(sum_i32x8, x_u8x32, w_i8x32);
 }
 
 #include "../avx2/grouped.h"
