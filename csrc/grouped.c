@@ -499,10 +499,11 @@ static void prepare_channels(convolution *c, int32_t zero_point, int32_t *start,
 int ql_grouped_conv(const ql_grouped_filter *filter, const uint8_t *x, int x_signed,
                     int32_t x_zero_point, const ql_conv_shape *shape, int channels_first,
                     const ql_output *output, void *y) {
+    const int to_signed = filter->kernels->depthwise_signed;
     convolution c = {.filter = filter,
                      .x = x,
-                     .flip = ql_flip(x_signed, 0),
-                     .zero = (uint8_t)x_zero_point ^ ql_flip(x_signed, 0),
+                     .flip = ql_flip(x_signed, to_signed),
+                     .zero = (uint8_t)x_zero_point ^ ql_flip(x_signed, to_signed),
                      .shape = shape,
                      .channels_first = channels_first,
                      .output = output,
@@ -516,8 +517,8 @@ int ql_grouped_conv(const ql_grouped_filter *filter, const uint8_t *x, int x_sig
     if (memory == NULL)
         return QL_NO_MEMORY;
     int32_t *start = (int32_t *)memory, *scratch = start + whole;
-    prepare_channels(&c, x_zero_point + ql_shift(x_signed, 0), start, (float *)(scratch + whole),
-                     scratch);
+    prepare_channels(&c, x_zero_point + ql_shift(x_signed, to_signed), start,
+                     (float *)(scratch + whole), scratch);
     const int64_t products = c.lines * c.tile * ql_taps(shape) * filter->width * BLOCK;
     c.chunk_items = filter->kernels->small / 8 / ql_max(products, 1) + 1;
     ql_run_chunks((long)ql_ceil_div(items_of(&c), c.chunk_items), convolve_chunk, &c);

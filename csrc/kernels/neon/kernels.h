@@ -15,6 +15,7 @@ ql_load ql_neon_load;
 ql_pack_groups ql_neon_pack_1, ql_neon_pack_4, ql_neon_pack_8;
 ql_pack_columns ql_neon_pack_columns_1, ql_neon_pack_columns_4, ql_neon_pack_columns_8;
 ql_requantize_tile ql_neon_requantize;
+ql_requantize_sum_tile ql_neon_requantize_sum;
 ql_rescale_tile ql_neon_rescale;
 ql_transpose_bytes ql_neon_transpose_bytes;
 ql_interleave ql_neon_interleave;

@@ -28,6 +28,7 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->pack_groups = ql_neon_pack_1;
     kernels->pack_columns = ql_neon_pack_columns_1;
     kernels->requantize = ql_neon_requantize;
+    kernels->requantize_sum = ql_neon_requantize_sum;
     kernels->rescale = ql_neon_rescale;
     kernels->transpose_bytes = ql_neon_transpose_bytes;
 

@@ -13,5 +13,10 @@ ql_narrow ql_neondot_narrow;
 ql_interleave ql_neondot_interleave;
 ql_depthwise ql_neondot_depthwise;
 ql_depthwise_codes ql_neondot_depthwise_codes;
+ql_depthwise_square ql_neondot_depthwise_square;
+ql_channel_sums ql_neondot_channel_sums;
+ql_channel_codes ql_neondot_channel_codes;
+ql_spread ql_neondot_spread;
+ql_grouped ql_neondot_grouped;
 
 #endif

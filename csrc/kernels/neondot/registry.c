@@ -29,6 +29,12 @@ void ql_fill_neondot(ql_kernels *kernels) {
     kernels->interleave = ql_neondot_interleave;
     kernels->depthwise = ql_neondot_depthwise;
     kernels->depthwise_codes = ql_neondot_depthwise_codes;
+    kernels->depthwise_square = ql_neondot_depthwise_square;
+    kernels->channel_sums = ql_neondot_channel_sums;
+    kernels->channel_codes = ql_neondot_channel_codes;
+    kernels->channel_results = 64;
+    kernels->spread = ql_neondot_spread;
+    kernels->grouped = ql_neondot_grouped;
 }
 
 #endif

@@ -1,7 +1,27 @@
 /* Convolutions. */
 #include "compare.h"
 
+/* Channels that do not mix, each under a kernel of 3 x 3, in an image of several vectors. */
+static void draw_square(ql_conv_shape *s) {
+    static const int64_t widths[] = {2, 7, 16, 17, 31, 32, 48, 50, 64, 100};
+    const int64_t channels = widths[draw() % COUNT(widths)], stride = 1 + draw_below(2);
+    *s = (ql_conv_shape){.batch = 1, .channels = channels, .out_channels = channels};
+    s->group = channels;
+    for (int axis = 0; axis < 3; axis++) {
+        s->kernel[axis] = axis == 0 ? 1 : 3;
+        s->stride[axis] = axis == 0 ? 1 : stride;
+        s->dilation[axis] = 1;
+        s->pad[axis] = axis == 0 ? 0 : draw_below(3);
+        s->in[axis] = axis == 0 ? 1 : 5 + draw_below(axis == 1 ? 24 : draw() % 2 ? 9 : 45);
+        s->out[axis] = (s->in[axis] + 2 * s->pad[axis] - s->kernel[axis]) / s->stride[axis] + 1;
+    }
+}
+
 static int64_t draw_convolution(ql_conv_shape *s) {
+    if (draw() % 4 == 0) {
+        draw_square(s);
+        return 9;
+    }
     static const int64_t widths[] = {1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100};
     const int wide = draw() % 24 == 0; /* lines in several parts */
     const int64_t channels = widths[draw() % (wide ? 5 : COUNT(widths))];
@@ -102,7 +122,9 @@ static void compare_convolution(enum fill fill) {
     const uint8_t *x = codes(s.batch * s.in[0] * s.in[1] * s.in[2] * s.channels, x_signed, fill);
     const uint8_t *w = codes(s.out_channels * in * taps, w_signed, fill);
     const int32_t x_zero = draw() % 2 ? draw_zero_point(x_signed, fill) : 0;
-    const int32_t *w_zero = draw_zero_points(s.out_channels, w_signed, fill);
+    int32_t *w_zero = draw_zero_points(s.out_channels, w_signed, fill);
+    if (draw() % 2) /* weights that fit int8 without it */
+        memset(w_zero, 0, (size_t)s.out_channels * sizeof *w_zero);
     const int64_t rows = s.batch * pixels;
     ql_output output = draw_output(rows, s.out_channels, in * taps, 0);
     output.row_step = 0;
