@@ -28,6 +28,7 @@ enum {
     QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
     QL_PLACES = 64,       /* of planes that are convolved together: a cache line of results */
     QL_PLANE_ROWS = 32,   /* the most output channels that are */
+    QL_FEW_PLACES = 32,   /* of tiles whose codes are computed beside the next one */
     QL_PART_BYTES = 64,   /* the products that a row of weights has in a part */
     QL_ALIGNMENT = 64,
     QL_BINS_LOG2 = 12,
@@ -345,6 +346,23 @@ typedef struct {
 typedef void ql_plane_codes(const int32_t *sums, int64_t rows, const ql_place_run *runs,
                             int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane);
 
+/* A tile of sums that are still to become codes: sums[row][QL_FEW_PLACES] plus the start of their
+ * row. Results follow one another in a plane of y, whatever places lie between them. */
+typedef struct {
+    const int32_t *sums, *start;
+    int64_t rows;        /* 0: there is none */
+    uint32_t has_result; /* a bit for each place */
+    ql_codes codes;      /* with a multiplier for each row */
+    uint8_t *y;
+    int64_t plane;
+} ql_pending_places;
+
+/* The products of up to QL_PLANE_ROWS rows and QL_FEW_PLACES places like those of ql_plane_tile,
+ * from 0 on, and meanwhile the codes of another tile. */
+typedef void ql_plane_tile_beside(const ql_plane_product *product, const int8_t *w,
+                                  const uint8_t *x, int64_t rows, int64_t places, int32_t *sums,
+                                  const ql_pending_places *pending);
+
 /* Copies `runs` runs of `bytes` bytes each. */
 typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t from_step,
                           int64_t runs, int64_t bytes);
@@ -482,8 +500,9 @@ typedef struct ql_kernels {
     /* Readies the processor for those of up to QL_GROUPED_ROWS pixels; `release` goes with it. */
     void (*prepare_grouped)(int64_t rows);
 
-    ql_plane_tile *plane_tile;              /* or NULL: planes are transposed, and so are results */
-    void (*prepare_planes)(int64_t groups); /* readies the processor for such parts, or NULL */
+    ql_plane_tile *plane_tile; /* or NULL: planes are transposed, and so are results */
+    ql_plane_tile_beside *plane_tile_beside; /* or NULL */
+    void (*prepare_planes)(int64_t groups);  /* readies the processor for such parts, or NULL */
     ql_interleave_planes *interleave_planes;
     ql_plane_codes *plane_codes;
 

@@ -65,7 +65,8 @@ int ql_cpu_has_amx(void) {
     const unsigned tiles = 1u << 24, int8_products = 1u << 25;
     if ((xcr0() & XCR0_TILES) != XCR0_TILES || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
         return 0;
-    return (edx & tiles) && (edx & int8_products) && ql_cpu_has_avx512vnni() && may_use_tiles();
+    return (edx & tiles) && (edx & int8_products) && (ecx & bit_AVX512VBMI2) &&
+           ql_cpu_has_avx512vnni() && may_use_tiles();
 }
 
 #else

@@ -19,7 +19,7 @@
  * What belongs to the zero point of x is the same for all places of a row, and starts its sums,
  * like the bias. Weights have no zero point here (conv.c takes the others), and sums fit int32.
  *
- * A thread needs a block of interleaved places, up to BLOCK_BYTES, and a tile of sums; a call, 68
+ * A thread needs a block of interleaved places, up to BLOCK_BYTES, and a tile of sums; a call, 72
  * bytes for each output channel and 8 for each part of K. Places are taken 64 at a time, which is a
  * cache line of codes, and all weights go by; large weights go by only once for all places of a
  * block. */
@@ -149,7 +149,8 @@ typedef struct {
     char *y;
     placing at;
     ql_plane_product product;
-    const int32_t *start; /* [row][QL_STRIP] */
+    const int32_t *start;        /* [row][QL_STRIP] */
+    const int32_t *start_of_row; /* the same once */
     const float *multiplier;
     ql_codes codes;
     int has_codes;
@@ -327,6 +328,10 @@ static void set_parts(const convolution *c, int64_t *part) {
 static int64_t runs_of(const convolution *c, int64_t place, int64_t count,
                        ql_place_run runs[WIDEST]) {
     int64_t found = 0;
+    if (c->at.pitch == c->at.width) {
+        runs[0] = (ql_place_run){0, count, place};
+        return 1;
+    }
     for (int64_t i = 0; i < count;) {
         const int64_t line = (place + i) / c->at.pitch, column = (place + i) % c->at.pitch;
         const int64_t results = ql_min(c->at.width - column, count - i);
@@ -413,6 +418,76 @@ static void convolve_places(const convolution *c, int64_t image, int64_t begin, 
     }
 }
 
+/* Which of a few places have results, and where in a plane those belong. */
+typedef struct {
+    uint32_t has_result;
+    int64_t before; /* so many results come before */
+} few_places;
+
+static few_places few_places_from(const convolution *c, int64_t place, int64_t count) {
+    const placing *at = &c->at;
+    int64_t column = place % at->pitch;
+    few_places found = {0, place / at->pitch * at->width + ql_min(column, at->width)};
+    for (int64_t i = 0; i < count; i++) {
+        found.has_result |= (uint32_t)(column < at->width) << i;
+        column = column + 1 == at->pitch ? 0 : column + 1;
+    }
+    return found;
+}
+
+static ql_pending_places pending_places(const convolution *c, int64_t image, int64_t row,
+                                        int64_t rows, const few_places *found,
+                                        const int32_t *sums) {
+    const int64_t plane = pixels_of(c->shape->out);
+    ql_pending_places pending = {
+        .sums = sums,
+        .start = c->start_of_row + row,
+        .rows = rows,
+        .has_result = found->has_result,
+        .codes = c->codes,
+        .y = (uint8_t *)c->y + (image * c->filter->rows + row) * plane + found->before,
+        .plane = plane,
+    };
+    pending.codes.multiplier += row;
+    return pending;
+}
+
+/* The same, the codes of each tile beside the products of the next. Weights of a block of rows are
+ * in the first cache for the second few places of WIDEST. */
+static void convolve_places_beside(const convolution *c, int64_t image, int64_t begin,
+                                   int64_t first, int64_t last, int64_t row, int64_t last_row,
+                                   const uint8_t *block, int32_t *sums) {
+    enum { TILES = WIDEST / QL_FEW_PLACES };
+    const ql_plane_filter *f = c->filter;
+    ql_pending_places pending = {.rows = 0};
+    int64_t turn = 0;
+    for (int64_t place = first; place < last; place += WIDEST) {
+        const int64_t places = ql_min(WIDEST, last - place);
+        few_places found[TILES];
+        for (int64_t j = 0; j < places; j += QL_FEW_PLACES)
+            found[j / QL_FEW_PLACES] =
+                few_places_from(c, place + j, ql_min(QL_FEW_PLACES, places - j));
+        for (int64_t i = row; i < last_row; i += TALLEST)
+            for (int64_t j = 0; j < places; j += QL_FEW_PLACES) {
+                const int64_t rows = ql_min(TALLEST, last_row - i);
+                int32_t *to = sums + turn * (TALLEST * QL_FEW_PLACES);
+                c->kernels->plane_tile_beside(&c->product,
+                                              f->weights + i / QL_STRIP * f->block_step,
+                                              block + (place + j - begin) * GROUP, rows,
+                                              ql_min(QL_FEW_PLACES, places - j), to, &pending);
+                pending = pending_places(c, image, i, rows, &found[j / QL_FEW_PLACES], to);
+                turn = 1 - turn;
+            }
+    }
+    c->kernels->plane_tile_beside(&c->product, NULL, NULL, 0, 0, NULL, &pending);
+}
+
+/* Whether products take long enough that codes are computed beside them. */
+static int is_beside(const convolution *c) {
+    enum { LEAST_PARTS = 4 };
+    return c->has_codes && c->kernels->plane_tile_beside != NULL && c->product.parts >= LEAST_PARTS;
+}
+
 /* One block; where weights are too many to stay in the cache, a few rows at a time. */
 static void convolve_block(const convolution *c, int64_t item, int64_t row, int64_t last_row,
                            uint8_t *block, int32_t *sums) {
@@ -421,8 +496,10 @@ static void convolve_block(const convolution *c, int64_t item, int64_t row, int6
     const int64_t weights = (last_row - row) / QL_STRIP * c->filter->block_step;
     const int64_t step = weights > WEIGHT_BYTES ? TALLEST : last_row - row;
     load_block(c, image, first, last, block);
+    const int beside = is_beside(c);
     for (int64_t i = row; i < last_row; i += step)
-        convolve_places(c, image, first, first, last, i, ql_min(i + step, last_row), block, sums);
+        (beside ? convolve_places_beside : convolve_places)(
+            c, image, first, first, last, i, ql_min(i + step, last_row), block, sums);
 }
 
 static void convolve_chunk(void *context, long chunk) {
@@ -459,7 +536,8 @@ static int64_t largest_sum(const convolution *c) {
 }
 
 /* What sums start from, QL_STRIP times each, and what they are multiplied by. */
-static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, float *multiplier) {
+static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, float *multiplier,
+                         int32_t *start_of_row) {
     const ql_output *o = c->output;
     const float factor = o->row_factor == NULL ? 1 : *o->row_factor;
     const float divisor = o->row_divisor == NULL || o->type == QL_FLOAT32 ? 1 : *o->row_divisor;
@@ -468,6 +546,7 @@ static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, flo
     for (int64_t row = 0; row < c->filter->rows; row++) {
         const uint32_t bias = o->bias == NULL ? 0 : (uint32_t)o->bias[row];
         const uint32_t sum = bias - (uint32_t)zero_point * (uint32_t)c->filter->sums[row];
+        start_of_row[row] = (int32_t)sum;
         for (int64_t i = 0; i < QL_STRIP; i++)
             start[row * QL_STRIP + i] = (int32_t)sum;
         if (o->type == QL_INT32)
@@ -476,6 +555,7 @@ static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, flo
         within &= (multiplier[row] <= most) & (multiplier[row] >= -most);
     }
     c->start = start;
+    c->start_of_row = start_of_row;
     c->multiplier = multiplier;
     c->has_codes = ql_size_of_result(o->type) == 1 && within;
     if (!c->has_codes)
@@ -524,7 +604,7 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
     c.blocks = ql_ceil_div(c.at.lines * c.at.pitch, c.at.places);
     const int64_t rows = ql_ceil_div(filter->rows, QL_STRIP) * QL_STRIP;
     const int64_t parts = filter->taps * filter->parts;
-    char *memory = ql_borrow((size_t)(rows * QL_STRIP * 4 + parts * 8 + rows * 4));
+    char *memory = ql_borrow((size_t)(rows * QL_STRIP * 4 + parts * 8 + rows * 8));
     if (memory == NULL)
         return QL_NO_MEMORY;
     int64_t *part = (int64_t *)(memory + rows * QL_STRIP * 4);
@@ -533,7 +613,7 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
         (ql_plane_product){part, parts, filter->groups, c.at.group_step, filter->block_step};
     memset(memory, 0, (size_t)(rows * QL_STRIP * 4));
     prepare_rows(&c, x_zero_point + ql_shift(x_signed, 0), (int32_t *)memory,
-                 (float *)(part + parts));
+                 (float *)(part + parts), (int32_t *)(part + parts) + rows);
     ql_run_chunks(cut(&c, wanted), convolve_chunk, &c);
     ql_return(memory);
     return ql_reported(&c.status);

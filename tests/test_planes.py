@@ -123,6 +123,23 @@ def test_every_result(
             agree("qlinear_conv", x, 1, zero, w, scales, None, None, None, kind, **settings)
 
 
+@pytest.mark.parametrize("extents", [(1, 1), (3, 9), (7, 7), (5, 13), (9, 29)])
+def test_codes_beside_products(
+    isa: str, agree: Any, rng: np.random.Generator, extents: tuple[int, int]
+) -> None:
+    """Channels so many that the codes of a tile are computed while the next one is multiplied."""
+    for out, stride in ((1, 1), (16, 2), (17, 1), (ROWS, 2), (2 * ROWS + 5, 1)):
+        x = random_codes(rng, (2, 260, *extents), np.uint8)
+        w = random_codes(rng, (out, 260, 1, 1), np.int8)
+        scales = rng.uniform(0.5, 1.5, out).astype(np.float32)
+        bias = rng.integers(-9000, 9000, out).astype(np.int32)
+        settings: dict[str, Any] = {"strides": (stride, stride)}
+        agree(
+            "qlinear_conv", x, 1, 3, w, scales, None, np.float32(2500), np.uint8(99), bias,
+            **settings,
+        )  # fmt: skip
+
+
 def test_multipliers_beyond_int32(isa: str, agree: Any, rng: np.random.Generator) -> None:
     """Steps that do not fit int32 are still kept between the codes."""
     x, w = random_codes(rng, (1, 16, 9, 9), np.uint8), random_codes(rng, (3, 16, 1, 1), np.int8)

@@ -20,6 +20,7 @@ ql_tile_beside ql_amx_tile_beside, ql_amx_tile_signed_beside;
 void ql_amx_prepare(int64_t rows);
 void ql_amx_release(void);
 ql_plane_tile ql_amx_plane_tile;
+ql_plane_tile_beside ql_amx_plane_tile_beside;
 void ql_amx_prepare_planes(int64_t groups);
 ql_grouped_tiles ql_amx_grouped_tiles;
 void ql_amx_prepare_grouped(int64_t rows);

@@ -5,8 +5,11 @@
  * distance apart, from any byte on.
  *
  * Tile registers: 4 of sums, of two blocks of rows at two times 16 places, or of one block at four;
- * the others for operands. For a part of K that is 4 tdpbsud of 16 cycles with 4 or 5 loads of 8 to
- * 16 cycles beside them: 16 where rows of places lie across cache lines. */
+ * the others for operands. For a part of K that is 4 tdpbsud of 16 cycles with 4 or 5 loads of 9
+ * cycles beside them: some 50 where rows of places lie across cache lines.
+ *
+ * Codes of the sums of 32 rows and places take vectors some 250 cycles, the products of K = 256
+ * tiles some 400. Where instructions alternate, more than half of the former is hidden. */
 #include "../target.h"
 
 #if QL_BUILDS_AMX
@@ -15,6 +18,7 @@
 
 QL_TARGET_BEGIN_AMX
 
+#include "../avx512vnni/lanes.h"
 #include "configuration.h"
 
 /* Registers 0 to 3 are sums, 4 holds weights, and so does 5 in the case of two blocks; the rest are
@@ -128,6 +132,127 @@ void ql_amx_plane_tile(const ql_plane_product *product, const int8_t *w, const u
             two_blocks(1, product, w, x + 4 * place, start, sums + place);
         else
             two_blocks(0, product, w, x + 4 * place, start, sums + place);
+}
+
+/* --- tiles beside codes --------------------------------------------------------------------- */
+
+/* The codes of a pending tile, two rows at a time. */
+typedef struct {
+    const ql_pending_places *tile;
+    __m512i zero_i16x32, lower_u8x64, upper_u8x64, flip_u8x64;
+    __mmask32 results, stored; /* as many, from the first place on */
+    int64_t row;               /* the next one */
+} codes_beside;
+
+QL_INLINE codes_beside codes_beside_of(const ql_pending_places *tile) {
+    const ql_codes *codes = &tile->codes;
+    const int count = __builtin_popcount(tile->has_result);
+    return (codes_beside){.tile = tile,
+                          .zero_i16x32 = _mm512_set1_epi16((int16_t)codes->zero_point),
+                          .lower_u8x64 = _mm512_set1_epi8((char)codes->lower),
+                          .upper_u8x64 = _mm512_set1_epi8((char)codes->upper),
+                          .flip_u8x64 = _mm512_set1_epi8((char)codes->flip),
+                          .results = tile->has_result,
+                          .stored = (__mmask32)first_bytes(count)};
+}
+
+/* Sums of a row to steps that are packed lane by lane. */
+QL_INLINE __m512i steps_of_row(const codes_beside *c, int64_t row) {
+    const ql_pending_places *tile = c->tile;
+    const int32_t *sums = tile->sums + row * QL_FEW_PLACES;
+    const __m512i start_i32x16 = _mm512_set1_epi32(tile->start[row]);
+    const __m512 multiplier_f32x16 = _mm512_set1_ps(tile->codes.multiplier[row]);
+    __m512i steps_i32x16[2];
+#pragma GCC unroll 2
+    for (int v = 0; v < 2; v++) {
+        const __m512i sums_i32x16 =
+            _mm512_add_epi32(_mm512_loadu_si512(sums + 16 * v), start_i32x16);
+        steps_i32x16[v] =
+            _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sums_i32x16), multiplier_f32x16));
+    }
+    return _mm512_adds_epi16(_mm512_packs_epi32(steps_i32x16[0], steps_i32x16[1]), c->zero_i16x32);
+}
+
+QL_INLINE void store_row(const codes_beside *c, int64_t row, __m256i codes_u8x32) {
+    if (c->results != c->stored)
+        codes_u8x32 = _mm256_maskz_compress_epi8(c->results, codes_u8x32);
+    _mm256_mask_storeu_epi8(c->tile->y + row * c->tile->plane, c->stored, codes_u8x32);
+}
+
+/* The next two rows. Packs interleave the lanes of their operands: a permutation puts them in
+ * order, row by row. */
+QL_INLINE void finish_rows(codes_beside *c) {
+    const int64_t row = c->row;
+    const int64_t other = ql_min(row + 1, c->tile->rows - 1);
+    const __m512i order_i32x16 =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    __m512i codes_u8x64 = _mm512_packus_epi16(steps_of_row(c, row), steps_of_row(c, other));
+    codes_u8x64 = _mm512_min_epu8(_mm512_max_epu8(codes_u8x64, c->lower_u8x64), c->upper_u8x64);
+    codes_u8x64 =
+        _mm512_xor_si512(_mm512_permutexvar_epi32(order_i32x16, codes_u8x64), c->flip_u8x64);
+    store_row(c, row, _mm512_castsi512_si256(codes_u8x64));
+    store_row(c, other, _mm512_extracti64x4_epi64(codes_u8x64, 1));
+    c->row += 2;
+}
+
+QL_INLINE void finish_until(codes_beside *c, int64_t row) {
+    while (c->row < row)
+        finish_rows(c);
+}
+
+QL_INLINE void blocks_beside(const int lower, const int wide, const ql_plane_product *p,
+                             const int8_t *w, const uint8_t *x, int32_t *sums,
+                             codes_beside *codes) {
+    enum { STRIDE = QL_FEW_PLACES * sizeof(int32_t) };
+    const int8_t *w_lower = w + p->block_step;
+    const int64_t rows = codes->tile->rows;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    int64_t done = 0;
+#pragma GCC unroll 1
+    for (int64_t i = 0; i < p->parts; i++, w += 1024, w_lower += 1024) {
+        const uint8_t *places = x + p->part[i];
+        _tile_loadd(4, w, 64);
+        _tile_loadd(6, places, p->group_step);
+        _tile_dpbsud(0, 4, 6);
+        if (lower) {
+            _tile_loadd(5, w_lower, 64);
+            _tile_dpbsud(2, 5, 6);
+        }
+        if (wide) {
+            _tile_loadd(7, places + 64, p->group_step);
+            _tile_dpbsud(1, 4, 7);
+            if (lower)
+                _tile_dpbsud(3, 5, 7);
+        }
+        for (done += rows; codes->row * p->parts < done;)
+            finish_rows(codes);
+    }
+    _tile_stored(0, sums, STRIDE);
+    if (wide)
+        _tile_stored(1, sums + 16, STRIDE);
+    if (lower)
+        _tile_stored(2, sums + QL_STRIP * QL_FEW_PLACES, STRIDE);
+    if (lower && wide)
+        _tile_stored(3, sums + QL_STRIP * QL_FEW_PLACES + 16, STRIDE);
+}
+
+void ql_amx_plane_tile_beside(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
+                              int64_t rows, int64_t places, int32_t *sums,
+                              const ql_pending_places *pending) {
+    codes_beside codes = codes_beside_of(pending);
+    if (rows == 0)
+        finish_until(&codes, pending->rows);
+    else if (rows > QL_STRIP && places > QL_STRIP)
+        blocks_beside(1, 1, product, w, x, sums, &codes);
+    else if (rows > QL_STRIP)
+        blocks_beside(1, 0, product, w, x, sums, &codes);
+    else if (places > QL_STRIP)
+        blocks_beside(0, 1, product, w, x, sums, &codes);
+    else
+        blocks_beside(0, 0, product, w, x, sums, &codes);
 }
 
 QL_TARGET_END

@@ -37,6 +37,7 @@ void ql_fill_amx(ql_kernels *kernels) {
     kernels->prepare = ql_amx_prepare;
     kernels->release = ql_amx_release;
     kernels->plane_tile = ql_amx_plane_tile;
+    kernels->plane_tile_beside = ql_amx_plane_tile_beside;
     kernels->prepare_planes = ql_amx_prepare_planes;
     kernels->grouped_tiles = ql_amx_grouped_tiles;
     kernels->prepare_grouped = ql_amx_prepare_grouped;

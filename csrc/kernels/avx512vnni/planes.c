@@ -31,33 +31,18 @@ QL_INLINE planes planes_from(const uint8_t *x, int64_t plane, int64_t channels) 
     return p;
 }
 
-/* 64 places of a plane: a load with stride 1, with stride 2 two, whose even bytes stay. Within
- * lanes, packing puts the first four words of each in front. */
-QL_INLINE __m512i row_of(const int step, const uint8_t *x, __mmask64 mask, __mmask64 second) {
-    const __m512i low = _mm512_maskz_loadu_epi8(mask, x);
-    if (step == 1)
-        return low;
-    const __m512i high = _mm512_maskz_loadu_epi8(second, x + 64);
-    const __m512i low_byte_u16x32 = _mm512_set1_epi16(0xFF);
-    return _mm512_packus_epi16(_mm512_and_si512(low, low_byte_u16x32),
-                               _mm512_and_si512(high, low_byte_u16x32));
-}
-
 /* 64 places of four planes. Unpacking works within lanes; so first every lane gets one of every
  * four neighbouring elements of four places. */
-QL_INLINE void interleave_64(const int step, const planes *p, int64_t at, int64_t count,
-                             __m512i flip_u8x64, uint8_t *to) {
-    const __m512i spread =
-        step == 1 ? _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
-                  : _mm512_setr_epi32(0, 8, 2, 10, 1, 9, 3, 11, 4, 12, 6, 14, 5, 13, 7, 15);
-    const int64_t bytes = (count - 1) * step + 1;
-    const __mmask64 mask = first_bytes(bytes), second = first_bytes(bytes - 64);
+QL_INLINE void interleave_64(const planes *p, int64_t at, int64_t count, __m512i flip_u8x64,
+                             uint8_t *to) {
+    const __m512i spread = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __mmask64 mask = first_bytes(count);
     __m512i row_u8x64[4];
 #pragma GCC unroll 4
     for (int c = 0; c < 4; c++)
         row_u8x64[c] = _mm512_xor_si512(
-            _mm512_permutexvar_epi32(spread, row_of(step, p->plane[c] + at * step,
-                                                    mask & p->exists[c], second & p->exists[c])),
+            _mm512_permutexvar_epi32(
+                spread, _mm512_maskz_loadu_epi8(mask & p->exists[c], p->plane[c] + at)),
             flip_u8x64);
     const __m512i low_first = _mm512_unpacklo_epi8(row_u8x64[0], row_u8x64[1]);
     const __m512i high_first = _mm512_unpackhi_epi8(row_u8x64[0], row_u8x64[1]);
@@ -72,35 +57,56 @@ QL_INLINE void interleave_64(const int step, const planes *p, int64_t at, int64_
                              _mm512_unpackhi_epi16(high_first, high_second));
 }
 
-/* 16 places, or fewer. */
-QL_INLINE __m128i short_row_of(const int step, const uint8_t *x, int64_t bytes, __mmask64 exists) {
-    const __mmask64 mask = first_bytes(bytes) & exists;
-    return step == 1 ? _mm_maskz_loadu_epi8((__mmask16)mask, x)
-                     : _mm256_cvtepi16_epi8(_mm256_maskz_loadu_epi8((__mmask32)mask, x));
+/* 32 places of four planes with stride 2, or fewer: even bytes of two planes make words, and those
+ * of two pairs of planes elements. */
+QL_INLINE void interleave_32_strided(const planes *p, int64_t at, int64_t count, __m512i flip_u8x64,
+                                     uint8_t *to) {
+    const __m512i low_byte_u16x32 = _mm512_set1_epi16(0xFF);
+    const __mmask64 mask = first_bytes(2 * count - 1);
+    __m512i pair_u16x32[2];
+#pragma GCC unroll 2
+    for (int c = 0; c < 4; c += 2) {
+        const __m512i even = _mm512_maskz_loadu_epi8(mask & p->exists[c], p->plane[c] + 2 * at);
+        const __m512i odd =
+            _mm512_maskz_loadu_epi8(mask & p->exists[c + 1], p->plane[c + 1] + 2 * at);
+        /* even & 0xFF | odd << 8 */
+        const __m512i words =
+            _mm512_ternarylogic_epi32(low_byte_u16x32, even, _mm512_slli_epi16(odd, 8), 0xEA);
+        pair_u16x32[c / 2] = _mm512_xor_si512(words, flip_u8x64);
+    }
+    const __m512i low = _mm512_unpacklo_epi16(pair_u16x32[0], pair_u16x32[1]);
+    const __m512i high = _mm512_unpackhi_epi16(pair_u16x32[0], pair_u16x32[1]);
+    const __m512i begin = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i end = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    _mm512_mask_storeu_epi32(to, first(count), _mm512_permutex2var_epi64(low, begin, high));
+    _mm512_mask_storeu_epi32(to + 64, first(count - 16), _mm512_permutex2var_epi64(low, end, high));
 }
 
-QL_INLINE void interleave_16(const int step, const planes *p, int64_t at, int64_t count,
-                             __m512i flip_u8x64, uint8_t *to) {
-    const int64_t bytes = (count - 1) * step + 1;
+/* 16 places, or fewer. */
+QL_INLINE void interleave_16(const planes *p, int64_t at, int64_t count, __m512i flip_u8x64,
+                             uint8_t *to) {
+    const __mmask64 mask = first_bytes(count);
     __m128i row_u8x16[4];
 #pragma GCC unroll 4
     for (int c = 0; c < 4; c++)
-        row_u8x16[c] = short_row_of(step, p->plane[c] + at * step, bytes, p->exists[c]);
+        row_u8x16[c] = _mm_maskz_loadu_epi8((__mmask16)(mask & p->exists[c]), p->plane[c] + at);
     _mm512_mask_storeu_epi32(
         to, first(count),
         _mm512_xor_si512(interleave_lanes(row_u8x16[0], row_u8x16[1], row_u8x16[2], row_u8x16[3]),
                          flip_u8x64));
 }
 
-/* Up to `few` places are less work one vector at a time. */
+/* Up to FEW places are less work one vector at a time. */
 QL_INLINE void interleave_group(const int step, const planes *p, int64_t count, __m512i flip_u8x64,
                                 uint8_t *to) {
-    const int64_t few = step == 1 ? 32 : 16;
+    enum { FEW = 32 };
     int64_t i = 0;
-    for (; i + few < count; i += 64)
-        interleave_64(step, p, i, ql_min(64, count - i), flip_u8x64, to + 4 * i);
-    for (; i < count; i += 16)
-        interleave_16(step, p, i, ql_min(16, count - i), flip_u8x64, to + 4 * i);
+    for (; step == 1 && i + FEW < count; i += 64)
+        interleave_64(p, i, ql_min(64, count - i), flip_u8x64, to + 4 * i);
+    for (; step == 1 && i < count; i += 16)
+        interleave_16(p, i, ql_min(16, count - i), flip_u8x64, to + 4 * i);
+    for (; i < count; i += 32)
+        interleave_32_strided(p, i, ql_min(32, count - i), flip_u8x64, to + 4 * i);
 }
 
 void ql_avx512vnni_interleave_planes(const uint8_t *x, int64_t plane, int64_t channels,
