@@ -134,6 +134,7 @@ typedef struct {
     int64_t width, pitch;     /* results and places of a line */
     int64_t lines;            /* of an image */
     int64_t places;           /* of a block; whole lines, unless pointwise */
+    int64_t lead;             /* of the first one */
     int64_t shared;           /* padding that ends one line and begins the next */
     int64_t group_step, size; /* of a block, in bytes */
 } placing;
@@ -191,6 +192,7 @@ static placing place_points(const ql_plane_filter *f, const ql_conv_shape *s, in
     const int64_t wanted = s->channels < FEW_PLANES ? FEW_PLACES : POINT_PLACES;
     const int64_t share = ql_max(ql_ceil_div(pixels, blocks), LEAST_PLACES);
     at.places = ql_min(ql_min(most, wanted), ql_ceil_div(share, WIDEST) * WIDEST);
+    at.lead = at.places;
     at.group_step = spread(at.places * GROUP, UNIT);
     at.size = all_groups(f) * at.group_step;
     return at;
@@ -215,6 +217,7 @@ static placing place_lines(const ql_plane_filter *f, const ql_conv_shape *s, int
         .shared = shared,
         .pitch = pitch,
         .places = lines * pitch,
+        .lead = lines * pitch,
         .group_step = group_step,
         /* Places that complete the last strip are read, whatever is there. */
         .size = all_groups(f) * group_step + (WIDEST + reach) * GROUP,
@@ -234,6 +237,19 @@ static placing place_patches(const ql_plane_filter *f, const ql_conv_shape *s, i
 /* `blocks`: of an image, at least, if its work is to be shared. */
 static placing place(const ql_plane_filter *f, const ql_conv_shape *s, int64_t blocks) {
     return is_pointwise(s) ? place_points(f, s, blocks) : place_patches(f, s, blocks);
+}
+
+/* Where planes are whole cache lines but the first does not begin with one, as arrays of NumPy do
+ * not, the first of several blocks ends with the line: then others load and store whole ones. */
+static void align_blocks(placing *at, const ql_conv_shape *s, const uint8_t *x) {
+    const int64_t beyond = (int64_t)((uintptr_t)x % QL_ALIGNMENT), plane = pixels_of(s->in);
+    if (at->is_pointwise && at->lines == 1 && plane > at->places && plane % QL_ALIGNMENT == 0 &&
+        beyond > 0)
+        at->lead = QL_ALIGNMENT - beyond;
+}
+
+static int64_t first_of_block(const placing *at, int64_t block) {
+    return block == 0 ? 0 : at->lead + (block - 1) * at->places;
 }
 
 int ql_planes_take(const ql_plane_filter *f, const ql_conv_shape *s, const ql_output *output) {
@@ -491,8 +507,9 @@ static int is_beside(const convolution *c) {
 /* One block; where weights are too many to stay in the cache, a few rows at a time. */
 static void convolve_block(const convolution *c, int64_t item, int64_t row, int64_t last_row,
                            uint8_t *block, int32_t *sums) {
-    const int64_t image = item / c->blocks, first = item % c->blocks * c->at.places;
-    const int64_t last = ql_min(first + c->at.places, c->at.lines * c->at.pitch);
+    const int64_t image = item / c->blocks, which = item % c->blocks;
+    const int64_t first = first_of_block(&c->at, which);
+    const int64_t last = ql_min(first_of_block(&c->at, which + 1), c->at.lines * c->at.pitch);
     const int64_t weights = (last_row - row) / QL_STRIP * c->filter->block_step;
     const int64_t step = weights > WEIGHT_BYTES ? TALLEST : last_row - row;
     load_block(c, image, first, last, block);
@@ -601,7 +618,8 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
                      .zero = (uint8_t)x_zero_point ^ ql_flip(x_signed, 0),
                      .y = y,
                      .at = place(filter, shape, ql_ceil_div(wanted, shape->batch))};
-    c.blocks = ql_ceil_div(c.at.lines * c.at.pitch, c.at.places);
+    align_blocks(&c.at, shape, x);
+    c.blocks = ql_ceil_div(c.at.lines * c.at.pitch - c.at.lead, c.at.places) + 1;
     const int64_t rows = ql_ceil_div(filter->rows, QL_STRIP) * QL_STRIP;
     const int64_t parts = filter->taps * filter->parts;
     char *memory = ql_borrow((size_t)(rows * QL_STRIP * 4 + parts * 8 + rows * 8));

@@ -31,6 +31,18 @@ def test_pixels(isa: str, agree: Any, rng: np.random.Generator, pixels: int) -> 
         agree("conv_integer", x, random_codes(rng, (out, channels, 1), np.int8), 9)
 
 
+@pytest.mark.parametrize("offset", [0, 1, 16, 63])
+def test_where_cache_lines_begin(
+    isa: str, agree: Any, rng: np.random.Generator, offset: int
+) -> None:
+    """Planes of whole cache lines, from any byte on: the first block ends with a line."""
+    for channels, extents in ((20, (8, 8)), (140, (8, 88)), (260, (56, 56))):
+        memory = random_codes(rng, (2 * channels * extents[0] * extents[1] + STRIP,), np.uint8)
+        first = (offset - memory.ctypes.data) % STRIP
+        x = memory[first : first + memory.size - STRIP].reshape(2, channels, *extents)
+        agree("conv_integer", x, random_codes(rng, (3, channels, 1, 1), np.int8), 9)
+
+
 @pytest.mark.parametrize("channels", [16, 17, 63, 64, 65, 68, 72, 127, 129])
 def test_channels(isa: str, agree: Any, rng: np.random.Generator, channels: int) -> None:
     for out in (1, 15, 16, ROWS, 2 * ROWS + 1):
