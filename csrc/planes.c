@@ -14,7 +14,8 @@
  * one another line after line, those between lines have no result, and padding that ends a line
  * begins the next one. A tap is then no more than an offset. (With a stride, places that a tap sees
  * would have to be put side by side, once for each remainder of lines and columns. That was
- * measured to take longer than the products of conv.c, which therefore have these convolutions.)
+ * measured to take longer than the products of conv.c, which therefore have these convolutions; and
+ * so have those of many channels where tiles can read them from lines of input, lines.c.)
  *
  * What belongs to the zero point of x is the same for all places of a row, and starts its sums,
  * like the bias. Weights have no zero point here (conv.c takes the others), and sums fit int32.
