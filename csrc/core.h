@@ -248,6 +248,8 @@ typedef struct {
     const int64_t *offsets; /* of taps, in bytes */
     int64_t taps, turns;    /* each element meets `turns` elements of its group: 1, 2 or 4 */
     int64_t pixel_step;     /* in bytes */
+    int64_t slice;          /* 64 bytes, or for tiles of a pixel's, 16 or 32 that stand apart, */
+    int64_t slice_step;     /* so many bytes before the next slice */
     const char *w;          /* [tap][turn][4] vectors of elements of four int8; where planes are of
                                int16, two vectors for each, first the even channels' */
     const int32_t *start;   /* of the sums of channels 0, 4, 8 ...; of 1, 5, 9 ...; and so on */
@@ -258,9 +260,10 @@ typedef struct {
  * `start`, what becomes of them in y. */
 typedef void ql_grouped(const ql_grouped_line *line, int32_t *sums, const ql_codes *codes,
                         uint8_t *y, int64_t y_stride);
-/* Sums of wider groups, in the order of channels, as `start` is, and for a multiple of the rows
- * that the processor is ready for. Weights are four strips for each tap: [tap][strip][element][16].
- */
+/* Sums in the order of channels, as `start` is, and for a multiple of the rows that the processor
+ * is ready for. Taps are pieces of 64 bytes, each for four strips of weights:
+ * [piece][strip][element][16]. A strip meets the pieces of its slice: the slices of 16, 32 or 64
+ * channels of the lines are `slice_step` bytes apart. */
 typedef void ql_grouped_tiles(const ql_grouped_line *line, int32_t *sums);
 
 /* --- channels that are first (channelwise.c) --- */

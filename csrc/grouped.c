@@ -6,8 +6,9 @@
  * around within groups of two or of four, until each has met all outputs of its group. Nothing is
  * multiplied with zeros, except by groups of two, of which two share an element.
  *
- * To tile units, a tap is a product of 64 channels with 64 outputs: groups of 16 and more take less
- * time so, even though there are zeros between them.
+ * Tile units multiply pieces of 64 bytes with weights of 16 outputs. For them the channels that 16
+ * outputs see, a slice of a pixel, stand apart from the rest of it: so the taps of a line of the
+ * kernel follow one another, and a piece has several of them.
  *
  *     sum of (x - zx) * (w - zw)  =  sum of x * (w - zw)  -  zx * sum of (w - zw)
  *
@@ -26,9 +27,10 @@ enum {
     BAND_BYTES = 64 * 1024, /* of copied lines */
     LEAST_TILE = 16,        /* pixels of a line */
     MOST_TILE = 128,
-    MOST_COLUMNS = 512, /* that LEAST_TILE pixels see: other convolutions are sparse */
-    MOST_LINES = 64,    /* under a kernel */
-    SHORT_LINE = 16     /* columns: fewer are transposed together */
+    MOST_COLUMNS = 512,       /* that LEAST_TILE pixels see: other convolutions are sparse */
+    MOST_LINES = 64,          /* under a kernel */
+    SHORT_LINE = 16,          /* columns: fewer are transposed together */
+    HEADER = 3 * QL_ALIGNMENT /* of a filter, before its weights */
 };
 
 struct ql_grouped_filter {
@@ -39,6 +41,8 @@ struct ql_grouped_filter {
     int64_t numbers;              /* that dot products have of weights: four int8 or two int16 */
     int64_t blocks;
     int in_tiles;  /* then all elements are as of one group */
+    int64_t slice; /* channels that are copied side by side: BLOCK but in tiles */
+    int64_t lines, line_taps, line_pieces; /* of the kernel; taps and pieces of a line of it */
     char *weights; /* [block][repeat][tap][turn][output of an element][part of an element][element],
                       4 bytes each */
     int32_t *totals; /* of each output channel's weights */
@@ -88,17 +92,24 @@ static int64_t count_repeats(int64_t numbers, const uint8_t *w, int is_signed,
     return most;
 }
 
-static int64_t bytes_of_tap(const ql_grouped_filter *f) {
+/* What a pixel is multiplied with in one go: taps, or in tiles pieces of BLOCK bytes, which may
+ * have several. */
+static int64_t count_pieces(const ql_grouped_filter *f) {
+    return f->lines * f->line_pieces;
+}
+
+static int64_t bytes_of_piece(const ql_grouped_filter *f) {
     return f->turns * 4 * (4 / f->numbers) * BLOCK;
 }
 
 static int64_t bytes_of_block(const ql_grouped_filter *f) {
-    return f->repeats * f->taps * bytes_of_tap(f);
+    return f->repeats * count_pieces(f) * bytes_of_piece(f);
 }
 
-/* The place of a weight, in bytes, among those of a tap: that of an input channel. Of elements that
- * are cut into two parts, the first has the even channels. */
-static int64_t place_in_tap(const ql_grouped_filter *f, int64_t out, int64_t channel) {
+/* The place of a weight, in bytes, among those of a piece: that of its byte number `channel`, which
+ * of a piece of one tap is the input channel. Of elements that are cut into two parts, the first
+ * has the even channels. */
+static int64_t place_in_piece(const ql_grouped_filter *f, int64_t out, int64_t channel) {
     const int64_t element = out / 4, from = channel / 4;
     if (f->in_tiles)
         return ((out / QL_STRIP * ELEMENTS + from) * QL_STRIP + out % QL_STRIP) * 4 + channel % 4;
@@ -109,12 +120,15 @@ static int64_t place_in_tap(const ql_grouped_filter *f, int64_t out, int64_t cha
 
 /* Puts the weight of (output channel, channel of its group, tap) where its element is met. */
 static void put_weight(ql_grouped_filter *f, int64_t out, int64_t in, int64_t tap, int32_t weight) {
-    const int64_t channel = out / f->width * f->width + in;
-    const int64_t place = place_in_tap(f, out % BLOCK, channel % BLOCK);
+    const int64_t channel = (out / f->width * f->width + in) % f->slice;
+    const int64_t apart = f->line_pieces < f->line_taps ? f->slice : BLOCK; /* taps of a line */
+    const int64_t byte = tap % f->line_taps * apart + channel;
+    const int64_t piece = tap / f->line_taps * f->line_pieces + byte / BLOCK;
+    const int64_t place = place_in_piece(f, out % BLOCK, byte % BLOCK);
     for (int64_t repeat = 0; weight != 0; repeat++) {
         const int32_t part = part_of(f->numbers, weight);
         char *to = f->weights + out / BLOCK * bytes_of_block(f) +
-                   (repeat * f->taps + tap) * bytes_of_tap(f) + place;
+                   (repeat * count_pieces(f) + piece) * bytes_of_piece(f) + place;
         if (f->numbers == 2)
             *(int16_t *)(void *)to = (int16_t)part;
         else
@@ -141,9 +155,15 @@ ql_grouped_filter *ql_grouped_pack(const uint8_t *w, int is_signed, const int32_
     const int64_t width = shape->channels / shape->group, taps = ql_taps(shape);
     const ql_kernels *kernels = ql_current_kernels();
     const int in_tiles = is_in_tiles(kernels, width);
+    const int64_t slice = in_tiles ? ql_max(width, QL_STRIP) : BLOCK;
+    const int64_t line_taps = shape->kernel[2], pieces = ql_ceil_div(line_taps * slice, BLOCK);
     ql_grouped_filter plan = {
         .kernels = kernels,
         .in_tiles = in_tiles,
+        .slice = slice,
+        .lines = shape->kernel[1],
+        .line_taps = line_taps,
+        .line_pieces = shape->dilation[2] == 1 ? pieces : line_taps,
         .channels = shape->channels,
         .width = width,
         .turns = in_tiles ? ELEMENTS : ql_max(width / 4, 1),
@@ -155,13 +175,13 @@ ql_grouped_filter *ql_grouped_pack(const uint8_t *w, int is_signed, const int32_
     };
     const int64_t weights = plan.blocks * bytes_of_block(&plan),
                   codes = plan.channels * width * taps;
-    plan.size = QL_ALIGNMENT * 2 + weights + plan.channels * 4 + codes;
-    _Static_assert(sizeof plan <= QL_ALIGNMENT * 2, "weights begin at a cache line");
+    plan.size = HEADER + weights + plan.channels * 4 + codes;
+    _Static_assert(sizeof plan <= HEADER, "weights begin at a cache line");
     ql_grouped_filter *filter = ql_allocate((size_t)plan.size);
     if (filter == NULL)
         return NULL;
     *filter = plan;
-    filter->weights = (char *)filter + QL_ALIGNMENT * 2;
+    filter->weights = (char *)filter + HEADER;
     filter->totals = (int32_t *)(filter->weights + weights);
     filter->codes = (uint8_t *)(filter->totals + plan.channels);
     memset(filter->weights, 0, (size_t)weights);
@@ -214,7 +234,7 @@ typedef struct {
 typedef struct {
     char *memory, *lines;
     char *loaded;             /* short lines that had channels first */
-    int64_t *offsets;         /* of taps */
+    int64_t *offsets;         /* of pieces */
     int32_t *sums;            /* of a line */
     char *results, *residual; /* of an item, before channels are first */
 } workspace;
@@ -288,23 +308,46 @@ static view view_of(const convolution *c, const place *at) {
     return v;
 }
 
-/* One line of those that are seen, 64 channels of a pixel after the other. */
-static void copy_line(const convolution *c, const workspace *w, const place *at, const view *v,
-                      int64_t line, char *to) {
+/* A slice of one line of those that are seen, pixel after pixel. */
+static void copy_line(const convolution *c, const workspace *w, const view *v, int64_t line,
+                      int64_t channel, int64_t channels, char *to) {
     const ql_conv_shape *s = c->shape;
     const ql_kernels *kernels = c->filter->kernels;
     const int64_t width = s->in[2], plane = s->in[0] * s->in[1] * width;
-    const int64_t columns = v->end - v->begin, i = line - v->first;
+    const int64_t columns = v->end - v->begin, i = line - v->first, slice = c->filter->slice;
     const char *x = (const char *)v->x;
     if (loads_together(c))
-        kernels->copy_runs(to, BLOCK, w->loaded + i * width * BLOCK, BLOCK, columns, at->channels);
+        kernels->copy_runs(to, slice, w->loaded + i * width * BLOCK + channel, BLOCK, columns,
+                           channels);
     else if (c->channels_first)
-        ql_transpose_part(kernels, x + i * width, plane, at->channels, columns, to, BLOCK, 1);
+        ql_transpose_part(kernels, x + i * width + channel * plane, plane, channels, columns, to,
+                          slice, 1);
     else
-        kernels->copy_runs(to, BLOCK, x + i * width * s->channels, s->channels, columns,
-                           at->channels);
-    for (int64_t byte = 0; c->flip && byte < columns * BLOCK; byte++)
+        kernels->copy_runs(to, slice, x + i * width * s->channels + channel, s->channels, columns,
+                           channels);
+    for (int64_t byte = 0; c->flip && byte < columns * slice; byte++)
         to[byte] ^= (char)c->flip;
+}
+
+/* A slice of the lines that an item sees, with what pads them. */
+static void copy_slice(const convolution *c, const workspace *w, const view *v, int64_t channel,
+                       int64_t channels, char *lines) {
+    const int64_t slice = c->filter->slice;
+    for (int64_t i = 0; i < v->lines; i++) {
+        char *to = lines + i * c->columns * slice;
+        if (i < v->first || i >= v->last) {
+            memset(to, c->zero, (size_t)(v->columns * slice));
+            continue;
+        }
+        memset(to, c->zero, (size_t)(v->begin * slice));
+        copy_line(c, w, v, i, channel, channels, to + v->begin * slice);
+        memset(to + v->end * slice, c->zero, (size_t)((v->columns - v->end) * slice));
+    }
+}
+
+/* Bytes from one slice of the lines to the next. */
+static int64_t slice_step(const convolution *c) {
+    return c->held * c->columns * c->filter->slice;
 }
 
 /* Copies the lines of input that an item sees. */
@@ -314,16 +357,10 @@ static void copy_lines(const convolution *c, const workspace *w, const place *at
     if (loads_together(c) && v.first < v.last)
         ql_transpose_part(c->filter->kernels, v.x, s->in[0] * s->in[1] * s->in[2], at->channels,
                           (v.last - v.first - 1) * s->in[2] + v.end - v.begin, w->loaded, BLOCK, 1);
-    for (int64_t i = 0; i < v.lines; i++) {
-        char *to = w->lines + i * c->columns * BLOCK;
-        if (i < v.first || i >= v.last) {
-            memset(to, c->zero, (size_t)(v.columns * BLOCK));
-            continue;
-        }
-        memset(to, c->zero, (size_t)(v.begin * BLOCK));
-        copy_line(c, w, at, &v, i, to + v.begin * BLOCK);
-        memset(to + v.end * BLOCK, c->zero, (size_t)((v.columns - v.end) * BLOCK));
-    }
+    const int64_t slice = c->filter->slice;
+    for (int64_t channel = 0; channel < at->channels; channel += slice)
+        copy_slice(c, w, &v, channel, ql_min(slice, at->channels - channel),
+                   w->lines + channel / slice * slice_step(c));
 }
 
 /* Where results of an item go, or come from, by line: to the array, or to be transposed. */
@@ -386,9 +423,11 @@ static int convolve_item(const convolution *c, const workspace *w, int64_t item)
     const int64_t y_stride = c->channels_first ? BLOCK : s->channels;
     char *y = c->channels_first ? w->results : c->y;
     ql_grouped_line line = {.offsets = w->offsets,
-                            .taps = f->taps * f->repeats,
+                            .taps = count_pieces(f) * f->repeats,
                             .turns = f->turns,
-                            .pixel_step = s->stride[2] * BLOCK,
+                            .pixel_step = s->stride[2] * f->slice,
+                            .slice = f->slice,
+                            .slice_step = slice_step(c),
                             .w = f->weights + at.channel / BLOCK * bytes_of_block(f),
                             .start = c->start + at.channel,
                             .pixels = at.pixels,
@@ -401,7 +440,7 @@ static int convolve_item(const convolution *c, const workspace *w, int64_t item)
     int status = QL_OK;
     for (int64_t i = 0; i < at.lines && status == QL_OK; i++) {
         const int64_t first = first_of(c, &at, i);
-        line.x = w->lines + i * s->stride[1] * c->columns * BLOCK;
+        line.x = w->lines + i * s->stride[1] * c->columns * f->slice;
         if (f->in_tiles)
             f->kernels->grouped_tiles(&line, w->sums);
         else
@@ -415,6 +454,18 @@ static int convolve_item(const convolution *c, const workspace *w, int64_t item)
     return status;
 }
 
+/* Where the pieces of a kernel begin in the lines of a slice, in bytes. */
+static void find_pieces(const convolution *c, int64_t *offsets) {
+    const ql_grouped_filter *f = c->filter;
+    const ql_conv_shape *s = c->shape;
+    const int64_t apart = f->line_pieces < f->line_taps ? BLOCK : s->dilation[2] * f->slice;
+    for (int64_t i = 0; i < count_pieces(f) * f->repeats; i++) {
+        const int64_t piece = i % count_pieces(f);
+        const int64_t line = piece / f->line_pieces * s->dilation[1];
+        offsets[i] = line * c->columns * f->slice + piece % f->line_pieces * apart;
+    }
+}
+
 static int borrow_workspace(const convolution *c, workspace *w) {
     const ql_grouped_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
@@ -424,7 +475,7 @@ static int borrow_workspace(const convolution *c, workspace *w) {
     const int64_t results = item * ql_size_of_result(c->output->type);
     const int64_t residual = c->output->residual == NULL ? 0 : item;
     const int64_t loaded = loads_together(c) ? c->held * s->in[2] * BLOCK : 0;
-    const int64_t offsets = f->taps * f->repeats * (int64_t)sizeof(int64_t);
+    const int64_t offsets = count_pieces(f) * f->repeats * (int64_t)sizeof(int64_t);
     w->memory = ql_borrow((size_t)(lines * BLOCK + sums + results + residual + offsets + loaded));
     if (w->memory == NULL)
         return QL_NO_MEMORY;
@@ -434,10 +485,7 @@ static int borrow_workspace(const convolution *c, workspace *w) {
     w->residual = w->results + results;
     w->offsets = (int64_t *)(w->residual + residual);
     w->loaded = w->residual + residual + offsets;
-    for (int64_t i = 0; i < f->taps * f->repeats; i++) {
-        const int64_t tap = i % f->taps, line = tap / s->kernel[2] * s->dilation[1];
-        w->offsets[i] = (line * c->columns + tap % s->kernel[2] * s->dilation[2]) * BLOCK;
-    }
+    find_pieces(c, w->offsets);
     return QL_OK;
 }
 
