@@ -231,18 +231,25 @@ static int walk_all(walk *w) {
     return QL_OK;
 }
 
-void ql_quantize_stretch(const ql_kernels *kernels, const float *x, void *codes, int is_signed,
-                         int64_t count, float scale, int32_t zero_point) {
+ql_quantizer ql_quantizer_of(const ql_kernels *kernels, int is_signed, float scale,
+                             int32_t zero_point) {
     const int code = (is_signed ? QL_INT8 : QL_UINT8) - QL_INT8;
     const int32_t qmin = is_signed ? -128 : 0, qmax = qmin + 255;
-    float reciprocal, rest, low, high;
-    const int fit =
-        derive(scale, qmin - zero_point, qmax - zero_point, &reciprocal, &rest, &low, &high);
-    const ql_reciprocals r = {&reciprocal, &rest, &low, &high, &scale, &zero_point};
-    if (fit && kernels->multiply_quantize[code] != NULL)
-        kernels->multiply_quantize[code](x, codes, count, &r, QL_SAME, 0);
+    ql_quantizer q = {.scale = scale, .zero_point = zero_point, .qmin = qmin, .qmax = qmax};
+    const int fit = derive(scale, qmin - zero_point, qmax - zero_point, &q.reciprocal, &q.rest,
+                           &q.low, &q.high);
+    q.multiply = fit ? kernels->multiply_quantize[code] : NULL;
+    q.divide = kernels->quantize[QL_FLOAT32][code];
+    return q;
+}
+
+void ql_quantize_stretch(const ql_quantizer *q, const float *x, void *codes, int64_t count) {
+    const ql_reciprocals r = {&q->reciprocal, &q->rest,  &q->low,
+                              &q->high,       &q->scale, &q->zero_point};
+    if (q->multiply != NULL)
+        q->multiply(x, codes, count, &r, QL_SAME, 0);
     else
-        kernels->quantize[QL_FLOAT32][code](x, codes, count, &scale, &zero_point, 0, qmin, qmax);
+        q->divide(x, codes, count, &q->scale, &q->zero_point, 0, q->qmin, q->qmax);
 }
 
 int ql_quantize(const void *x, int real_type, void *codes, int code_type, const void *scale,

@@ -591,9 +591,18 @@ ql_part ql_part_of(const ql_layout *at, const ql_cut *cut, long chunk);
 
 /* --- reals to codes (affine.c) -------------------------------------------------------------- */
 
-/* The 8-bit codes of `count` reals that share their parameters. */
-void ql_quantize_stretch(const ql_kernels *kernels, const float *x, void *codes, int is_signed,
-                         int64_t count, float scale, int32_t zero_point);
+/* How reals that share their parameters become 8-bit codes: by products, or by divisions where
+ * there is no kernel for that or the scale is not fit for it. */
+typedef struct {
+    float scale, reciprocal, rest, low, high;
+    int32_t zero_point, qmin, qmax;
+    ql_multiply_run *multiply; /* or NULL */
+    ql_quantize_run *divide;
+} ql_quantizer;
+
+ql_quantizer ql_quantizer_of(const ql_kernels *kernels, int is_signed, float scale,
+                             int32_t zero_point);
+void ql_quantize_stretch(const ql_quantizer *quantizer, const float *x, void *codes, int64_t count);
 
 /* --- memory (memory.c) ---------------------------------------------------------------------- */
 

@@ -108,16 +108,16 @@ typedef struct {
 } reals;
 
 /* As numbers of the table: uint8 codes as they are, or made int16, or int8. */
-static void quantize_row(const ql_kernels *kernels, const float *a, int64_t k, float scale,
-                         int32_t zero_point, char *to) {
+static void quantize_row(const ql_kernels *kernels, const ql_quantizer *quantizer, const float *a,
+                         int64_t k, char *to) {
     if (kernels->element_size == 1 && !kernels->left_signed) {
-        ql_quantize_stretch(kernels, a, to, 0, k, scale, zero_point);
+        ql_quantize_stretch(quantizer, a, to, k);
         return;
     }
     uint8_t codes[1024];
     for (int64_t at = 0; at < k; at += (int64_t)sizeof codes) {
         const int64_t count = ql_min(k - at, (int64_t)sizeof codes);
-        ql_quantize_stretch(kernels, a + at, codes, 0, count, scale, zero_point);
+        ql_quantize_stretch(quantizer, a + at, codes, count);
         kernels->load(to + at * kernels->element_size, codes, count,
                       ql_flip(0, kernels->left_signed));
     }
@@ -127,15 +127,17 @@ static void quantize_rows(const ql_rows *rows, const ql_kernels *kernels, int64_
                           int64_t count, char *panel, int64_t stride, char *scratch) {
     (void)scratch;
     const reals *from = rows->source;
+    ql_quantizer quantizer = ql_quantizer_of(kernels, 0, *from->scale, *from->zero_point);
     if (from->step == 0 && from->stride == from->k && stride == from->k * kernels->element_size) {
-        quantize_row(kernels, from->a + first * from->k, count * from->k, *from->scale,
-                     *from->zero_point, panel);
+        quantize_row(kernels, &quantizer, from->a + first * from->k, count * from->k, panel);
         return;
     }
     for (int64_t i = 0; i < count; i++) {
-        const int64_t row = first + i, at = row * from->step;
-        quantize_row(kernels, from->a + row * from->stride, from->k, from->scale[at],
-                     from->zero_point[at], panel + i * stride);
+        const int64_t row = first + i;
+        if (from->step)
+            quantizer = ql_quantizer_of(kernels, 0, from->scale[row], from->zero_point[row]);
+        quantize_row(kernels, &quantizer, from->a + row * from->stride, from->k,
+                     panel + i * stride);
     }
 }
 

@@ -9,9 +9,7 @@ enum {
 /* Codes, and what they stand for; or reals, without a kernel. */
 typedef struct {
     void *codes;
-    int is_signed;
-    float scale;
-    int32_t zero_point;
+    ql_quantizer by;
     ql_dequantize_run *dequantize;
 } codes;
 
@@ -88,15 +86,15 @@ static void dequantize_row(const codes *x, int64_t at, float *reals, int64_t len
     if (x->dequantize == NULL)
         memcpy(reals, (const float *)x->codes + at, length * sizeof(float));
     else
-        x->dequantize((const char *)x->codes + at, reals, length, &x->scale, &x->zero_point, 0);
+        x->dequantize((const char *)x->codes + at, reals, length, &x->by.scale, &x->by.zero_point,
+                      0);
 }
 
 static void quantize_row(const job *j, const codes *y, const float *reals, int64_t at) {
     if (y->dequantize == NULL)
         memcpy((float *)y->codes + at, reals, j->length * sizeof(float));
     else
-        ql_quantize_stretch(j->kernels, reals, (char *)y->codes + at, y->is_signed, j->length,
-                            y->scale, y->zero_point);
+        ql_quantize_stretch(&y->by, reals, (char *)y->codes + at, j->length);
 }
 
 /* Some rows at a time, side by side in the first cache, with as many zeros between them as a window
@@ -143,8 +141,9 @@ int ql_local_norm(const float *x, float *y, int64_t rows, int64_t length, const 
 
 static codes codes_of(void *x, int is_signed, float scale, int32_t zero_point) {
     const int code = (is_signed ? QL_INT8 : QL_UINT8) - QL_INT8;
-    return (codes){x, is_signed, scale, zero_point,
-                   ql_current_kernels()->dequantize[QL_FLOAT32][code]};
+    const ql_kernels *kernels = ql_current_kernels();
+    return (codes){x, ql_quantizer_of(kernels, is_signed, scale, zero_point),
+                   kernels->dequantize[QL_FLOAT32][code]};
 }
 
 int ql_local_norm_of_codes(const void *x, int x_signed, float x_scale, int32_t x_zero, void *y,
