@@ -41,10 +41,31 @@ QL_INLINE __m128i load_some(const uint8_t *from, int64_t bytes) {
     return _mm_set_epi64x((int64_t)high, (int64_t)low);
 }
 
-/* The first `count` of eight lanes. */
-QL_INLINE __m256i first_lanes(int64_t count) {
-    const __m256i lane_i32x8 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)ql_max(0, ql_min(8, count))), lane_i32x8);
+/* The first `count` of eight lanes of four bytes; what stands in the others does not matter. Of
+ * four and more, two halves overlap, of which the second moves up. Not by vpmaskmovd: emulators
+ * touch what it leaves out. */
+QL_INLINE __m256i load_lanes(const void *from, int64_t count) {
+    const char *x = from;
+    int32_t last;
+    if (count >= 8)
+        return _mm256_loadu_si256((const __m256i *)from);
+    if (count >= 4) {
+        const __m256i lane_i32x8 = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+        const __m256i upper_i32x8 = _mm256_setr_epi32(0, 0, 0, 0, -1, -1, -1, -1);
+        const __m256i up_i32x8 =
+            _mm256_and_si256(upper_i32x8, _mm256_set1_epi32((int32_t)(8 - count)));
+        const __m256i both_i32x8 =
+            _mm256_set_m128i(_mm_loadu_si128((const __m128i *)(x + 4 * (count - 4))),
+                             _mm_loadu_si128((const __m128i *)from));
+        return _mm256_permutevar8x32_epi32(both_i32x8, _mm256_add_epi32(lane_i32x8, up_i32x8));
+    }
+    if (count <= 0)
+        return _mm256_setzero_si256();
+    memcpy(&last, x + 4 * (count - 1), 4);
+    if (count == 1)
+        return _mm256_castsi128_si256(_mm_cvtsi32_si128(last));
+    const __m128i two_i32x4 = _mm_loadl_epi64((const __m128i *)from);
+    return _mm256_castsi128_si256(count == 2 ? two_i32x4 : _mm_insert_epi32(two_i32x4, last, 2));
 }
 
 #endif

@@ -127,9 +127,9 @@ QL_INLINE void store_rows(const int whole, __m256i codes, int64_t columns, uint8
 /* Up to 16 columns, of two rows at a time; a last row counts for one that is missing. */
 QL_INLINE void requantize_16(const int whole, const int added, const tile *t, int64_t columns,
                              const requantizer *r) {
-    const __m256i mask[2] = {first_lanes(columns), first_lanes(columns - 8)};
-    const __m256 multiplier_f32x8[2] = {_mm256_maskload_ps(t->multiplier, mask[0]),
-                                        _mm256_maskload_ps(t->multiplier + 8, mask[1])};
+    const __m256 multiplier_f32x8[2] = {
+        _mm256_castsi256_ps(load_lanes(t->multiplier, columns)),
+        _mm256_castsi256_ps(load_lanes(t->multiplier + 8, columns - 8))};
     for (int64_t row = 0; row < t->rows; row += 2) {
         const int64_t next = ql_min(row + 1, t->rows - 1);
         __m256i steps_i32x8[4];
@@ -144,12 +144,10 @@ QL_INLINE void requantize_16(const int whole, const int added, const tile *t, in
                                     : load_some(codes, columns);
 #pragma GCC unroll 2
             for (int v = 0; v < 2; v++)
-                steps_i32x8[2 * k + v] = steps_of(
-                    added,
-                    whole ? _mm256_loadu_si256((const __m256i *)(const void *)(sum + 8 * v))
-                          : _mm256_maskload_epi32(sum + 8 * v, mask[v]),
-                    v == 0 ? codes_u8x16 : _mm_unpackhi_epi64(codes_u8x16, codes_u8x16),
-                    multiplier_f32x8[v], r);
+                steps_i32x8[2 * k + v] =
+                    steps_of(added, load_lanes(sum + 8 * v, whole ? 8 : columns - 8 * v),
+                             v == 0 ? codes_u8x16 : _mm_unpackhi_epi64(codes_u8x16, codes_u8x16),
+                             multiplier_f32x8[v], r);
         }
         store_rows(whole, codes_of(steps_i32x8, r), columns, t->y + row * t->y_stride,
                    t->y + next * t->y_stride);
