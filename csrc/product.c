@@ -626,16 +626,20 @@ static int worth_sharing(const product *p) {
 }
 
 /* The time that a chunk takes, in products: those of its tiles and as many as could be done while
- * it begins, while its rows are loaded, if they are, and while its columns are packed, if they are.
- */
+ * it begins, while its rows are loaded, if they are, and while its columns are packed, if they are;
+ * and, for rows in places, which take little loading, while strips are read that are more than the
+ * second cache holds: then threads had better share columns. */
 static double cost_of_chunk(const product *p, int64_t rows, int64_t columns) {
-    enum { BEGINNINGS = 16, LOADING = 32, PACKING = 128 }; /* of a small product; for each byte */
+    /* Of a small product; for each byte. */
+    enum { BEGINNINGS = 16, LOADING = 32, PACKING = 128, READING = 64 };
     const double depth = (double)(p->b->groups * p->kernels->dot);
     const int64_t step = p->kernels->row_step;
     const double tiles = (double)(ql_ceil_div(rows, step) * step * whole_strips(columns));
     const double loaded = p->in_place > 0 ? 0 : LOADING * (double)rows;
     const double packed = p->operand == NULL || p->direct ? 0 : PACKING * (double)columns;
-    return (double)p->kernels->small / BEGINNINGS + depth * (tiles + loaded + packed);
+    const int is_far = p->rows->places != NULL && p->b->k * p->b->n > BLOCK_BYTES;
+    const double read = is_far ? READING * (double)columns : 0;
+    return (double)p->kernels->small / BEGINNINGS + depth * (tiles + loaded + packed + read);
 }
 
 /* Cuts rows and columns so many times, or less often where chunks could not be whole tiles. */
