@@ -21,7 +21,7 @@ enum {
     QL_TILE_STRIPS = 2,   /* the most strips that a tile may have */
     QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
     QL_DIRECT_ROWS = 8,   /* the most rows that are multiplied with an operand as it lies */
-    QL_NARROW = 1,        /* the most columns that rows are multiplied with as they lie */
+    QL_NARROW = 4,        /* the most columns that rows are multiplied with as they lie */
     QL_PIXELS = 8,        /* of a line that depthwise convolutions take together */
     QL_GROUPED_ROWS = 16, /* pixels that tiles of groups have at most, and are read beyond a line */
     QL_TOGETHER = 64,     /* the most outputs of a channel that they compute together */
@@ -479,6 +479,7 @@ typedef struct ql_kernels {
     ql_direct *direct; /* or NULL: a right operand is packed first */
     int direct_rows;   /* the most rows that it takes */
     ql_narrow *narrow;
+    int narrow_columns; /* the most for which it beats tiles, if rows are not short */
     ql_requantize_tile *requantize;
     ql_requantize_sum_tile *requantize_sum;
     ql_rescale_tile *rescale;
@@ -701,7 +702,7 @@ int ql_multiply_directly(const ql_kernels *kernels, const ql_operand *b, const q
 
 /* Whether an operand has so few columns that rows are multiplied with them as they lie; and those,
  * contiguous, with one of ones behind them where there are zero points. */
-int ql_is_narrow(int64_t columns);
+int ql_is_narrow(const ql_kernels *kernels, int64_t k, int64_t columns);
 int ql_narrow_pack(ql_matrix *matrix, const ql_operand *operand);
 /* The same for an operand that is only described, whose sums and zero points have room. */
 int ql_narrow_describe(ql_matrix *matrix, const ql_operand *operand);

@@ -82,7 +82,7 @@ int ql_matmul_once(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_
                    int64_t a_stride, int a_signed, const int32_t *a_zero_point,
                    int64_t a_zero_point_step, const ql_output *output, void *y, int64_t y_stride) {
     const ql_operand operand = {b, k, n, k_stride, n_stride, b_signed, b_zero_points};
-    if (ql_is_narrow(n))
+    if (ql_is_narrow(ql_current_kernels(), k, n) && (n == 1 || rows > QL_DIRECT_ROWS))
         return multiply_narrow(&operand, a, rows, a_stride, a_signed, a_zero_point,
                                a_zero_point_step, output, y, y_stride);
     if (just_in_time(rows, k)) {

@@ -17,8 +17,11 @@ enum {
 
 /* --- columns -------------------------------------------------------------------------------- */
 
-int ql_is_narrow(int64_t columns) {
-    return columns > 0 && columns <= QL_NARROW;
+/* Several sums of a row are put side by side before they are finished, which costs more than tiles
+ * do where rows are short. */
+int ql_is_narrow(const ql_kernels *kernels, int64_t k, int64_t columns) {
+    enum { LEAST_DEPTH = 128 };
+    return columns == 1 || (columns > 1 && columns <= kernels->narrow_columns && k >= LEAST_DEPTH);
 }
 
 static int64_t stride_of_columns(int64_t k) {

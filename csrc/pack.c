@@ -180,7 +180,7 @@ ql_matrix *ql_matrix_pack(const void *b, int64_t k, int64_t n, int64_t k_stride,
     if (n > 0 && k > WORTH_SHARING / n)
         all.chunk_columns = ql_ceil_div(ql_ceil_div(n, wanted), CHUNK) * CHUNK;
     ql_run_chunks((long)ql_ceil_div(n, all.chunk_columns), pack_chunk, &all);
-    if (!ql_is_narrow(n) || ql_narrow_pack(matrix, &operand) == QL_OK)
+    if (!ql_is_narrow(matrix->kernels, k, n) || ql_narrow_pack(matrix, &operand) == QL_OK)
         return matrix;
     ql_matrix_free(matrix);
     return NULL;

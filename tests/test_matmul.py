@@ -253,46 +253,54 @@ def test_codes_of_many_tiles(
                 assert_mostly_free(y)
 
 
-# ---- one column ---------------------------------------------------------------------------------
+# ---- one column or a few -------------------------------------------------------------------------
 
 
 @given(
     m=st.integers(0, 20),
     k=st.integers(0, 200),
+    n=st.integers(1, 5),
     gap=st.integers(0, 9),
     transposed=st.booleans(),
     types=st.tuples(st.sampled_from(BYTES), st.sampled_from(BYTES)),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_any_product_with_a_vector(
-    isa: str, agree: Any, m: int, k: int, gap: int, transposed: bool, types: Any, seed: int
+def test_any_product_with_few_columns(
+    isa: str, agree: Any, m: int, k: int, n: int, gap: int, transposed: bool, types: Any, seed: int
 ) -> None:
     """Rows are read where they lie, with what is behind them, and so are columns."""
     rng = np.random.default_rng(seed)
     a = random_codes(rng, (k + gap, m) if transposed else (m, k + gap), types[0])
     a = a[:k].T if transposed else a[:, :k]
-    b = random_codes(rng, (k, 1 + gap), types[1])[:, :1]
+    b = random_codes(rng, (k, n + gap), types[1])[:, :n]
     za = types[0](rng.choice([0, 1, 77]))
-    for zero_points in ((za, None), (za, b[:1, 0] if k else None)):
+    for zero_points in ((za, None), (za, b[0] if k else None)):
         acc = agree("matmul_integer", a, b, *zero_points)
-        agree("matmul_integer", a, b[:, 0], *zero_points)
+        agree("matmul_integer", a, b[:, 0], za)
         assert_bit_exact(agree.prepared("MatMulInteger", b, zero_points[1])(a, za), acc)
 
 
 @LEFT_TYPES
 @TYPES
-def test_results_of_one_column(
+def test_results_of_few_columns(
     isa: str, agree: Any, rng: np.random.Generator, a_type: Any, b_type: Any
 ) -> None:
     """Every output, in the blocks that rows are taken in, with parameters of rows and without."""
-    for m, k in [(1, 500), (13, 66), (256, 31), (515, 96), (30_000, 70)]:
-        a, b = random_codes(rng, (m, k), a_type), random_codes(rng, (k, 1), b_type)
+    for m, k, n in [
+        (1, 500, 1),
+        (13, 66, 1),
+        (256, 31, 1),
+        (515, 196, 2),
+        (300, 128, 4),
+        (9000, 70, 1),
+    ]:
+        a, b = random_codes(rng, (m, k), a_type), random_codes(rng, (k, n), b_type)
         za, zb = a_type(np.mean(a)), b_type(np.mean(b))
         by_row = np.full(m, za) + np.arange(m, dtype=a_type) % 3
         agree("matmul_integer", a, b, by_row, zb)
         y_scale = output_scale(reference.matmul_integer(a, b, za, zb), 0.1 * 0.2) + np.float32(1)
         rows = rng.uniform(0.08, 0.12, m).astype(np.float32)
-        fixed: dict[str, Any] = {"bias": np.int32([-70]), "activation": (-3.0, 1e6)}
+        fixed: dict[str, Any] = {"bias": np.int32(-70), "activation": (-3.0, 1e6)}
         for a_scale in (0.1, rows):
             args = a, a_scale, za, b, 0.2, zb
             agree("qlinear_matmul", *args, None, None, **fixed)
@@ -306,12 +314,14 @@ def test_results_of_one_column(
 
 
 @pytest.mark.parametrize("k", [32768, 65793, 65794, 300_000])
-def test_long_products_with_a_vector(isa: str, agree: Any, k: int) -> None:
+def test_long_products_with_few_columns(isa: str, agree: Any, k: int) -> None:
     """Sums that need 64 bits on the way, and fit int32 in the end or do not."""
-    a, b = np.full((5, k), 255, np.uint8), np.full((k, 1), -128, np.int8)
-    b[: k // 2] = 127
-    agree("matmul_integer", a, b)
-    agree("matmul_integer", a, b, 1, 3)
+    a = np.full((9, k), 255, np.uint8)
+    for n in (1, 3):
+        b = np.full((k, n), -128, np.int8)
+        b[: k // 2] = 127
+        agree("matmul_integer", a, b)
+        agree("matmul_integer", a, b, 1, 3)
     if k > 65793:
         with pytest.raises(OverflowError):
             ql.matmul_integer(a, np.full((k, 1), -128, np.int8))

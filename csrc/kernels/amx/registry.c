@@ -27,6 +27,7 @@ void ql_fill_amx(ql_kernels *kernels) {
          {ql_amx_places_signed_whole_x1, ql_amx_places_signed_whole_x2}},
     };
     memcpy(kernels->tile_of_places, of_places, sizeof of_places);
+    kernels->narrow_columns = 2;
     kernels->group_step = 16;
     kernels->most_groups = QL_AMX_MOST_GROUPS;
     kernels->small = 16 << 20;

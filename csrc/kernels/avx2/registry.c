@@ -33,6 +33,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->sum_row = ql_avx2_sum_row;
     kernels->correct = ql_avx2_correct;
     kernels->narrow = ql_avx2_narrow;
+    kernels->narrow_columns = 4;
     kernels->direct = ql_avx2_direct;
     kernels->direct_rows = 4;
     kernels->pack_columns = ql_avx2_pack_columns;

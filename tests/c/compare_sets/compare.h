@@ -59,7 +59,7 @@ void require_free_codes(void);
 /* --- all the cases of a kind --- */
 
 void compare_products(void);
-/* With one column. */
+/* With one column or a few. */
 void compare_narrow_products(void);
 /* Of several blocks of rows, and such as threads share: many rows, or a large right operand. */
 void compare_large_products(void);

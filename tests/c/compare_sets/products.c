@@ -77,11 +77,12 @@ void compare_products(void) {
 }
 
 void compare_narrow_products(void) {
-    for (int64_t depth = 0; depth < 140; depth++)
+    for (int64_t depth = 0; depth < 200; depth++)
         for (enum fill fill = ANY; fill < FILLS; fill++)
-            compare_product(1 + draw_below(20), 1, depth, fill);
+            compare_product(1 + draw_below(20), depth < 128 ? 1 : 1 + draw_below(5), depth, fill);
     for (int i = 0; i < 20; i++)
-        compare_product(200 + draw_below(400), 1, draw_below(100), draw() % FILLS);
+        compare_product(200 + draw_below(400), 1 + i % 4, 128 * (i % 2) + draw_below(70),
+                        draw() % FILLS);
 }
 
 void compare_large_products(void) {
