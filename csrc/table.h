@@ -1,0 +1,519 @@
+/* The table of kernels, one for each instruction set: what each of its functions does, and the
+ * sizes that they and their callers agree on. */
+#ifndef QL_TABLE_H
+#define QL_TABLE_H
+
+#include <stdint.h>
+
+#include "quantlib.h"
+
+enum {
+    QL_STRIP = 16,        /* columns that are packed side by side */
+    QL_TILE_ROWS = 32,    /* the most rows that a tile may have */
+    QL_TILE_STRIPS = 2,   /* the most strips that a tile may have */
+    QL_TILE_COLUMNS = 32, /* the distance between two rows of a tile's sums */
+    QL_DIRECT_ROWS = 8,   /* the most rows that are multiplied with an operand as it lies */
+    QL_NARROW = 4,        /* the most columns that rows are multiplied with as they lie */
+    QL_PIXELS = 8,        /* of a line that depthwise convolutions take together */
+    QL_GROUPED_ROWS = 16, /* pixels that tiles of groups have at most, and are read beyond a line */
+    QL_TOGETHER = 64,     /* the most outputs of a channel that they compute together */
+    QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
+    QL_PLACES = 64,       /* of planes that are convolved together: a cache line of results */
+    QL_PLANE_ROWS = 32,   /* the most output channels that are */
+    QL_FEW_PLACES = 32,   /* of tiles whose codes are computed beside the next one */
+    QL_PART_BYTES = 64,   /* the products that a row of weights has in a part */
+    QL_ALIGNMENT = 64,
+    QL_BINS_LOG2 = 12,
+    QL_TABLES = 4,               /* histograms that neighbouring values are counted in */
+    QL_TABLE = 2 * QL_BINS + 32, /* counts of one, with that of zeros after those of bins */
+    QL_LANES = 8,                /* sums that neighbouring values are added to */
+    QL_TALLY = QL_LANES << 11,   /* the most values that sums are exact for */
+    QL_WEFT = 15,                /* rows that are transposed all at once, fewer than QL_STRIP */
+    QL_PIECE = 64,               /* reals that layers work on at a time */
+    QL_MOST_TERMS = 11           /* of the sums of doubles; floats have 3 */
+};
+
+/* --- kernels ---------------------------------------------------------------------------------
+ *
+ * A run is a contiguous stretch. With `step` 0 all its elements share one parameter, with 1 each
+ * has its own. Real types are float32 and float64 (index QL_FLOAT32, QL_FLOAT64), code types are
+ * indexed from QL_INT8. */
+
+typedef void ql_quantize_run(const void *x, void *codes, int64_t count, const void *scale,
+                             const int32_t *zero_point, int step, int32_t qmin, int32_t qmax);
+typedef void ql_dequantize_run(const void *codes, void *x, int64_t count, const void *scale,
+                               const int32_t *zero_point, int step);
+/* How to divide float32 by scales without dividing (affine.c): a product with 1 / scale, held in
+ * two parts, of elements that are kept between `low` and `high`. */
+typedef struct {
+    const float *reciprocal, *rest, *low, *high, *scale;
+    const int32_t *zero_point;
+} ql_reciprocals;
+
+/* Quantizes to 8-bit codes, or fake-quantizes; with `stream` past the caches. The parameter of
+ * element i is number i >> shift: with QL_EACH its own, with QL_SAME the first one; in between, the
+ * shift is 4 or more. */
+enum { QL_EACH = 0, QL_SAME = 63 };
+typedef void ql_multiply_run(const float *x, void *y, int64_t count, const ql_reciprocals *r,
+                             int shift, int stream);
+/* Narrows or widens *lo and *hi (step 0) or lo[i] and hi[i] (step 1); NaN sticks. */
+typedef void ql_min_max_run(const void *x, int64_t count, void *lo, void *hi, int step);
+
+/* What up to QL_TALLY finite values, all |x| < 2**bound, add to a summary (kernels/summary.h).
+ *
+ * Bins are counted in QL_TABLES tables of QL_TABLE entries: trunc(|x| * factor) of them outwards
+ * from the entry QL_BINS, and zeros in entry 2 * QL_BINS. `factor` and `width` are reciprocal
+ * powers of two. `between` is set if an |x| is no multiple of `width`, unless it is set already.
+ *
+ * Exact sums of x and x * x come as terms, each a multiple of its unit, for each lane. Values with
+ * 0 < |x| < least are left out, and copied to `small`. */
+typedef struct {
+    double factor, width, least;
+    int bound, between;
+    uint16_t *tables;
+    double sums[QL_MOST_TERMS][QL_LANES];
+    void *small;
+    int64_t smalls;
+} ql_tally;
+typedef void ql_tally_run(const void *x, int64_t count, ql_tally *to);
+
+/* Sums of a tile: c[i][j] = init[j] + sum over k of a[i][k] * b[k][j], modulo 2**32. In tables with
+ * `most_groups`, init may be NULL: then the sums are added to those in c.
+ * a: rows of loaded elements, `a_stride` bytes apart. b: the first strip, the second `b_stride`
+ * bytes after it. groups: how many groups of `dot` products each sum has. */
+typedef void ql_tile(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
+                     int64_t b_stride, const int32_t *init, int32_t *c);
+
+/* A tile of int32 sums, QL_TILE_COLUMNS apart, whose codes are still to be computed, as in
+ * ql_requantize_tile, and where those of each of its QL_TILE_ROWS rows go. */
+typedef struct {
+    const int32_t *sums;
+    uint8_t *y[QL_TILE_ROWS];
+    int64_t columns;
+    const float *multiplier;
+    int32_t zero_point, lower, upper;
+} ql_pending;
+
+/* A tile of all rows and strips, like ql_tile, and meanwhile the codes of another one, if any. */
+typedef void ql_tile_beside(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
+                            int64_t b_stride, const int32_t *init, int32_t *c,
+                            const ql_pending *pending);
+
+/* Where a cache line of products of every row is, in bytes from its address, and their weights,
+ * from the first of a strip. */
+typedef struct {
+    int64_t a, b;
+} ql_place;
+
+/* A tile whose rows' products lie in places, one for each QL_ALIGNMENT of them, of as many rows as
+ * the processor is ready for. Meanwhile the codes of a `pending` tile, if that is not NULL and this
+ * is one of all rows and strips. */
+typedef void ql_tile_of_places(int64_t groups, const void *a, int64_t a_stride,
+                               const ql_place *places, const int8_t *b, int64_t b_stride,
+                               const int32_t *init, int32_t *c, const ql_pending *pending);
+
+/* Loads `count` bytes of a left operand as the tile wants them: the number 0 to 255, or -128 to 127
+ * in tables with `left_signed`, that the byte is after `flip` (ql_flip). */
+typedef void ql_load(void *row, const uint8_t *bytes, int64_t count, uint8_t flip);
+
+/* Packs `groups` groups of `strips` whole strips (up to QL_PACK_STRIPS) from rows that are `stride`
+ * bytes apart, and adds each column to sums[strip][QL_STRIP]. */
+typedef void ql_pack_groups(const uint8_t *rows, int64_t stride, int64_t groups, int64_t strips,
+                            uint8_t flip, int8_t *to, int64_t strip_stride, int32_t *sums);
+
+/* Packs `groups` groups of one whole strip from columns that are `stride` bytes apart, and adds
+ * each column to sums[QL_STRIP]. */
+typedef void ql_pack_columns(const uint8_t *columns, int64_t stride, int64_t groups, uint8_t flip,
+                             int8_t *to, int32_t *sums);
+
+/* The sum of `count` loaded elements: goes with `element_size` and `left_signed`. */
+typedef int64_t ql_sum_row(const void *row, int64_t count);
+
+/* sums[i][j] -= row_sum[i] * b_zero_point[j] + a_zero_point[i] * column_term[j], modulo 2**32, for
+ * whole strips of columns. */
+typedef void ql_correct_tile(int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                             const int32_t *row_sum, const int32_t *b_zero_point,
+                             const int32_t *a_zero_point, const int32_t *column_term);
+
+/* Adds the products of `groups` whole groups of a few rows, up to QL_DIRECT_ROWS, with a right
+ * operand as it lies, rows of `columns` codes `b_stride` bytes apart, to sums[row][column], and the
+ * right operand's codes to column_sums; both have whole strips. */
+typedef void ql_direct(const uint8_t *a, int64_t a_stride, int64_t rows, int64_t groups,
+                       const uint8_t *b, int64_t b_stride, int64_t columns, uint8_t b_flip,
+                       int32_t *sums, int64_t sums_stride, int32_t *column_sums);
+
+/* sums[j][i] = start[j] + the products of row i, `k` numbers byte ^ flip as in ql_load, and column
+ * j, modulo 2**32. Both are contiguous, columns have zeros up to a multiple of QL_ALIGNMENT. */
+typedef void ql_narrow(const uint8_t *a, int64_t a_stride, int64_t rows, int64_t k, uint8_t flip,
+                       const int8_t *b, int64_t b_stride, int64_t columns, const int32_t *start,
+                       int32_t *sums, int64_t sums_stride);
+
+/* Finishes int32 sums of `rows` times `columns`, with a multiplier for each column; of rescaled
+ * ones each row has a factor besides, `row_step` (0 or 1) after that of the row before, and each
+ * column a bias, which may be NULL. */
+typedef void ql_requantize_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
+                                int64_t columns, const float *multiplier, int32_t zero_point,
+                                int32_t lower, int32_t upper, uint8_t *y, int64_t y_stride);
+/* The same with codes added, laid out like y: their numbers, 0 to 255 after `flip`, less `zero` and
+ * times `factor`, every operation rounded. */
+typedef struct {
+    const uint8_t *codes;
+    int64_t stride;
+    uint8_t flip;
+    float zero, factor;
+} ql_residual;
+
+typedef void ql_requantize_sum_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
+                                    int64_t columns, const float *multiplier,
+                                    const ql_residual *residual, int32_t zero_point, int32_t lower,
+                                    int32_t upper, uint8_t *y, int64_t y_stride);
+typedef void ql_copy_tile(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
+                          int32_t *y, int64_t y_stride);
+typedef void ql_rescale_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
+                             int64_t columns, const float *multiplier, const float *row_factor,
+                             int64_t row_step, const float *bias, float lower, float upper,
+                             float *y, int64_t y_stride);
+
+/* A depthwise convolution reads planes: `depthwise_rows` lines of input, interleaved into one
+ * element of four bytes for each column and channel: four bytes, or two int16.
+ *
+ * In vectors of several lanes of 16 bytes, `depthwise_lanes`, the channels of a group stand in an
+ * order of their own (depthwise_pack.c), and so do weights and what sums start from. Sums and codes
+ * are in that of channels again. */
+
+/* Interleaves `columns` columns of `channels` bytes each, which are `step` bytes apart in each row,
+ * as the numbers rows[..][i] ^ flip, into elements side by side. Rows that are NULL, of which the
+ * first is none, do not matter. */
+typedef void ql_interleave(const uint8_t *const *rows, int64_t columns, int64_t channels,
+                           int64_t step, uint8_t flip, void *to);
+
+/* Neighbouring output pixels of a line. x is where the first pixel's first tap lies in the first
+ * plane; a step is the way to the next in bytes. Weights are elements like those of planes, of
+ * which bytes are signed. Beyond `channels` and `pixels`, planes can be read up to a whole strip
+ * and to the next multiple of QL_PIXELS. */
+typedef struct {
+    const char *x;
+    int64_t plane_step, tap_step, pixel_step;
+    int64_t planes, taps;
+    int64_t repeats;      /* how often the planes are gone through, with other weights */
+    const char *w;        /* [strip or group][repeat][plane][tap][channel] */
+    const int32_t *start; /* of the sums, for whole strips */
+    int64_t pixels, channels;
+} ql_line;
+
+/* sums[p][c] = start[c] + the products of elements, modulo 2**32, in the order of planes. */
+typedef void ql_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride);
+
+/* What becomes of the sums: y = saturate(rint(f32(sum) * multiplier) + zero_point), kept between
+ * lower and upper, in numbers 0 to 255 whose bytes are `flip`ped at the end. Products must fit
+ * int32, and multipliers be there for whole strips. */
+typedef struct {
+    const float *multiplier;
+    int32_t zero_point, lower, upper;
+    uint8_t flip;
+} ql_codes;
+typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
+                                int64_t y_stride);
+
+/* One or two lines of output of kernels of 3 x 3, straight from the lines of input, of which there
+ * are two more: whole strips of channels, in the order that planes have. Column number `first` of
+ * the input is that of the first pixel's first tap; those outside of `width` are padding. */
+typedef struct {
+    const uint8_t *row[4];
+    int64_t column_step[4], channel_step[4]; /* of the rows, in bytes: 0 where all bytes are one */
+    int64_t first, width;
+    uint8_t flip, zero; /* numbers are bytes ^ flip; the number of padding */
+    int64_t stride, pixels, channels;
+    int lines;      /* 1, or 2 with a stride of 1 */
+    const char *w;  /* [strip or group][tap][channel] for each line, */
+    int64_t w_step; /* which are so many bytes apart */
+    const int32_t *start;
+} ql_square;
+typedef void ql_depthwise_square(const ql_square *square, const ql_codes *codes, uint8_t *y,
+                                 int64_t y_stride, int64_t y_line);
+
+/* Neighbouring output pixels of a line of narrow groups (grouped.c): 64 channels of each. Pixels of
+ * input are 64 bytes; x is where the first pixel's first tap is. Up to QL_GROUPED_ROWS pixels can
+ * be read beyond the last one. */
+typedef struct {
+    const char *x;
+    const int64_t *offsets; /* of taps, in bytes */
+    int64_t taps, turns;    /* each element meets `turns` elements of its group: 1, 2 or 4 */
+    int64_t pixel_step;     /* in bytes */
+    int64_t slice;          /* 64 bytes, or for tiles of a pixel's, 16 or 32 that stand apart, */
+    int64_t slice_step;     /* so many bytes before the next slice */
+    const char *w;          /* [tap][turn][4] vectors of elements of four int8; where planes are of
+                               int16, two vectors for each, first the even channels' */
+    const int32_t *start;   /* of the sums of channels 0, 4, 8 ...; of 1, 5, 9 ...; and so on */
+    int64_t pixels, channels;
+} ql_grouped_line;
+
+/* Sums of 64 channels for each pixel, or with `codes`, whose multipliers are in the order of
+ * `start`, what becomes of them in y. */
+typedef void ql_grouped(const ql_grouped_line *line, int32_t *sums, const ql_codes *codes,
+                        uint8_t *y, int64_t y_stride);
+/* Sums in the order of channels, as `start` is, and for a multiple of the rows that the processor
+ * is ready for. Taps are pieces of 64 bytes, each for four strips of weights:
+ * [piece][strip][element][16]. A strip meets the pieces of its slice: the slices of 16, 32 or 64
+ * channels of the lines are `slice_step` bytes apart. */
+typedef void ql_grouped_tiles(const ql_grouped_line *line, int32_t *sums);
+
+/* --- channels that are first (channelwise.c) --- */
+
+/* How bytes of a vector of 64 are put elsewhere: its words to other places, byte by byte within
+ * lanes of 16; after that where bytes are spread, before where they are gathered. A byte of 128 or
+ * more is none. */
+typedef struct {
+    uint16_t word[32];
+    uint8_t byte[64];
+} ql_regrouping;
+
+/* Lines of planes to be copied as numbers byte ^ flip, of one byte or of two: line i of a plane to
+ * i * pitch. What follows a line there, up to a vector of QL_TOGETHER bytes, may become `zero`. */
+typedef struct {
+    const uint8_t *x;
+    int64_t plane_step, line_step; /* of x, in bytes */
+    int64_t planes, lines, columns;
+    uint8_t flip, zero; /* the number, too */
+    char *to;
+    char *second;           /* where every other line goes, the first one being number 1, or NULL */
+    int64_t to_step, pitch; /* from one plane to the next, from one line to the next, in bytes */
+    const ql_regrouping *regrouping; /* of lines without gaps, QL_TOGETHER / pitch at a time, those
+                                        of `second` last, or NULL */
+} ql_spreading;
+typedef void ql_spread(const ql_spreading *spreading);
+
+/* Outputs of some channels. The first one's first window, four bytes or two int16 as in planes, is
+ * at x + offsets[0]; those of its neighbours follow `step` numbers, 1 or 2, one after the other,
+ * and those of the next line `pitch` results later. Every window has a weight, an element like
+ * those of ql_line. */
+typedef struct {
+    const char *x;
+    int64_t x_step;          /* from one channel to the next, in bytes */
+    const int64_t *offsets;  /* in bytes */
+    const uint32_t *weights; /* [channel][window] */
+    int64_t windows, step;
+    const int32_t *start; /* of each channel */
+    int64_t channels, lines, width, pitch;
+    const ql_regrouping *regrouping; /* of results of QL_TOGETHER / pitch lines, which leaves no
+                                        gaps, or NULL */
+} ql_channels;
+
+/* sums[channel 0][line * pitch + i] = start + the products of output i of a line, modulo 2**32.
+ * What lies between lines may be written, and behind them up to a multiple of QL_TOGETHER. */
+typedef void ql_channel_sums(const ql_channels *channels, int32_t *sums);
+/* What becomes of sums, line after line; channels are `y_step` apart. */
+typedef void ql_channel_codes(const ql_channels *channels, const ql_codes *codes, uint8_t *y,
+                              int64_t y_step);
+
+/* Convolutions with channels first (planes.c) take four planes of input together: an element has
+ * the four bytes of one place. Interleaves `count` places of `channels` planes, `plane` bytes
+ * apart, of which every `step`th byte counts, to elements whose groups are `group_step` bytes
+ * apart:
+ *
+ *     to[group][i][c] = x[4 * group + c][i * step] ^ flip
+ *
+ * What stands for channels that the last group has not got does not matter. */
+typedef void ql_interleave_planes(const uint8_t *x, int64_t plane, int64_t channels, int64_t step,
+                                  int64_t count, uint8_t flip, uint8_t *to, int64_t group_step);
+
+/* What weights are multiplied by: K is cut into parts, of up to 16 groups of four channels under
+ * one tap, and each part begins somewhere in the groups. */
+typedef struct {
+    const int64_t *part; /* where, in bytes */
+    int64_t parts, groups, group_step;
+    int64_t block_step; /* bytes from the weights of QL_STRIP rows to those of the next ones */
+} ql_plane_product;
+
+/* sums[row][place] = start[row] + the products of w with the places of x, modulo 2**32, for up to
+ * QL_PLANE_ROWS rows and QL_PLACES places; w: [block of QL_STRIP rows][part][row][QL_PART_BYTES],
+ * int8; x: numbers 0 to 255; start: QL_STRIP times each. Rows may be written and places be read and
+ * written up to the next multiple of QL_STRIP, or QL_PLACES. */
+typedef void ql_plane_tile(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
+                           int64_t rows, int64_t places, const int32_t *start, int32_t *sums);
+
+/* Neighbouring places that have results, and where in a plane the first of those belongs. */
+typedef struct {
+    int64_t first, count, to;
+} ql_place_run;
+
+/* The codes of sums[row][place], with a multiplier for each row, in planes of y. */
+typedef void ql_plane_codes(const int32_t *sums, int64_t rows, const ql_place_run *runs,
+                            int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane);
+
+/* A tile of sums that are still to become codes: sums[row][QL_FEW_PLACES] plus the start of their
+ * row. Results follow one another in a plane of y, whatever places lie between them. */
+typedef struct {
+    const int32_t *sums, *start;
+    int64_t rows;        /* 0: there is none */
+    uint32_t has_result; /* a bit for each place */
+    ql_codes codes;      /* with a multiplier for each row */
+    uint8_t *y;
+    int64_t plane;
+} ql_pending_places;
+
+/* The products of up to QL_PLANE_ROWS rows and QL_FEW_PLACES places like those of ql_plane_tile,
+ * from 0 on, and meanwhile the codes of another tile. */
+typedef void ql_plane_tile_beside(const ql_plane_product *product, const int8_t *w,
+                                  const uint8_t *x, int64_t rows, int64_t places, int32_t *sums,
+                                  const ql_pending_places *pending);
+
+/* Copies `runs` runs of `bytes` bytes each. */
+typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t from_step,
+                          int64_t runs, int64_t bytes);
+
+/* y[j][i] = x[i][j] for 16 rows of 16 columns or more, one after the other: a row of y that is less
+ * than 16 bytes before the next one is cut by it. */
+typedef void ql_transpose_bytes(const uint8_t *const *x, int64_t columns, uint8_t *y,
+                                int64_t y_stride);
+/* The same for all of QL_WEFT rows or less, for each of `batch` matrices: [row][column] becomes
+ * [column][row]. */
+typedef void ql_weave_bytes(const uint8_t *x, int64_t batch, int64_t rows, int64_t columns,
+                            uint8_t *y);
+
+/* How two quantized operands become one: numbers are bytes after a flip, as in ql_load, and the
+ * zero points and bounds likewise. */
+typedef struct {
+    uint8_t a_flip, b_flip, y_flip;
+    float a_zero, b_zero, a_factor, b_factor;
+    int32_t y_zero, lower, upper;
+    int is_tame; /* whether all sums, or products, are below 2**30 */
+} ql_blend;
+
+/* y = saturate(rint((a - a_zero) * a_factor + (b - b_zero) * b_factor) + y_zero), or
+ * saturate(rint((a - a_zero) * (b - b_zero) * a_factor) + y_zero); with `b_step` 0 all share b[0].
+ * Products and the sum are rounded one by one. */
+typedef void ql_blend_run(const uint8_t *a, const uint8_t *b, int b_step, uint8_t *y, int64_t count,
+                          const ql_blend *blend);
+
+/* y[i] = table[x[i]]; the table has 256 entries. */
+typedef void ql_look_up_run(const uint8_t *x, const uint8_t *table, uint8_t *y, int64_t count);
+
+/* y[i] = the largest of x[t * tap_stride + i] over `taps` taps, 1 or more; y may be x. */
+typedef void ql_max_run(const uint8_t *x, int64_t taps, int64_t tap_stride, uint8_t *y,
+                        int64_t count);
+
+/* sums[i] = the sum of x[t * tap_stride + i] over `taps` taps, as numbers 0 to 255. */
+typedef void ql_sum_run(const uint8_t *x, int64_t taps, int64_t tap_stride, uint8_t flip,
+                        int32_t *sums, int64_t count);
+/* The sum of `count` bytes, as numbers 0 to 255. */
+typedef int64_t ql_total(const uint8_t *x, int64_t count, uint8_t flip);
+
+/* What becomes of a window's sum: what its zero points add up to, what a step is worth, and the
+ * zero point and flip of the result. */
+typedef struct {
+    int32_t offset;
+    float factor;
+    int32_t y_zero;
+    uint8_t y_flip;
+} ql_average;
+
+/* y[i] = saturate(rint(f32(sum - offset) * factor) + y_zero), where the sum is that of
+ * sums[t * tap_stride + i] over `taps` taps. */
+typedef void ql_average_run(const int32_t *sums, int64_t taps, int64_t tap_stride,
+                            const ql_average *average, uint8_t *y, int64_t count);
+
+/* Writes `rows` rows of `count` bytes, each of them twice, to `lines` lines each; rows and lines
+ * follow one another without gaps. */
+typedef void ql_double_rows(const uint8_t *x, int64_t rows, int64_t count, int64_t lines,
+                            uint8_t *y);
+
+/* y = a function of each of `count` elements of x, or of them as a row; y may be x. */
+typedef void ql_activation_run(const float *x, float *y, int64_t count);
+/* A row less its mean, by its standard deviation; bias may be NULL, and y may be x. */
+typedef void ql_layer_norm_row(const float *x, const float *scale, const float *bias, float *y,
+                               int64_t count, float epsilon);
+/* x *= (offset + factor * sum of the squares of a window)**-power for a multiple of QL_PIECE
+ * elements; `squares` has room for `count` and a window more, and is 0 where no element is. */
+typedef void ql_local_norm_row(float *x, int64_t count, int64_t window, float factor, float offset,
+                               float power, float *squares);
+
+/* An instruction set: its kernels and the sizes they want. Filled from portable first, so that a
+ * set that overrides only some kernels is whole. */
+typedef struct ql_kernels {
+    ql_quantize_run *quantize[2][4];
+    ql_dequantize_run *dequantize[2][5];
+    ql_quantize_run *fake_quantize[2];
+    ql_min_max_run *min_max[2];
+    /* For float32 and 8-bit codes, or NULL. */
+    ql_multiply_run *multiply_quantize[2], *multiply_fake_quantize;
+    ql_dequantize_run *stream_dequantize[2]; /* past the caches */
+    ql_tally_run *tally[2];
+
+    int dot;          /* products that one group sums: 1, 2, 4 or 8 */
+    int group_step;   /* groups come in multiples of this */
+    int most_groups;  /* whose strips stay in the first cache beside rows; 0: it does not matter */
+    int element_size; /* bytes of a loaded element of the left operand */
+    int left_signed;  /* whether it is a number -128 to 127 (of one byte) instead of 0 to 255 */
+    int tile_rows;
+    int tile_strips;
+    int row_alignment; /* of rows that tiles read at full speed */
+    int row_step;      /* a last tile but one is cut to a multiple of this */
+    int few_rows;      /* in `tile`, the most rows that need no readying, nor rows beyond */
+    ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
+    /* The same for rows of int8 where `tile` takes uint8, or NULL. */
+    ql_tile *signed_tile[QL_TILE_ROWS][QL_TILE_STRIPS];
+    /* Of rows as `tile` and as `signed_tile` takes them, or NULL. */
+    ql_tile_beside *tile_beside[2];
+    /* Of rows as `tile` and as `signed_tile` takes them: [signed][more than row_step][strips - 1],
+     * or NULL. */
+    ql_tile_of_places *tile_of_places[2][2][QL_TILE_STRIPS];
+    int64_t small; /* products that are too few to share among threads */
+    /* Readies the processor for tiles of so many rows, or NULL; tiles of a multiple of row_step
+     * rows are ready when those of tile_rows are. */
+    void (*prepare)(int64_t rows);
+    void (*release)(void); /* gives up what that and the tiles leave in the processor */
+    ql_load *load;
+    ql_sum_row *sum_row;
+    ql_pack_groups *pack_groups;
+    ql_pack_columns *pack_columns;
+    ql_correct_tile *correct;
+    ql_direct *direct; /* or NULL: a right operand is packed first */
+    int direct_rows;   /* the most rows that it takes */
+    ql_narrow *narrow;
+    int narrow_columns; /* the most for which it beats tiles, if rows are not short */
+    ql_requantize_tile *requantize;
+    ql_requantize_sum_tile *requantize_sum;
+    ql_rescale_tile *rescale;
+    ql_copy_tile *copy;
+    ql_copy_runs *copy_runs;
+    ql_transpose_bytes *transpose_bytes;
+    ql_weave_bytes *weave_bytes;
+
+    int depthwise_rows;   /* 4 of bytes or 2 of int16 */
+    int depthwise_lanes;  /* 1, 2 or 4 */
+    int depthwise_signed; /* whether such bytes are numbers -128 to 127 instead of 0 to 255 */
+    ql_interleave *interleave;
+    ql_depthwise *depthwise;
+    ql_depthwise_codes *depthwise_codes;   /* or NULL: sums are finished like those of products */
+    ql_depthwise_square *depthwise_square; /* or NULL: lines become planes first */
+    ql_channel_sums *channel_sums;         /* or NULL: channels that are first become last */
+    ql_channel_codes *channel_codes;       /* goes with channel_sums, and so does spread */
+    int channel_results;                   /* the least results of a plane that these are for */
+    ql_spread *spread;
+    ql_grouped *grouped;             /* or NULL: narrow groups are products */
+    ql_grouped_tiles *grouped_tiles; /* or NULL */
+    /* Readies the processor for those of up to QL_GROUPED_ROWS pixels; `release` goes with it. */
+    void (*prepare_grouped)(int64_t rows);
+
+    ql_plane_tile *plane_tile; /* or NULL: planes are transposed, and so are results */
+    ql_plane_tile_beside *plane_tile_beside; /* or NULL */
+    void (*prepare_planes)(int64_t groups);  /* readies the processor for such parts, or NULL */
+    ql_interleave_planes *interleave_planes;
+    ql_plane_codes *plane_codes;
+
+    ql_blend_run *add;
+    ql_blend_run *multiply;
+    ql_look_up_run *look_up;
+    ql_max_run *max[2]; /* of uint8, of int8 */
+    ql_sum_run *sum;
+    ql_total *total;
+    ql_average_run *average;
+    ql_double_rows *double_rows;
+
+    ql_activation_run *activation[QL_ACTIVATIONS], *real_softmax;
+    ql_layer_norm_row *layer_norm;
+    ql_local_norm_row *local_norm;
+} ql_kernels;
+
+#endif
