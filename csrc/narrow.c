@@ -21,6 +21,8 @@ enum {
  * do where rows are short. */
 int ql_is_narrow(const ql_kernels *kernels, int64_t k, int64_t columns) {
     enum { LEAST_DEPTH = 128 };
+    if (k > PTRDIFF_MAX / 64) /* a view that repeats one byte: see ql_matrix_room */
+        return 0;
     return columns == 1 || (columns > 1 && columns <= kernels->narrow_columns && k >= LEAST_DEPTH);
 }
 
