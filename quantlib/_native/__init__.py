@@ -6,7 +6,7 @@ shapes, contiguous and aligned arrays. They compute into arrays that are handed 
 
 from __future__ import annotations
 
-from quantlib._native.arrays import AddressCall
+from quantlib._native.arrays import AddressCall, declined
 from quantlib._native.convolutions import Filter, conv_extents
 from quantlib._native.entropy import entropy_decode, entropy_encode
 from quantlib._native.floats import LocalNorm, activate, layer_norm, real_softmax
@@ -62,6 +62,7 @@ __all__ = [
     "column_zero_points",
     "conv_extents",
     "current_isa",
+    "declined",
     "dequantize",
     "dynamic_range",
     "entropy_decode",

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from quantlib._arguments.arrays import Array
-from quantlib._native.library import TYPES, ffi, lib
+from quantlib._native.library import TYPES, check, ffi, lib
 
-AddressCall = Callable[..., int]  # the operands' addresses, in order; 0 if it was done
+AddressCall = Callable[..., int]  # of the operands' addresses, in order; see `declined`
 
 _HEAD = object.__basicsize__
 _READ = 7 * tuple.__itemsize__  # bytes of an array behind its head: seven words
@@ -78,6 +78,13 @@ def _can_read() -> bool:
 
 def _decline(*addresses: int) -> int:
     return lib.QL_DECLINED
+
+
+def declined(status: int) -> None:
+    """What to make of a call that was not done. Checking in full tells why: unless memory was
+    short, for there may be some when it is asked again."""
+    if status == lib.QL_NO_MEMORY:
+        check(status)
 
 
 CAN_READ = _can_read()

@@ -65,8 +65,10 @@ def min_max(
 ) -> tuple[Array, Array]:
     if axis is None and block_size is None and type(x) is np.ndarray:
         lo, hi = np.empty((), x.dtype), np.empty((), x.dtype)
-        if not _native.min_max_by_address(id(x), id(lo), id(hi)):
+        status = _native.min_max_by_address(id(x), id(lo), id(hi))
+        if not status:
             return lo, hi
+        _native.declined(status)
     data = as_real(x, "x")
     groups = split_axis(data.shape, axis, block_size)
     require_nonempty(data)
@@ -183,7 +185,8 @@ def _plainly(name: str, x: Any, made: AffineParameters | None, out: Any) -> Arra
     if call is None:
         return None
     y = empty(x.shape, dtype) if out is None else out
-    return None if call(id(x), id(y)) else y
+    status = call(id(x), id(y))
+    return _native.declined(status) if status else y
 
 
 def _to_codes(call: AffineArguments, out: Array | None) -> Array:

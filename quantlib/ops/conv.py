@@ -332,7 +332,8 @@ class _Plainly:
         """The result, or None if it has to be asked for in another way."""
         y = empty(self._shape, self._dtype) if out is None else out
         added = 0 if residual is None else id(residual)
-        return None if self._call(id(x), zero_point, added, id(y)) else y
+        status = self._call(id(x), zero_point, added, id(y))
+        return _native.declined(status) if status else y
 
 
 def _stage(

@@ -180,8 +180,10 @@ def _known(a_type: np.dtype[Any], b_type: np.dtype[Any], blend: Blend) -> Known:
 def _blend(known: Known, a: Array, b: Array, out: Any) -> Array:
     blending, call = known
     y = empty(a.shape, blending.dtype) if out is None else out
-    if not call(id(a), id(b), id(y)):
+    status = call(id(a), id(b), id(y))
+    if not status:
         return y
+    _native.declined(status)
     left, right, shape = contiguous(a), contiguous(b), a.shape
     if shape == b.shape:
         walk = _straight(a.size)

@@ -324,7 +324,8 @@ class _Plainly:
         if type(a) is not np.ndarray or a.ndim != 2 or self._call is None:
             return None
         y: Array = empty((len(a), self._columns), self._dtype) if out is None else out
-        return None if self._call(id(a), za, id(y)) else y
+        status = self._call(id(a), za, id(y))
+        return _native.declined(status) if status else y
 
 
 class _PlainlyOnce:
@@ -339,7 +340,8 @@ class _PlainlyOnce:
         if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
             return None
         y: Array = empty((len(a), b.shape[1]), self._dtype) if out is None else out
-        return None if self._call(id(a), za, id(b), id(y)) else y
+        status = self._call(id(a), za, id(b), id(y))
+        return _native.declined(status) if status else y
 
 
 class _Right:
