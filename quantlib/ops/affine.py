@@ -186,7 +186,10 @@ def _plainly(name: str, x: Any, made: AffineParameters | None, out: Any) -> Arra
         return None
     y = empty(x.shape, dtype) if out is None else out
     status = call(id(x), id(y))
-    return _native.declined(status) if status else y
+    if status:
+        _native.declined(status)
+        return None
+    return y
 
 
 def _to_codes(call: AffineArguments, out: Array | None) -> Array:

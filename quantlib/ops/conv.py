@@ -333,7 +333,10 @@ class _Plainly:
         y = empty(self._shape, self._dtype) if out is None else out
         added = 0 if residual is None else id(residual)
         status = self._call(id(x), zero_point, added, id(y))
-        return _native.declined(status) if status else y
+        if status:
+            _native.declined(status)
+            return None
+        return y
 
 
 def _stage(

@@ -325,7 +325,10 @@ class _Plainly:
             return None
         y: Array = empty((len(a), self._columns), self._dtype) if out is None else out
         status = self._call(id(a), za, id(y))
-        return _native.declined(status) if status else y
+        if status:
+            _native.declined(status)
+            return None
+        return y
 
 
 class _PlainlyOnce:
@@ -341,7 +344,10 @@ class _PlainlyOnce:
             return None
         y: Array = empty((len(a), b.shape[1]), self._dtype) if out is None else out
         status = self._call(id(a), za, id(b), id(y))
-        return _native.declined(status) if status else y
+        if status:
+            _native.declined(status)
+            return None
+        return y
 
 
 class _Right:
