@@ -29,10 +29,15 @@ void ql_array_types_are(const ql_array_types *types) {
     known = *types;
 }
 
-static const array *array_at(uintptr_t object) {
+/* What is behind the head of an object of this type, which ends with its type, or NULL. */
+static const void *body_of(uintptr_t object, uintptr_t type) {
     const char *address = (const char *)object; /* NOLINT: an address is what it is */
-    const uintptr_t type = *(const uintptr_t *)(address + known.head - sizeof(uintptr_t));
-    return type == known.array ? (const array *)(address + known.head) : NULL;
+    const uintptr_t its_type = *(const uintptr_t *)(address + known.head - sizeof(uintptr_t));
+    return its_type == type ? address + known.head : NULL;
+}
+
+static const array *array_at(uintptr_t object) {
+    return body_of(object, known.array);
 }
 
 int ql_array_read(uintptr_t object, ql_array_seen *seen) {
@@ -56,6 +61,45 @@ int ql_array_read(uintptr_t object, ql_array_seen *seen) {
 /* Whether it is an array of this type, and the flags that are wanted are set. */
 static int is_plain(const array *a, int type, int flags) {
     return a != NULL && (uintptr_t)a->dtype == known.types[type] && (a->flags & flags) == flags;
+}
+
+/* Whether at its address is an array that holds what it held. */
+static int is_unchanged(const ql_array_copy *copy) {
+    const array *a = array_at(copy->array);
+    if (!is_plain(a, copy->type, READABLE) || a->rank != copy->rank)
+        return 0;
+    for (int i = 0; i < a->rank; i++)
+        if (a->extents[i] != copy->extents[i])
+            return 0;
+    return memcmp(a->data, copy->bytes, (size_t)copy->size) == 0;
+}
+
+/* The entries of a tuple and their number, which comes first, or NULL. */
+static const uintptr_t *entries_of(uintptr_t object, int64_t *count) {
+    const char *body = body_of(object, known.tuple);
+    if (body == NULL)
+        return NULL;
+    *count = *(const intptr_t *)body;
+    return (const uintptr_t *)(body + known.tuple_head - known.head);
+}
+
+/* Whether these objects are the parameters, and hold what they held. */
+static int are(const uintptr_t *objects, int64_t count, const ql_parameters *p) {
+    if (p->count != count || memcmp(objects, p->objects, (size_t)count * sizeof *objects) != 0)
+        return 0;
+    for (int64_t i = 0; i < p->arrays; i++)
+        if (!is_unchanged(p->copies + i))
+            return 0;
+    return 1;
+}
+
+int ql_find_parameters(const ql_parameters *const *held, int count, uintptr_t tuple) {
+    int64_t entries = 0;
+    const uintptr_t *objects = entries_of(tuple, &entries);
+    for (int i = 0; objects != NULL && i < count; i++)
+        if (are(objects, entries, held[i]))
+            return i;
+    return -1;
 }
 
 static int is_codes(const array *a) {
@@ -103,19 +147,19 @@ int ql_call_product(const ql_product_call *call, uintptr_t left, int32_t zero_po
                      call->output, y->data, call->n);
 }
 
-int ql_call_product_once(const int32_t *right_zero_points, int64_t most, const ql_output *output,
-                         uintptr_t left, int32_t zero_point, uintptr_t right, uintptr_t result) {
+int ql_call_product_once(const ql_once_call *call, uintptr_t left, int32_t zero_point,
+                         uintptr_t right, uintptr_t result) {
     const array *a = array_at(left), *b = array_at(right), *y = array_at(result);
-    if (!is_codes(a) || !is_codes(b) || a->rank != 2 || b->rank != 2 ||
-        a->extents[1] != b->extents[0] || b->extents[1] > most ||
-        !can_take(y, output, a->extents[0], b->extents[1]))
+    if (!is_operand(a, call->left_type) || !is_operand(b, call->right_type) || a->rank != 2 ||
+        b->rank != 2 || a->extents[1] != b->extents[0])
         return QL_DECLINED;
     const int64_t rows = a->extents[0], k = a->extents[1], n = b->extents[1];
-    const int64_t size = rows * n * ql_size_of_result(output->type);
-    if (!apart(y, size, a, rows * k) || !apart(y, size, b, k * n))
+    const int64_t size = rows * n * ql_size_of_result(call->output->type);
+    if (n < call->least_columns || n > call->most_columns || !can_take(y, call->output, rows, n) ||
+        !apart(y, size, a, rows * k) || !apart(y, size, b, k * n))
         return QL_DECLINED;
-    return ql_matmul_once(b->data, k, n, n, 1, is_signed(b), right_zero_points, a->data, rows, k,
-                          is_signed(a), &zero_point, 0, output, y->data, n);
+    return ql_matmul_once(b->data, k, n, n, 1, is_signed(b), call->right_zero_points, a->data, rows,
+                          k, is_signed(a), &zero_point, 0, call->output, y->data, n);
 }
 
 /* Whether an array has the axes of images: `channels` of them, first or last, and spatial extents

@@ -166,10 +166,11 @@ int ql_matmul_once(const void *b, int64_t k, int64_t n, int64_t k_stride, int64_
 /* --- arrays that are known by their addresses (arrays.c) ------------------------------------ */
 
 /* What tells CPython's objects apart: the size of an object's head, the type of arrays, and NumPy's
- * dtypes, indexed by element type. Set once, before anything is read. */
+ * dtypes, indexed by element type; and the size of a tuple's head, and the type of tuples. Set
+ * once, before anything is read. */
 typedef struct ql_array_types {
-    intptr_t head;
-    uintptr_t array, types[7];
+    intptr_t head, tuple_head;
+    uintptr_t array, types[7], tuple;
 } ql_array_types;
 
 void ql_array_types_are(const ql_array_types *types);
@@ -185,6 +186,26 @@ typedef struct ql_array_seen {
 
 /* QL_DECLINED if the object is no array. */
 int ql_array_read(uintptr_t object, ql_array_seen *seen);
+
+/* The address of an array, and what it held when something was made of it. */
+typedef struct ql_array_copy {
+    uintptr_t array;
+    int type, rank;
+    intptr_t extents[QL_SEEN_AXES];
+    int64_t size; /* in bytes */
+    const void *bytes;
+} ql_array_copy;
+
+/* The addresses of the parameters of a call, and those of them that are arrays. */
+enum { QL_MOST_PARAMETERS = 12 };
+typedef struct ql_parameters {
+    int64_t count, arrays;
+    uintptr_t objects[QL_MOST_PARAMETERS];
+    const ql_array_copy *copies;
+} ql_parameters;
+
+/* Which of those a tuple has the objects of, with arrays that still hold the same; -1 is none. */
+int ql_find_parameters(const ql_parameters *const *held, int count, uintptr_t tuple);
 
 /* --- convolutions (conv.c, filter.c) --------------------------------------------------------- */
 
@@ -240,10 +261,18 @@ typedef struct ql_product_call {
 int ql_call_product(const ql_product_call *call, uintptr_t left, int32_t zero_point,
                     uintptr_t result);
 
-/* What ql_matmul_once does, likewise, of right operands that have at most so many columns: there
- * are zero points for no more. */
-int ql_call_product_once(const int32_t *right_zero_points, int64_t most, const ql_output *output,
-                         uintptr_t left, int32_t zero_point, uintptr_t right, uintptr_t result);
+/* A product of two operands that have these types, in which -1 is int8 or uint8, and a number of
+ * columns that there are parameters for. */
+typedef struct ql_once_call {
+    const ql_output *output;
+    const int32_t *right_zero_points;
+    int64_t least_columns, most_columns;
+    int left_type, right_type;
+} ql_once_call;
+
+/* What ql_matmul_once does, likewise. */
+int ql_call_product_once(const ql_once_call *call, uintptr_t left, int32_t zero_point,
+                         uintptr_t right, uintptr_t result);
 
 /* A convolution of images of one shape, and of the type `type`, or with -1 of int8 or uint8; with a
  * residual of the type `residual_type`, or with -1 of none. `axes` counts the spatial ones. */

@@ -26,6 +26,7 @@ class _Lib(Protocol):
     QL_BLOCKED: int
     QL_BINS: int
     QL_SEEN_AXES: int
+    QL_MOST_PARAMETERS: int
     QL_TO_CODES: int
     QL_TO_REALS: int
     QL_TO_CODES_AND_BACK: int
@@ -57,6 +58,7 @@ class _Lib(Protocol):
     ql_dynamic_product: Callable[..., int]
     ql_array_types_are: Callable[[Any], None]
     ql_array_read: Callable[[int, Any], int]
+    ql_find_parameters: Callable[[Any, int, int], int]
     ql_call_product: Callable[..., int]
     ql_call_product_once: Callable[..., int]
     ql_call_affine: Callable[..., int]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -169,12 +170,10 @@ class InFull:
         self._operation = made(name, by_address=False)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
-        stage = _native.Stage(None, None, 0)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(arrays, "CAN_READ", False)
             patch.setattr(matmul, "_KNOWN", matmul.Remembered())
-            once = matmul._PlainlyOnce(_native.once_by_address(stage), np.dtype(np.int32))
-            patch.setattr(matmul, "_INTEGERS_ONCE", once)
+            patch.setattr(matmul, "_integers_once", matmul._not_plain)
             patch.setattr(elementwise, "_BLENDINGS", elementwise.Remembered())
             return self._operation(*arguments, **keywords)
 
@@ -409,3 +408,70 @@ def test_parameters_of_other_types_and_the_same_value() -> None:
     for zero, dtype in ((np.int8(1), np.int8), (np.uint8(1), np.uint8), (np.int8(1), np.int8)):
         for _ in range(2):
             assert ql.quantize_linear(x, params, zero).dtype == dtype
+
+
+A_LEFT, A_RIGHT = codes(4, 6), codes(6, 5)
+
+
+def doubled(scale: Any) -> None:
+    scale[2] *= 2
+
+
+def reshaped(scale: Any) -> None:
+    scale.resize((5, 1), refcheck=False)
+
+
+def retyped(scale: Any) -> None:
+    scale.dtype = np.int32
+
+
+@pytest.mark.parametrize("change", [doubled, reshaped, retyped])
+def test_arrays_of_parameters_that_change_between_calls(change: Any) -> None:
+    """What was found again by its address must not be what it was."""
+    zero, scale = np.int8(0), np.float32([0.5, 0.25, 0.5, 0.125, 1])
+
+    def call(layer: Any) -> Any:
+        return outcome(layer.qlinear_matmul, A_LEFT, 0.5, zero, A_RIGHT, scale, None, 64.0, zero)
+
+    for _ in range(4):
+        assert call(ops) == call(ql.reference)
+    change(scale)
+    for _ in range(4):
+        assert call(ops) == call(ql.reference)
+
+
+def test_parameters_are_told_apart() -> None:
+    """By other objects, equal or not; by those that take the place of others that are gone; more of
+    them than are remembered, and again."""
+    zero, other_zero = np.int8(0), np.int8(3)
+    for round_ in range(2):
+        for step in range(70):
+            scale = np.full(5, 0.25 + step / 64, np.float32)
+            y_zero = zero if step % 3 else other_zero
+            arguments = 0.5, None, A_RIGHT, scale, None, np.float32(8 + round_), y_zero
+            for a in (A_LEFT, A_LEFT.view(np.uint8)):
+                for _ in range(1 + step % 3):
+                    found = outcome(ops.qlinear_matmul, a, *arguments)
+                    assert found == outcome(ql.reference.qlinear_matmul, a, *arguments)
+
+
+def test_equal_parameters_of_other_types_are_others() -> None:
+    """1 and True, 0.0 and -0.0, codes of one and the other type."""
+    for y_zero in (np.int8(1), np.uint8(1), 1, True, 1.0, np.int16(1), None):
+        for _ in range(3):
+            arguments = 0.5, None, A_RIGHT, np.ones(5, np.float32), None, 8.0, y_zero
+            found = outcome(ops.qlinear_matmul, A_LEFT, *arguments)
+            assert found == outcome(ql.reference.qlinear_matmul, A_LEFT, *arguments)
+
+
+def test_what_is_remembered_does_not_keep_arrays() -> None:
+    """They belong to the caller, who may want to resize them or to close what they lie in."""
+    scale = np.ones(5, np.float32)
+    for _ in range(4):
+        ops.qlinear_matmul(A_LEFT, 0.5, None, A_RIGHT, scale, None, 8.0, np.int8(0))
+    if arrays.CAN_READ:
+        assert matmul._KNOWN._held.parameters
+    scale.resize(4)
+    gone = weakref.ref(scale)
+    del scale
+    assert gone() is None

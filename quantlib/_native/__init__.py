@@ -6,7 +6,7 @@ shapes, contiguous and aligned arrays. They compute into arrays that are handed 
 
 from __future__ import annotations
 
-from quantlib._native.arrays import AddressCall, declined
+from quantlib._native.arrays import AddressCall, Parameters, declined, finder
 from quantlib._native.convolutions import Filter, conv_extents
 from quantlib._native.entropy import entropy_decode, entropy_encode
 from quantlib._native.floats import LocalNorm, activate, layer_norm, real_softmax
@@ -27,6 +27,7 @@ from quantlib._native.products import (
     Stage,
     column_zero_points,
     dynamic_range,
+    integers_by_address,
     once_by_address,
 )
 from quantlib._native.reals import (
@@ -49,6 +50,7 @@ __all__ = [
     "LocalNorm",
     "Matrix",
     "Operand",
+    "Parameters",
     "Pooling",
     "Resizing",
     "Stage",
@@ -68,6 +70,8 @@ __all__ = [
     "entropy_decode",
     "entropy_encode",
     "fake_quantize",
+    "finder",
+    "integers_by_address",
     "isa_names",
     "layer_norm",
     "look_up",

@@ -259,11 +259,22 @@ class Operand(_RightOperand):
         self._terms = (codes, self.k, self.n, *b.strides, b.dtype.kind == "i", zero_points)
 
 
-def once_by_address(stage: Stage, zero_points: Any = None, columns: int = 0) -> AddressCall:
-    """The product of a left operand, a code that is its zero point, a right operand and a result.
-    The right operand has `columns` columns, with zero points in C's terms, or none."""
-    terms = (_ZEROS, _MOST_ZEROS) if zero_points is None else (zero_points, columns)
-    return by_address(lib.ql_call_product_once, *terms, stage.struct, kept=stage)
+def integers_by_address() -> AddressCall:
+    """The product of a left operand, a code that is its zero point, a right operand with the zero
+    point 0, and a result of int32."""
+    stage = Stage(None, None, 0)
+    fixed = (stage.struct, _ZEROS, 0, _MOST_ZEROS, -1, -1)
+    call = ffi.new("ql_once_call *", fixed)
+    return by_address(lib.ql_call_product_once, call, kept=stage)
+
+
+def once_by_address(a: Array, b: Array, zero_points: Any, stage: Stage) -> AddressCall:
+    """The same with this stage, of operands that have the types of these and, to the right, as many
+    columns, with their zero points in C's terms."""
+    types = TYPES[a.dtype], TYPES[b.dtype]
+    fixed = (stage.struct, zero_points, b.shape[1], b.shape[1], *types)
+    call = ffi.new("ql_once_call *", fixed)
+    return by_address(lib.ql_call_product_once, call, kept=(stage, zero_points))
 
 
 def column_zero_points(zero_point: Array | None, columns: int) -> Any:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import threading
-from operator import is_
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
+
+from quantlib import _native
 
 Made = TypeVar("Made")
 MOST_ENTRIES = 4096  # of a parameter that is an array
 PLAIN = frozenset((type(None), int, str, bool))
 UNCHANGING = PLAIN | {float, *(np.dtype(code).type for code in np.typecodes["AllInteger"] + "efd")}
+
+
+MAY_BE_HELD = UNCHANGING | {np.ndarray}
+PATIENCE = 16  # how often objects are held without one of them being found again
+
+
+class _Held(NamedTuple):
+    """What was made of parameters that are to be found by their very objects."""
+
+    find: Callable[[int], int]  # which of them a tuple at an address holds
+    parameters: tuple[_native.Parameters, ...]
+    made: tuple[tuple[Any, Any], ...]  # of which kind, and what
 
 
 class Remembered(Generic[Made]):
@@ -21,21 +35,40 @@ class Remembered(Generic[Made]):
     def __init__(self, most: int = 64) -> None:
         self._most = most
         self._kept: dict[Any, Made] = {}
+        self._held = _Held(_native.finder(()), (), ())
+        self._patience = PATIENCE
         self._lock = threading.Lock()
-        self._last: tuple[Any, tuple[Any, ...], Made] | None = None
 
     def again(self, kind: Any, parameters: tuple[Any, ...]) -> Made | None:
-        """What the call before came to, if it was of this kind and had these very parameters."""
-        last = self._last
-        if last is None or last[0] != kind or not all(map(is_, last[1], parameters)):
+        """What a call before came to, if it was of this kind and had these very parameters."""
+        find, _, entries = self._held
+        index = find(id(parameters))
+        if index < 0:
             return None
-        return last[2]
+        its_kind, made = entries[index]
+        if its_kind != kind:
+            return None
+        self._patience = PATIENCE
+        return made  # type: ignore[no-any-return]
 
     def hold(self, kind: Any, parameters: tuple[Any, ...], made: Made) -> None:
-        """Have it found `again`, unless a parameter might have changed until then. One kind has one
-        number of parameters."""
-        if UNCHANGING.issuperset(map(type, parameters)):
-            self._last = kind, parameters, made
+        """Have it found `again`, as long as no parameter has changed. Where parameters are new
+        objects in each call, that is tried less and less."""
+        self._patience -= 1
+        if self._patience < 0 and self._patience % PATIENCE:
+            return
+        if not (
+            MAY_BE_HELD.issuperset(map(type, parameters))
+            and _native.Parameters.can_hold(parameters)
+        ):
+            return
+        with self._lock:
+            find, held, entries = self._held
+            index = find(id(parameters))
+            before = [i for i in range(len(held)) if i != index][1 - self._most :]
+            held = (*(held[i] for i in before), _native.Parameters(parameters))
+            entries = (*(entries[i] for i in before), (kind, made))
+            self._held = _Held(_native.finder(held), held, entries)
 
     def get(self, key: Any) -> Made | None:
         """What was kept under a key; None is no key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +14,9 @@ from quantlib import _native
 from quantlib._arguments.affine import not_finite
 from quantlib._arguments.arrays import (
     FLOAT32,
+    INT8,
     INT32,
+    UINT8,
     Array,
     as_byte_zero_point,
     as_bytes,
@@ -48,12 +51,12 @@ def matmul_integer(
     *,
     out: Array | None = None,
 ) -> Array:
-    left, right = as_bytes(a, "a"), as_bytes(b, "b")
-    given: Any = a_zero_point
-    if b_zero_point is None and (given is None or type(given) is left.dtype.type):
-        code = 0 if given is None else int(given)
-        if (y := _INTEGERS_ONCE(left, code, right, out)) is not None:
+    code = 0 if a_zero_point is None else _plain_code(a_zero_point, a)
+    if code is not None and b_zero_point is None:
+        y = _integers_once(a, code, b, out)
+        if y is not None:
             return y
+    left, right = as_bytes(a, "a"), as_bytes(b, "b")
     if b_zero_point is None and left.ndim == right.ndim == 2 and left.shape[1] == len(right):
         za = _left_zero_point(a_zero_point, left)  # most are, and need none of what batches do
         operand = _native.Operand(right, None)
@@ -76,10 +79,13 @@ def qlinear_matmul(
     activation: Activation = None,
     out: Array | None = None,
 ) -> Array:
+    given = a_zero_point, b_zero_point, a_scale, b_scale, y_scale, y_zero_point, bias, activation
+    known = _KNOWN.again(None, given)
+    if known is not None and (y := known.once(a, known.za, b, out)) is not None:
+        return y
     left, right = as_bytes(a, "a"), as_bytes(b, "b")
-    parameters = a_scale, b_scale, y_scale, y_zero_point, bias, activation
-    known = _known(left, right, (a_zero_point, b_zero_point), parameters)
-    if known.once is not None and (y := known.once(left, known.za, right, out)) is not None:
+    known = _known(left, right, given)
+    if (y := known.once(left, known.za, right, out)) is not None:
         return y
     if left.ndim == right.ndim == 2:
         operand = _native.Operand(right, known.zb, known.columns)
@@ -120,14 +126,13 @@ class MatMulInteger(Prepared):
         *,
         out: Array | None = None,
     ) -> Array:
-        if a_zero_point is None and (y := self._plain(a, 0, out)) is not None:
+        code = 0 if a_zero_point is None else _plain_code(a_zero_point, a)
+        if code is not None and (y := self._plain(a, code, out)) is not None:
             return y
         left, right = as_bytes(a, "a"), self._right
         if left.ndim != 2 or left.shape[1] != right.depth:
             right.check(left)
         za = 0 if a_zero_point is None else _left_zero_point(a_zero_point, left)
-        if type(za) is int and (y := self._plain(left, za, out)) is not None:
-            return y
         return right.multiply(left, za, self._finish, out)
 
     def _arguments(self) -> dict[str, Any]:
@@ -162,7 +167,7 @@ class QLinearMatMul(Prepared):
         check_scalars(given, "a_scale", "a_zero_point", "y_scale", "y_zero_point")
         example = no_rows(right, given["a_zero_point"])
         _, zb = matmul_zero_points(example, right, given["a_zero_point"], given["b_zero_point"])
-        self._stages: dict[Any, tuple[int, _Finish, _Plainly]] = {}
+        self._stages: dict[Any, tuple[int, _Finish, _Prepared]] = {}
         self._right = _Right(right, zb)
         self._last = self._stage(example)
 
@@ -179,7 +184,7 @@ class QLinearMatMul(Prepared):
     def _arguments(self) -> dict[str, Any]:
         return {"b": self._right.unpacked(), **self._given}
 
-    def _stage(self, a: Array) -> tuple[int, _Finish, _Plainly]:
+    def _stage(self, a: Array) -> tuple[int, _Finish, _Prepared]:
         """Zero point and output stage for operands of the type of `a`, and the call that most
         need, kept."""
         given = self._given
@@ -274,80 +279,84 @@ _INTEGERS = _Finish(None, None, 0)  # accumulators as they are, of any number of
 class _Known(NamedTuple):
     """What follows from the parameters of ``qlinear_matmul``, for operands of these shapes."""
 
-    za: int | Array
+    za: Any  # an int, if it is the same for all rows
     zb: Array
     columns: Any  # zb in C's terms
     finish: _Finish
-    once: _PlainlyOnce | None
+    once: _Once
 
 
 _KNOWN: Remembered[_Known] = Remembered()
 
 
-def _known(a: Array, b: Array, zero_points: tuple[Any, Any], parameters: tuple[Any, ...]) -> _Known:
+def _known(a: Array, b: Array, given: tuple[Any, ...]) -> _Known:
     """What follows from parameters, remembered."""
-    kind, given = (a.shape, a.dtype, b.shape, b.dtype), zero_points + parameters
-    known = _KNOWN.again(kind, given)
-    if known is not None:
-        return known
+    kind = a.shape, a.dtype, b.shape, b.dtype
     values = key_of(*given)
     key = None if values is None else (kind, values)
     known = _KNOWN.get(key)
     if known is not None:
-        _KNOWN.hold(kind, given, known)
+        if known.once is not _not_plain:
+            _KNOWN.hold(None, given, known)
         return known
-    za, zb = matmul_zero_points(a, b, *zero_points)
+    za, zb = matmul_zero_points(a, b, *given[:2])
     columns = b.shape[-1] if b.ndim > 1 else 1
-    finish = _Finish(*qlinear_matmul_output(a, b.shape, *parameters), columns)
+    finish = _Finish(*qlinear_matmul_output(a, b.shape, *given[2:]), columns)
     terms = _native.column_zero_points(zb, columns) if b.ndim == 2 else None
-    once = None
+    once: _Once = _not_plain
     if not za.ndim and b.ndim == 2 and finish.same is not None:
-        call = _native.once_by_address(finish.same, terms, columns)
-        once = _PlainlyOnce(call, finish.dtype)
+        once = _plainly_once(_native.once_by_address(a, b, terms, finish.same), finish.dtype)
     known = _Known(za if za.ndim else int(za), zb, terms, finish, once)
     if finish.is_own:
         _KNOWN.keep(key, known)
     return known
 
 
-class _Plainly:
-    """A product whose operands C reads where they are: nearly always there is nothing about them
-    that needs a second look."""
+# Products whose operands C reads where they are: of a left operand, its zero point, the right one
+# if that comes with the call, and a result; None if they have to be asked for in another way.
+# Nearly always there is nothing about operands that needs a second look.
+_Prepared = Callable[[Any, int, Any], Array | None]
+_Once = Callable[[Any, int, Any, Any], Array | None]
 
-    __slots__ = ("_call", "_columns", "_dtype")
 
-    def __init__(self, call: _native.AddressCall | None, columns: int, dtype: Any) -> None:
-        self._call, self._columns, self._dtype = call, columns, dtype
+def _plainly(call: _native.AddressCall, columns: int, dtype: Any) -> _Prepared:
+    """The product with an operand of so many columns."""
 
-    def __call__(self, a: Any, za: int, out: Any) -> Array | None:
-        """The product, or None if it has to be asked for in another way."""
-        if type(a) is not np.ndarray or a.ndim != 2 or self._call is None:
-            return None
-        y: Array = empty((len(a), self._columns), self._dtype) if out is None else out
-        status = self._call(id(a), za, id(y))
+    def multiply(a: Any, za: int, out: Any) -> Array | None:
+        y = out
+        if out is None:
+            if type(a) is not np.ndarray or a.ndim != 2:
+                return None
+            y = empty((len(a), columns), dtype)
+        status = call(id(a), za, id(y))
         if status:
             _native.declined(status)
             return None
-        return y
+        return y  # type: ignore[no-any-return]
+
+    return multiply
 
 
-class _PlainlyOnce:
-    """The same with a right operand that comes with the call."""
+def _plainly_once(call: _native.AddressCall, dtype: Any) -> _Once:
+    """The product with an operand that comes with the call."""
 
-    __slots__ = ("_call", "_dtype")
-
-    def __init__(self, call: _native.AddressCall, dtype: Any) -> None:
-        self._call, self._dtype = call, dtype
-
-    def __call__(self, a: Any, za: Any, b: Any, out: Any) -> Array | None:
-        if type(a) is not np.ndarray or type(b) is not np.ndarray or a.ndim != 2 or b.ndim != 2:
-            return None
-        y: Array = empty((len(a), b.shape[1]), self._dtype) if out is None else out
-        status = self._call(id(a), za, id(b), id(y))
+    def multiply(a: Any, za: int, b: Any, out: Any) -> Array | None:
+        y = out
+        if out is None:
+            if type(a) is not np.ndarray or type(b) is not np.ndarray or not a.ndim == b.ndim == 2:
+                return None
+            y = empty((len(a), b.shape[1]), dtype)
+        status = call(id(a), za, id(b), id(y))
         if status:
             _native.declined(status)
             return None
-        return y
+        return y  # type: ignore[no-any-return]
+
+    return multiply
+
+
+def _not_plain(*arguments: Any) -> None:
+    """The product of operands or parameters that have to be looked at each time."""
 
 
 class _Right:
@@ -374,12 +383,12 @@ class _Right:
         if self._packed.size == 1:
             self._shared = self._packed.reshape(-1)[0]
 
-    def plainly(self, finish: _Finish, dtype: Any = None, *, by_row: bool = False) -> _Plainly:
+    def plainly(self, finish: _Finish, dtype: Any = None, *, by_row: bool = False) -> _Prepared:
         """The product of a matrix of this type, or of any codes, with one packed matrix."""
-        call = None
-        if self._matrix is not None and finish.same is not None and not finish.may_overflow:
-            call = self._matrix.by_address(finish.same, dtype, by_row=by_row)
-        return _Plainly(call, self.n, finish.dtype)
+        if self._matrix is None or finish.same is None or finish.may_overflow:
+            return _not_plain
+        call = self._matrix.by_address(finish.same, dtype, by_row=by_row)
+        return _plainly(call, self.n, finish.dtype)
 
     def unpacked(self) -> Array:
         """The codes, as they were given."""
@@ -468,7 +477,7 @@ class _Right:
                 matrices[index].multiply_scaled(rows, factors, zero_points, stage, results[index])
 
 
-_INTEGERS_ONCE = _PlainlyOnce(_native.once_by_address(_native.Stage(None, None, 0)), INT32)
+_integers_once = _plainly_once(_native.integers_by_address(), INT32)
 
 
 def _multiply_matrices(
@@ -483,12 +492,23 @@ def _multiply_matrices(
     return y if out is None or out is y else settle(y, out)
 
 
+_CODES: dict[Any, np.dtype[Any]] = {np.int8: INT8, np.uint8: UINT8}
+
+
+def _plain_code(zero_point: Any, a: Any) -> int | None:
+    """A zero point that is a code of the type of `a`; None if that is not plain to see."""
+    dtype = _CODES.get(type(zero_point))
+    if dtype is None or type(a) is not np.ndarray or a.dtype is not dtype:
+        return None
+    return int(zero_point)
+
+
 def _left_zero_point(zero_point: Any, a: Array) -> int | Array:
     """The zero point of a left operand, checked: one, or one for each row."""
     if zero_point is None:
         return 0
-    if type(zero_point) is a.dtype.type:  # a code of that type, which every entry of it may be
-        return int(zero_point)
+    if (code := _plain_code(zero_point, a)) is not None:
+        return code
     given = as_byte_zero_point(zero_point, "a_zero_point", a.dtype, "a")
     return per_row(given, "a_zero_point", a.shape)
 
