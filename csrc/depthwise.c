@@ -90,10 +90,9 @@ static int64_t whole_pixels(int64_t pixels) {
 static int64_t count_squares(const convolution *c) {
     const ql_depthwise_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
-    const int is_square = s->kernel[0] == 1 && s->kernel[1] == 3 && s->kernel[2] == 3 &&
-                          s->dilation[1] == 1 && s->dilation[2] == 1 && s->stride[2] <= 2 &&
-                          f->planes == 1 && f->lines <= 3 - s->stride[2];
-    if (f->kernels->depthwise_square == NULL || !c->has_codes || !is_square || f->repeats > 1 ||
+    const int fits = f->planes * f->kernels->depthwise_rows == MOST_ROWS &&
+                     f->lines <= ql_depthwise_square_lines(s);
+    if (f->kernels->depthwise_square == NULL || !c->has_codes || !fits || f->repeats > 1 ||
         f->multiplier > 1)
         return 0;
     return c->channels / QL_STRIP * QL_STRIP;
@@ -267,7 +266,7 @@ static void convolve_squares(const convolution *c, const workspace *w, const pla
                         .pixels = at->pixels,
                         .channels = c->squares,
                         .lines = (int)at->lines,
-                        .w = f->weights + c->first_channel * 3 * 4,
+                        .w = f->weights + c->first_channel * f->planes * 3 * 4,
                         .w_step = f->line_size,
                         .start = c->start + c->first_channel};
     for (int64_t row = 0; row < at->lines + 2; row++) {

@@ -24,6 +24,13 @@ static inline int64_t ql_depthwise_first_plane(const ql_depthwise_filter *f, int
     return line * f->step / f->kernels->depthwise_rows;
 }
 
+/* How many lines a kernel of 3 x 3 makes straight from those of input; 0 if it cannot. */
+static inline int64_t ql_depthwise_square_lines(const ql_conv_shape *s) {
+    const int is_square = s->kernel[0] == 1 && s->kernel[1] == 3 && s->kernel[2] == 3 &&
+                          s->dilation[1] == 1 && s->dilation[2] == 1 && s->stride[2] <= 2;
+    return !is_square ? 0 : s->stride[1] == 1 && s->stride[2] == 1 ? 2 : 1;
+}
+
 /* Puts an entry of each channel, of four bytes, where planes have the channel. */
 void ql_depthwise_put_in_order(const ql_depthwise_filter *filter, const void *entries, void *to);
 

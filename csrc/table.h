@@ -225,7 +225,7 @@ typedef struct {
     uint8_t flip, zero; /* numbers are bytes ^ flip; the number of padding */
     int64_t stride, pixels, channels;
     int lines;      /* 1, or 2 with a stride of 1 */
-    const char *w;  /* [strip or group][tap][channel] for each line, */
+    const char *w;  /* [strip or group][plane][tap][channel] for each line, */
     int64_t w_step; /* which are so many bytes apart */
     const int32_t *start;
 } ql_square;

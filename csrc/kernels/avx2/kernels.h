@@ -28,6 +28,7 @@ ql_weave_bytes ql_avx2_weave_bytes;
 ql_interleave ql_avx2_interleave;
 ql_depthwise ql_avx2_depthwise;
 ql_depthwise_codes ql_avx2_depthwise_codes;
+ql_depthwise_square ql_avx2_depthwise_square;
 ql_channel_sums ql_avx2_channel_sums;
 ql_channel_codes ql_avx2_channel_codes;
 ql_spread ql_avx2_spread;

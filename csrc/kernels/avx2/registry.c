@@ -47,6 +47,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->interleave = ql_avx2_interleave;
     kernels->depthwise = ql_avx2_depthwise;
     kernels->depthwise_codes = ql_avx2_depthwise_codes;
+    kernels->depthwise_square = ql_avx2_depthwise_square;
     kernels->channel_sums = ql_avx2_channel_sums;
     kernels->channel_codes = ql_avx2_channel_codes;
     kernels->channel_results = 64;
