@@ -42,6 +42,7 @@ static const instruction_set instruction_sets[] = {
 enum { SET_COUNT = sizeof instruction_sets / sizeof instruction_sets[0] };
 
 static ql_kernels tables[SET_COUNT];
+static int available[SET_COUNT];
 static int current = -1;
 
 int ql_isa_count(void) {
@@ -52,17 +53,16 @@ const char *ql_isa_name(int index) {
     return instruction_sets[index].name;
 }
 
-int ql_isa_available(int index) {
-    return instruction_sets[index].available();
-}
-
-/* Called once while the module is imported, under the interpreter's import lock. */
+/* Called once while the module is imported, under the interpreter's import lock. A probe takes tens
+ * of microseconds on a virtual processor, so each is asked once. */
 static void fill_tables(void) {
+    for (int set = 0; set < SET_COUNT; set++)
+        available[set] = instruction_sets[set].available();
     for (int set = 0; set < SET_COUNT; set++) {
         for (int below = 0; below <= set; below++)
-            if (instruction_sets[below].available())
+            if (available[below])
                 instruction_sets[below].fill(&tables[set]);
-        if (instruction_sets[set].available())
+        if (available[set])
             current = set;
     }
 }
@@ -71,6 +71,11 @@ int ql_isa_current(void) {
     if (current < 0)
         fill_tables();
     return current;
+}
+
+int ql_isa_available(int index) {
+    ql_isa_current();
+    return available[index];
 }
 
 void ql_isa_select(int index) {
