@@ -21,8 +21,8 @@ CC=gcc CFLAGS="$sanitizers -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
     LDFLAGS="$sanitizers" "$python" setup.py -q build_ext -i
 
 if [ $# -eq 0 ]; then
-    set -- tests/test_bad_input.py tests/test_onnx_cases.py tests/test_memory.py \
-        tests/test_threads_and_fork.py tests/encoding
+    set -- tests/test_strange_arguments.py tests/test_edges.py tests/test_onnx_cases.py \
+        tests/test_memory.py tests/test_threads_and_fork.py tests/encoding
 fi
 # CPython's own allocator would hide accesses past an array; its objects that live to the end are
 # no leaks of ours. With the sanitizer's bookkeeping the resident size does not stay level. Reports
