@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import weakref
 from collections.abc import Callable
@@ -250,30 +251,32 @@ RESULTS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("result", RESULTS)
-@pytest.mark.parametrize("form", FORMS)
-def test_same_as_in_full(operation: str, form: str, result: str) -> None:
+def test_same_as_in_full(operation: str) -> None:
+    """With every form of operand and of result."""
     _, _, shape, dtype = MAKERS[operation]
     plain = operand(operation)
-    quick, full = made(operation, by_address=True), InFull(operation)
-    for given_form in (form, "as it is", form):  # in turn: calls remember the last one
-        a = FORMS[given_form](plain)
-        places = [RESULTS[result](np.full(shape, 77, dtype), a) for _ in range(2)]
-        assert outcome(quick, a, out=places[0]) == outcome(full, a, out=places[1])
-        if isinstance(places[0], np.ndarray):
-            assert np.array_equal(places[0], places[1])
+    for form, result in itertools.product(FORMS, RESULTS):
+        quick, full = made(operation, by_address=True), InFull(operation)
+        for given_form in (form, "as it is", form):  # in turn: calls remember the last one
+            a = FORMS[given_form](plain)
+            places = [RESULTS[result](np.full(shape, 77, dtype), a) for _ in range(2)]
+            wanted = outcome(full, a, out=places[1])
+            assert outcome(quick, a, out=places[0]) == wanted, (form, result, given_form)
+            if isinstance(places[0], np.ndarray):
+                assert np.array_equal(places[0], places[1]), (form, result, given_form)
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_read_only_results_are_refused(operation: str, form: str) -> None:
+def test_read_only_results_are_refused(operation: str) -> None:
     _, _, shape, dtype = MAKERS[operation]
     y = np.zeros(shape, dtype)
     y.flags.writeable = False
-    a = FORMS[form](operand(operation))
-    found = outcome(made(operation, by_address=True), a, out=y)
-    assert issubclass(found[0], (TypeError, ValueError))
-    assert found == outcome(InFull(operation), a, out=y)
-    assert not y.any()
+    quick, full = made(operation, by_address=True), InFull(operation)
+    for form in FORMS:
+        a = FORMS[form](operand(operation))
+        found = outcome(quick, a, out=y)
+        assert issubclass(found[0], (TypeError, ValueError)), form
+        assert found == outcome(full, a, out=y), form
+        assert not y.any(), form
 
 
 @given(st.data())
