@@ -106,7 +106,7 @@ void ql_release(void *memory);
 void *ql_borrow(size_t size);
 void ql_return(void *memory);
 
-/* --- products (pack.c, product.c, finish.c) ------------------------------------------------- */
+/* --- products (pack.c, product.c, tiles.c, finish.c) ----------------------------------------- */
 
 struct ql_matrix {
     const ql_kernels *kernels;
@@ -356,9 +356,9 @@ void ql_stage_residual(const ql_kernels *kernels, const ql_output *output, int64
 void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql_lines *lines,
                     const int32_t *sums, int64_t row, int64_t rows, int64_t column, int64_t columns,
                     const ql_target *to);
-/* Where the codes of each row of a tile go; `unused` is for those that have no result. */
+/* Where the results of each row of a tile go, `size` bytes each; `unused` is for rows without. */
 void ql_places_of_rows(const ql_lines *lines, int64_t row, int64_t rows, int64_t column,
-                       const ql_target *to, uint8_t *unused, uint8_t **y);
+                       const ql_target *to, int64_t size, char *unused, char **y);
 void ql_place_staged(const ql_kernels *kernels, const ql_output *output, int64_t last,
                      int64_t column, int64_t columns, const ql_target *to);
 

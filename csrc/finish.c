@@ -197,14 +197,17 @@ void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql
 }
 
 void ql_places_of_rows(const ql_lines *lines, int64_t row, int64_t rows, int64_t column,
-                       const ql_target *to, uint8_t *unused, uint8_t **y) {
+                       const ql_target *to, int64_t size, char *unused, char **y) {
+    const int is_staged = to->staging != NULL;
+    char *start = is_staged ? to->staging : to->y + column * size;
+    const int64_t step_of_row = (is_staged ? QL_TILE_COLUMNS : to->y_stride) * size;
     for (const int64_t last = row + rows; row < last;) {
         const stretch at = stretch_from(lines, row);
         const int64_t step = ql_min(at.rows, last - row);
         const int64_t results = ql_min(at.count, step);
-        uint8_t *place = (uint8_t *)to->y + at.first * to->y_stride + column;
+        char *place = start + (at.first - (is_staged ? to->first_staged : 0)) * step_of_row;
         for (int64_t i = 0; i < results; i++)
-            y[i] = place + i * to->y_stride;
+            y[i] = place + i * step_of_row;
         for (int64_t i = results; i < step; i++)
             y[i] = unused;
         y += step;

@@ -79,7 +79,7 @@ int ql_has_lines(const ql_patches *from, const ql_matrix *product) {
     const ql_conv_shape *s = from->shape;
     const int in_order = from->order == QL_PATCHES ||
                          (from->order == QL_OVERLAPPING && from->pitch % QL_ALIGNMENT == 0);
-    if (product->kernels->tile_of_places[0][0][0] == NULL || product->has_zero_point ||
+    if (product->kernels->multiply_held[0][0][0] == NULL || product->has_zero_point ||
         from->channels == 0 || from->channels % QL_ALIGNMENT != 0 || !in_order ||
         s->kernel[1] * s->kernel[2] == 1)
         return 0;
@@ -93,7 +93,7 @@ int ql_has_lines(const ql_patches *from, const ql_matrix *product) {
 /* Of so many channels that transposing lines is little beside their products, which take less time
  * than those of planes. */
 int ql_lines_beat_planes(const ql_kernels *kernels, const ql_conv_shape *s) {
-    return kernels->tile_of_places[0][0][0] != NULL && s->group == 1 && s->kernel[0] == 1 &&
+    return kernels->multiply_held[0][0][0] != NULL && s->group == 1 && s->kernel[0] == 1 &&
            s->kernel[1] * s->kernel[2] > 1 && s->channels >= MANY_CHANNELS &&
            s->channels % QL_ALIGNMENT == 0;
 }

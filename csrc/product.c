@@ -17,7 +17,7 @@
  *
  * An operand that is given with the call and has few rows beside it is packed panel by panel, each
  * used while it is in the cache: a packed copy of all of it would cost more than the product. */
-#include "core.h"
+#include "product.h"
 
 enum {
     BLOCK_ROWS = 256,          /* rows that are loaded together: so often is a strip of b used */
@@ -27,47 +27,12 @@ enum {
     LINES_BYTES = 512 * 1024,  /* or of lines, beside which the lines of input are kept */
     PANEL_BYTES = 512 * 1024,  /* of b that are packed just in time */
     PANEL_COLUMNS = 64,        /* at least: a cache line of its rows */
-    GROUPS_PER_PIECE = 8192,   /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
     MOST_PRODUCTS = 65793,     /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
     SHORT = 512,               /* products of a result that are soon computed */
     WIDE_BYTES = 2000,         /* of a row of results: half a page */
     MANY_BYTES = 2 << 20,      /* of all results: more than a second cache holds */
     ROWS_ALONG = 32            /* whose results are written side by side */
 };
-
-/* One call of ql_product. */
-typedef struct {
-    const ql_matrix *b;
-    const ql_operand *operand; /* what b is packed from just in time, or NULL */
-    const ql_kernels *kernels;
-    ql_tile *const (*tile)[QL_TILE_STRIPS]; /* of the kernels: for the rows as they are loaded */
-    const ql_rows *rows;
-    const ql_output *output;
-    ql_target to;
-    int64_t block_rows;
-    int64_t panel_stride;
-    char *panel;           /* the loaded rows of a block */
-    char *scratch;         /* what loading them needs besides */
-    int64_t *row_sums;     /* of the block; only if b has zero points */
-    ql_matrix *packed;     /* columns of the operand */
-    int32_t *init;         /* what the sums of each column start from */
-    int32_t *column_terms; /* what the rows' zero points are multiplied by */
-    int64_t piece;         /* groups of K that tiles take together, if not all */
-    int32_t *begun;        /* the sums of a column of tiles, or NULL */
-    int64_t *prepared;     /* the rows of a tile that the processor is ready for */
-    int wide;              /* whether sums need 64 bits */
-    int direct;            /* whether the operand is multiplied as it lies */
-    int narrow;            /* whether rows are multiplied as they lie by whole columns */
-    int64_t in_place;      /* how many rows, from the first on, tiles read where they are */
-} product;
-
-/* The rows that are multiplied together, loaded or in place. */
-typedef struct {
-    int64_t first, count;
-    const char *a;
-    int64_t stride;
-    int spare; /* whether tiles may read some rows more, as far as makes them whole */
-} block;
 
 int ql_fits_int32(int64_t depth, int64_t left, int64_t right, const int32_t *bias,
                   int64_t columns) {
@@ -86,39 +51,27 @@ static int64_t reach_of_rows(const ql_kernels *kernels, const ql_rows *rows) {
     return reach;
 }
 
-static int32_t bias_of(const product *p, int64_t column) {
-    return p->output->bias == NULL ? 0 : p->output->bias[column];
-}
-
-static int32_t row_zero_point(const ql_rows *rows, int64_t row) {
-    return rows->zero_point[row * rows->zero_point_step];
-}
-
-static int64_t size_of_row(const product *p) {
+static int64_t size_of_row(const ql_multiplication *p) {
     return p->b->groups * p->kernels->dot * p->kernels->element_size;
-}
-
-static int64_t whole_strips(int64_t columns) {
-    return ql_ceil_div(columns, QL_STRIP) * QL_STRIP;
 }
 
 /* The column terms, colsum(b) - K * zb modulo 2**32, and what sums start from: bias - za * term,
  * or only the bias where rows have zero points of their own. Strips end in zeros. */
-static void set_columns(const product *p) {
+static void set_columns(const ql_multiplication *p) {
     const ql_matrix *b = p->b;
     const uint32_t za = p->rows->zero_point_step ? 0 : (uint32_t)p->rows->zero_point[0];
     for (int64_t j = 0; j < b->n; j++) {
         const uint32_t term = (uint32_t)b->sums[j] - (uint32_t)b->k * (uint32_t)b->zero_point[j];
         p->column_terms[j] = (int32_t)term;
-        p->init[j] = (int32_t)((uint32_t)bias_of(p, j) - za * term);
+        p->init[j] = (int32_t)((uint32_t)ql_bias_of(p, j) - za * term);
     }
-    const size_t rest = (size_t)(whole_strips(b->n) - b->n) * 4;
+    const size_t rest = (size_t)(ql_whole_strips(b->n) - b->n) * 4;
     memset(p->column_terms + b->n, 0, rest);
     memset(p->init + b->n, 0, rest);
 }
 
 /* Loads rows into the panel and, if b has zero points, sums each. */
-static void load_block(const product *p, int64_t first, int64_t count) {
+static void load_block(const ql_multiplication *p, int64_t first, int64_t count) {
     const int64_t padded = p->b->groups * p->kernels->dot, size = p->kernels->element_size;
     p->rows->load(p->rows, p->kernels, first, count, p->panel, p->panel_stride, p->scratch);
     for (int64_t i = 0; i < count; i++) {
@@ -128,19 +81,6 @@ static void load_block(const product *p, int64_t first, int64_t count) {
         if (p->b->has_zero_point)
             p->row_sums[i] = p->kernels->sum_row(row, p->b->k);
     }
-}
-
-/* The terms that differ from row to row. */
-static void correct(const product *p, int64_t first, int64_t in_block, int64_t rows, int64_t column,
-                    int64_t columns, int32_t *sums) {
-    int32_t row_sum[QL_TILE_ROWS], zero_point[QL_TILE_ROWS];
-    for (int64_t i = 0; i < rows; i++) {
-        row_sum[i] = p->b->has_zero_point ? (int32_t)p->row_sums[in_block + i] : 0;
-        zero_point[i] =
-            p->rows->zero_point_step ? row_zero_point(p->rows, first + in_block + i) : 0;
-    }
-    p->kernels->correct(sums, QL_TILE_COLUMNS, rows, whole_strips(columns), row_sum,
-                        p->b->zero_point + column, zero_point, p->column_terms + column);
 }
 
 /* How many of the rows that are left the next tile takes. The last two share them evenly: 13 are
@@ -158,199 +98,17 @@ static int64_t tiles_alike(const ql_kernels *kernels, int64_t left) {
     return left < 2 * most ? 1 : left % most == 0 ? left / most : left / most - 1;
 }
 
-/* Whether tiles of so many rows are vectors in a table of larger registers. */
-static int is_few(const product *p, int64_t rows) {
-    return rows <= p->kernels->few_rows && p->tile == p->kernels->tile && p->rows->places == NULL;
-}
-
-/* How many rows tiles of a height read. */
-static int64_t rows_read(const product *p, const block *all, int64_t rows) {
-    const int64_t step = p->kernels->row_step;
-    return all->spare && !is_few(p, rows) ? ql_ceil_div(rows, step) * step : rows;
-}
-
-/* Readies the processor for tiles of so many rows, unless it is. */
-static void prepare(const product *p, int64_t rows) {
-    const int64_t wanted = rows % p->kernels->row_step == 0 ? p->kernels->tile_rows : rows;
-    if (p->kernels->prepare == NULL || is_few(p, rows) || *p->prepared == wanted)
-        return;
-    p->kernels->prepare(wanted);
-    *p->prepared = wanted;
-}
-
-/* What multiplies tiles of one height and width: one of these. */
-typedef struct {
-    ql_tile *tile;
-    ql_tile_of_places *of_places;
-    ql_tile_beside *beside;
-} tile_kind;
-
-static tile_kind kind_of(const product *p, int64_t rows, int strips) {
-    const int is_signed = p->tile == p->kernels->signed_tile;
-    const int is_whole = rows > p->kernels->row_step;
-    if (p->rows->places != NULL)
-        return (tile_kind){.of_places =
-                               p->kernels->tile_of_places[is_signed][is_whole][strips - 1]};
-    return (tile_kind){.tile = p->tile[rows - 1][strips - 1]};
-}
-
-/* The sums of a tile over groups `group` to `last` of K, which start from `init`, or from `sums`
- * where that is NULL; meanwhile, if the kind can do that, the codes of a pending tile. */
-static void multiply_groups(const product *p, const tile_kind *kind, int64_t group, int64_t last,
-                            const char *a, int64_t a_stride, int64_t column, const int32_t *init,
-                            int32_t *sums, const ql_pending *pending) {
-    const int64_t stride = p->b->strip_stride, depth = group * p->kernels->dot;
-    const int8_t *strip = p->b->strips + column / QL_STRIP * stride;
-    const char *row = a + depth * p->kernels->element_size;
-    if (kind->of_places != NULL)
-        kind->of_places(last - group, a, a_stride, p->rows->places + depth / QL_ALIGNMENT, strip,
-                        stride, init, sums, pending);
-    else if (kind->beside != NULL)
-        kind->beside(last - group, row, a_stride, strip + depth * QL_STRIP, stride, init, sums,
-                     pending);
-    else
-        kind->tile(last - group, row, a_stride, strip + depth * QL_STRIP, stride, init, sums);
-}
-
-/* The sums of a tile piece by piece of K, collected in 64 bits; QL_OVERFLOW if one does not fit. */
-static int wide_tile(const product *p, const tile_kind *kind, int64_t first, int64_t in_block,
-                     int64_t rows, int64_t column, int64_t columns, const char *a, int64_t a_stride,
-                     int32_t *sums) {
-    const ql_matrix *b = p->b;
-    static const int32_t zeros[QL_TILE_COLUMNS];
-    int64_t wide[QL_TILE_ROWS][QL_TILE_COLUMNS] = {{0}};
-    for (int64_t group = 0; group < b->groups; group += GROUPS_PER_PIECE) {
-        multiply_groups(p, kind, group, ql_min(group + GROUPS_PER_PIECE, b->groups), a, a_stride,
-                        column, zeros, sums, NULL);
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t j = 0; j < columns; j++)
-                wide[i][j] += sums[i * QL_TILE_COLUMNS + j];
-    }
-    for (int64_t i = 0; i < rows; i++) {
-        if (!ql_has_result(&p->rows->lines, first + in_block + i))
-            continue;
-        const int64_t za = row_zero_point(p->rows, first + in_block + i);
-        const int64_t row_sum = b->has_zero_point ? p->row_sums[in_block + i] : 0;
-        for (int64_t j = 0; j < columns; j++) {
-            const int64_t zb = b->zero_point[column + j];
-            const int64_t sum = wide[i][j] - za * (b->sums[column + j] - b->k * zb) - zb * row_sum +
-                                bias_of(p, column + j);
-            if (sum < INT32_MIN || sum > INT32_MAX)
-                return QL_OVERFLOW;
-            sums[i * QL_TILE_COLUMNS + j] = (int32_t)sum;
-        }
-    }
-    return QL_OK;
-}
-
-/* Where a pair of strips does not stay in the first cache, its tiles are computed in pieces of K
- * whose strips do: all of them up to a group, which is returned, in `begun`. */
-static int64_t begin_sums(const product *p, const tile_kind *kind, const block *all,
-                          int64_t in_block, int64_t last, int64_t rows, int64_t column) {
-    int64_t group = 0;
-    const int has_pieces = p->begun != NULL && !is_few(p, rows);
-    for (; has_pieces && p->b->groups - group > p->piece; group += p->piece)
-        for (int64_t i = in_block; i < last; i += rows)
-            multiply_groups(p, kind, group, group + p->piece, all->a + i * all->stride, all->stride,
-                            column, group == 0 ? p->init + column : NULL,
-                            p->begun + (i - in_block) * QL_TILE_COLUMNS, NULL);
-    return group;
-}
-
-/* A column of tiles of one height: rows `in_block` to `last` of a block, one pair of strips. */
-static int multiply_strips(const product *p, const block *all, int64_t in_block, int64_t last,
-                           int64_t rows, int64_t column) {
-    const ql_matrix *b = p->b;
-    const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
-    const int64_t columns = ql_min(width, b->n - column);
-    const int correcting = b->has_zero_point || p->rows->zero_point_step;
-    const tile_kind kind = kind_of(p, rows_read(p, all, rows), columns > QL_STRIP ? 2 : 1);
-    int32_t of_tile[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
-    const int64_t begun = begin_sums(p, &kind, all, in_block, last, rows, column);
-    const int32_t *init = begun > 0 ? NULL : p->init + column;
-    const ql_lines *lines = &p->rows->lines;
-    ql_target to = p->to;
-    to.first_staged = ql_first_result(lines, all->first + in_block);
-    const int64_t last_result = ql_first_result(lines, all->first + last);
-    if (to.staged_residual != NULL)
-        ql_stage_residual(p->kernels, p->output, last_result, column, columns, &to);
-    for (int64_t i = in_block; i < last; i += rows) {
-        const char *a = all->a + i * all->stride;
-        int32_t *sums = begun > 0 ? p->begun + (i - in_block) * QL_TILE_COLUMNS : of_tile;
-        if (p->wide) {
-            const int status =
-                wide_tile(p, &kind, all->first, i, rows, column, columns, a, all->stride, sums);
-            if (status != QL_OK)
-                return status;
-        } else {
-            multiply_groups(p, &kind, begun, b->groups, a, all->stride, column, init, sums, NULL);
-            if (correcting)
-                correct(p, all->first, i, rows, column, columns, sums);
-        }
-        ql_finish_tile(p->kernels, p->output, lines, sums, all->first + i, rows, column, columns,
-                       &to);
-    }
-    if (to.staging != NULL)
-        ql_place_staged(p->kernels, p->output, last_result, column, columns, &to);
-    return QL_OK;
-}
-
-/* Whether the codes of a column of tiles are computed beside the next tile of each: of whole tiles,
- * each of whose codes follows from its sum and its column alone. With fewer groups, a tile takes
- * too little time to compute much beside. */
-static int is_beside(const product *p, int64_t rows, int64_t columns) {
-    enum { LEAST_GROUPS = 64 };
-    const ql_output *o = p->output;
-    return p->kernels->tile_beside[0] != NULL && p->b->groups >= LEAST_GROUPS &&
-           rows == p->kernels->tile_rows && columns > QL_STRIP && !p->wide &&
-           !p->b->has_zero_point && !p->rows->zero_point_step && p->to.staging == NULL &&
-           (o->type == QL_INT8 || o->type == QL_UINT8) && o->residual == NULL && !o->code_step &&
-           o->row_factor == NULL && o->row_divisor == NULL;
-}
-
-/* multiply_strips where that is so: two tiles' sums take turns. */
-static void multiply_strips_beside(const product *p, const block *all, int64_t in_block,
-                                   int64_t last, int64_t column, int64_t columns) {
-    enum { SIZE = QL_TILE_ROWS * QL_TILE_COLUMNS };
-    const int64_t rows = p->kernels->tile_rows;
-    const tile_kind plain = kind_of(p, rows, 2);
-    tile_kind kind = plain;
-    kind.beside = p->kernels->tile_beside[p->tile == p->kernels->signed_tile];
-    int32_t turns[2][SIZE] __attribute__((aligned(QL_ALIGNMENT)));
-    uint8_t unused[QL_TILE_COLUMNS];
-    const int64_t begun = begin_sums(p, &plain, all, in_block, last, rows, column);
-    const int32_t *init = begun > 0 ? NULL : p->init + column;
-    ql_pending pending = {.columns = columns,
-                          .multiplier = p->output->multiplier + column,
-                          .zero_point = p->output->zero_point[0],
-                          .lower = p->output->lower[0],
-                          .upper = p->output->upper[0]};
-    for (int64_t i = in_block, turn = 0; i < last; i += rows, turn ^= 1) {
-        int32_t *sums = begun > 0 ? p->begun + (i - in_block) * QL_TILE_COLUMNS : turns[turn];
-        multiply_groups(p, &kind, begun, p->b->groups, all->a + i * all->stride, all->stride,
-                        column, init, sums, i == in_block ? NULL : &pending);
-        pending.sums = sums;
-        ql_places_of_rows(&p->rows->lines, all->first + i, rows, column, &p->to, unused, pending.y);
-    }
-    ql_finish_tile(p->kernels, p->output, &p->rows->lines, pending.sums, all->first + last - rows,
-                   rows, column, columns, &p->to);
-}
-
 /* One block of rows by some columns: the tiles of each height in turn, pair of strips by pair of
  * strips. */
-static int multiply_columns(const product *p, const block *rows, int64_t column,
+static int multiply_columns(const ql_multiplication *p, const ql_block *rows, int64_t column,
                             int64_t last_column) {
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
     int status = QL_OK;
     for (int64_t i = 0, last; i < rows->count && status == QL_OK; i = last) {
         const int64_t height = rows_of_tile(p->kernels, rows->count - i);
         last = i + height * tiles_alike(p->kernels, rows->count - i);
-        prepare(p, rows_read(p, rows, height));
         for (int64_t at = column; at < last_column && status == QL_OK; at += width)
-            if (is_beside(p, height, ql_min(width, p->b->n - at)))
-                multiply_strips_beside(p, rows, i, last, at, ql_min(width, p->b->n - at));
-            else
-                status = multiply_strips(p, rows, i, last, height, at);
+            status = ql_multiply_tiles(p, rows, i, last, height, at);
     }
     return status;
 }
@@ -358,23 +116,24 @@ static int multiply_columns(const product *p, const block *rows, int64_t column,
 /* Whether results are more than the caches hold, rows of them half a page apart, and soon computed.
  * Then storing takes most of the time; and down a column of tiles nearly each row is in one more
  * page, of which a processor has only so many at hand. */
-static int is_wide_and_short(const product *p) {
+static int is_wide_and_short(const ql_multiplication *p) {
     const int64_t row = p->to.y_stride * ql_size_of_result(p->output->type);
     return p->b->k <= SHORT && p->to.image == 0 && p->rows->lines.rows == 0 && row >= WIDE_BYTES &&
            (double)row * (double)p->rows->count >= MANY_BYTES;
 }
 
 /* One block of rows, a few of them at a time by all columns. */
-static int multiply_along_rows(const product *p, const block *rows, int64_t column,
+static int multiply_along_rows(const ql_multiplication *p, const ql_block *rows, int64_t column,
                                int64_t last_column) {
     const int64_t step = ROWS_ALONG / p->kernels->tile_rows * p->kernels->tile_rows;
     int status = QL_OK;
     for (int64_t i = 0; i < rows->count && status == QL_OK; i += step) {
-        const block part = {rows->first + i, ql_min(step, rows->count - i),
-                            rows->a + i * rows->stride, rows->stride, rows->spare};
-        product few = *p;
+        const ql_block part = {rows->first + i, ql_min(step, rows->count - i),
+                               rows->a + i * rows->stride, rows->stride, rows->spare};
+        ql_multiplication few = *p;
         few.row_sums = p->row_sums + i;
         status = multiply_columns(&few, &part, column, last_column);
+        ql_complete_held(&few);
     }
     return status;
 }
@@ -382,15 +141,17 @@ static int multiply_along_rows(const product *p, const block *rows, int64_t colu
 /* One block of rows. Where the strips are too many to stay in the second cache until the tiles of
  * another height read them, all tiles take each pair in turn; so the processor is readied more
  * often, which costs 0.2 us each time. */
-static int multiply_block(const product *p, const block *rows, int64_t column,
+static int multiply_block(const ql_multiplication *p, const ql_block *rows, int64_t column,
                           int64_t last_column) {
     const int64_t width = (int64_t)p->kernels->tile_strips * QL_STRIP;
-    if (p->b->k * (last_column - column) <= BLOCK_BYTES)
-        return is_wide_and_short(p) ? multiply_along_rows(p, rows, column, last_column)
-                                    : multiply_columns(p, rows, column, last_column);
+    const int is_small = p->b->k * (last_column - column) <= BLOCK_BYTES;
+    if (is_small && is_wide_and_short(p))
+        return multiply_along_rows(p, rows, column, last_column);
+    const int64_t step = is_small ? last_column - column : width;
     int status = QL_OK;
-    for (; column < last_column && status == QL_OK; column += width)
-        status = multiply_columns(p, rows, column, ql_min(column + width, last_column));
+    for (; column < last_column && status == QL_OK; column += step)
+        status = multiply_columns(p, rows, column, ql_min(column + step, last_column));
+    ql_complete_held(p);
     return status;
 }
 
@@ -402,7 +163,7 @@ static int64_t columns_of_panel(const ql_matrix *b, int64_t columns) {
 }
 
 /* One block of few rows by columns of the operand as it lies. */
-static int multiply_operand(const product *p, const block *rows, int64_t column,
+static int multiply_operand(const ql_multiplication *p, const ql_block *rows, int64_t column,
                             int64_t last_column) {
     const ql_operand part = ql_operand_from(p->operand, column, last_column - column);
     const ql_output output = ql_output_from(p->output, column);
@@ -415,7 +176,7 @@ static int multiply_operand(const product *p, const block *rows, int64_t column,
 }
 
 /* One block of rows by columns that are packed now, panel by panel. */
-static int multiply_panels(const product *p, const block *rows, int64_t column,
+static int multiply_panels(const ql_multiplication *p, const ql_block *rows, int64_t column,
                            int64_t last_column) {
     const int64_t step = columns_of_panel(p->b, last_column - column);
     int status = QL_OK;
@@ -423,7 +184,7 @@ static int multiply_panels(const product *p, const block *rows, int64_t column,
         const int64_t columns = ql_min(step, last_column - column);
         ql_matrix_fill(p->packed, p->operand, column, columns);
         const ql_output output = ql_output_from(p->output, column);
-        product panel = *p;
+        ql_multiplication panel = *p;
         panel.b = p->packed;
         panel.output = &output;
         panel.to.y += column * ql_size_of_result(output.type);
@@ -434,7 +195,7 @@ static int multiply_panels(const product *p, const block *rows, int64_t column,
 }
 
 /* Rows by all columns, of which there are few. */
-static int multiply_narrow(const product *p, int64_t first, int64_t last) {
+static int multiply_narrow(const ql_multiplication *p, int64_t first, int64_t last) {
     const ql_narrow_product narrow = {.b = p->b,
                                       .rows = p->rows,
                                       .init = p->init,
@@ -447,26 +208,27 @@ static int multiply_narrow(const product *p, int64_t first, int64_t last) {
 }
 
 /* The next block of rows, in place or loaded. */
-static block next_block(const product *p, int64_t first, int64_t last) {
+static ql_block next_block(const ql_multiplication *p, int64_t first, int64_t last) {
     const int64_t in_place = ql_min(last, p->in_place) - first;
     if (in_place > 0)
-        return (block){first, ql_min(p->block_rows, in_place),
-                       (const char *)p->rows->bytes + first * p->rows->stride, p->rows->stride, 0};
+        return (ql_block){first, ql_min(p->block_rows, in_place),
+                          (const char *)p->rows->bytes + first * p->rows->stride, p->rows->stride,
+                          0};
     const int64_t alike = ql_rows_alike(&p->rows->lines, first);
-    const block rows = {first, ql_min(ql_min(p->block_rows, last - first), alike), p->panel,
-                        p->panel_stride, 1};
+    const ql_block rows = {first, ql_min(ql_min(p->block_rows, last - first), alike), p->panel,
+                           p->panel_stride, 1};
     load_block(p, first, rows.count);
     return rows;
 }
 
 /* Rows `first` to `last`, columns `column` to `last_column`, block by block. */
-static int multiply_part(const product *p, int64_t first, int64_t last, int64_t column,
+static int multiply_part(const ql_multiplication *p, int64_t first, int64_t last, int64_t column,
                          int64_t last_column) {
     if (p->narrow)
         return multiply_narrow(p, first, last);
     int status = QL_OK;
     while (first < last && status == QL_OK) {
-        block rows = next_block(p, first, last);
+        ql_block rows = next_block(p, first, last);
         const int64_t next = first + rows.count;
         rows.count = ql_last_useful_row(&p->rows->lines, next) - first;
         if (p->operand == NULL)
@@ -485,7 +247,7 @@ static int multiply_part(const product *p, int64_t first, int64_t last, int64_t 
 /* With so many columns, so many tiles read each row that it had better be copied to where it is
  * read faster: rows across cache lines, or from few cache sets, of which lines an even number apart
  * share half, and those a multiple of four lines apart more. */
-static int64_t columns_worth_a_copy(const product *p) {
+static int64_t columns_worth_a_copy(const ql_multiplication *p) {
     enum { SET_BYTES = 2048, MANY = 640, SOME = 320, FEW = 256 };
     const ql_rows *rows = p->rows;
     const uintptr_t places = (uintptr_t)rows->bytes | (uintptr_t)rows->stride;
@@ -500,7 +262,7 @@ static int64_t columns_worth_a_copy(const product *p) {
 
 /* Whether tiles may read rows of bytes instead of loaded ones, a rest of K aside: without row sums,
  * and where that is fast. */
-static int readable(const product *p) {
+static int readable(const ql_multiplication *p) {
     enum { FEW_ROWS = 8, FEW_TILES = 4 };
     const ql_kernels *kernels = p->kernels;
     const int64_t few = kernels->row_alignment == 1 ? FEW_ROWS : FEW_TILES * kernels->tile_rows;
@@ -511,7 +273,7 @@ static int readable(const product *p) {
 
 /* How many rows can be read where they are. Where K is not whole groups, tiles read on into the
  * rows behind, whose codes meet zeros in the strips; the last rows, which have none, are loaded. */
-static int64_t rows_in_place(const product *p) {
+static int64_t rows_in_place(const ql_multiplication *p) {
     const ql_rows *rows = p->rows;
     const int64_t excess = p->b->groups * p->kernels->dot - p->b->k;
     if (!readable(p) || rows->flip != 0)
@@ -526,16 +288,16 @@ static int64_t rows_in_place(const product *p) {
 }
 
 /* int8 codes need no flip, and so can be read in place, by tiles that take them as they are. */
-static int takes_as_signed(const product *p) {
+static int takes_as_signed(const ql_multiplication *p) {
     const ql_rows *rows = p->rows;
     if (rows->places != NULL)
         return rows->flip != 0;
-    return p->kernels->signed_tile[0][0] != NULL && rows->flip != 0 && readable(p) && !p->wide &&
-           !p->direct && !rows->zero_point_step && rows->count > QL_DIRECT_ROWS;
+    return p->kernels->multiply_held[1][0][0] != NULL && rows->flip != 0 && readable(p) &&
+           !p->wide && !p->direct && !rows->zero_point_step && rows->count > QL_DIRECT_ROWS;
 }
 
 /* Whether the columns are few, and rows lie in memory for them, each with a result. */
-static int is_narrow(const product *p) {
+static int is_narrow(const ql_multiplication *p) {
     return p->b->columns != NULL && p->rows->bytes != NULL && p->rows->image == 0 &&
            p->rows->lines.rows == 0;
 }
@@ -544,14 +306,14 @@ static int is_narrow(const product *p) {
 
 /* A product cut into chunks of rows and columns for the threads. */
 typedef struct {
-    product whole;
+    ql_multiplication whole;
     int64_t chunk_rows, chunk_columns, across; /* chunks side by side */
     ql_status status;
 } chunked;
 
 /* Of a block, and what tiles read behind: rows that make them whole, the rest of overlapping ones.
  */
-static int64_t size_of_panel(const product *p, int64_t loaded) {
+static int64_t size_of_panel(const ql_multiplication *p, int64_t loaded) {
     if (p->rows->places != NULL)
         return p->rows->panel;
     const int64_t excess = p->rows->overlap ? size_of_row(p) + QL_TRANSPOSE_EXCESS : 0;
@@ -561,11 +323,11 @@ static int64_t size_of_panel(const product *p, int64_t loaded) {
 
 /* The memory that a chunk works in: loaded rows, their sums and, where b is packed just in time, a
  * panel of it and what belongs to its columns. */
-static char *workspace(product *p, int64_t loaded, int64_t columns) {
+static char *workspace(ql_multiplication *p, int64_t loaded, int64_t columns) {
     const int64_t rows_size = loaded == 0 ? 0 : size_of_panel(p, loaded);
     const int64_t sums_size = p->b->has_zero_point ? loaded * 8 : 0;
     const int64_t most =
-        p->operand == NULL || p->direct ? 0 : whole_strips(columns_of_panel(p->b, columns));
+        p->operand == NULL || p->direct ? 0 : ql_whole_strips(columns_of_panel(p->b, columns));
     const int64_t staged = p->to.image == 0 ? 0 : p->block_rows * QL_TILE_COLUMNS;
     const int64_t staging = staged * (p->output->residual == NULL ? 4 : 5);
     const int64_t scratch = (p->rows->scratch + 7) & -8;
@@ -595,9 +357,10 @@ static char *workspace(product *p, int64_t loaded, int64_t columns) {
 
 static void multiply_chunk(void *context, long chunk) {
     chunked *c = context;
-    product p = c->whole;
-    int64_t prepared = 0;
-    p.prepared = &prepared;
+    ql_multiplication p = c->whole;
+    ql_held held;
+    held.ready = held.is_held = 0;
+    p.held = &held;
     const int64_t first = chunk / c->across * c->chunk_rows;
     const int64_t column = chunk % c->across * c->chunk_columns;
     const int64_t last = ql_min(p.rows->count, first + c->chunk_rows);
@@ -612,13 +375,13 @@ static void multiply_chunk(void *context, long chunk) {
     ql_report(&c->status, multiply_part(&p, first, last, column, last_column));
     ql_return(p.packed);
     ql_return(memory);
-    if (prepared != 0)
+    if (held.ready != 0)
         p.kernels->release();
 }
 
 /* Whether a product takes longer than waking a thread: by its arithmetic, or by the bytes that it
  * reads and writes, which is what bounds products of few rows, or of few products each. */
-static int worth_sharing(const product *p) {
+static int worth_sharing(const ql_multiplication *p) {
     const double bytes_worth = 512 * 1024;
     const double rows = (double)p->rows->count, k = (double)p->b->k, n = (double)p->b->n;
     const double bytes = k * n + rows * (k + n * (double)ql_size_of_result(p->output->type));
@@ -629,12 +392,12 @@ static int worth_sharing(const product *p) {
  * it begins, while its rows are loaded, if they are, and while its columns are packed, if they are;
  * and, for rows in places, which take little loading, while strips are read that are more than the
  * second cache holds: then threads had better share columns. */
-static double cost_of_chunk(const product *p, int64_t rows, int64_t columns) {
+static double cost_of_chunk(const ql_multiplication *p, int64_t rows, int64_t columns) {
     /* Of a small product; for each byte. */
     enum { BEGINNINGS = 16, LOADING = 32, PACKING = 128, READING = 64 };
     const double depth = (double)(p->b->groups * p->kernels->dot);
     const int64_t step = p->kernels->row_step;
-    const double tiles = (double)(ql_ceil_div(rows, step) * step * whole_strips(columns));
+    const double tiles = (double)(ql_ceil_div(rows, step) * step * ql_whole_strips(columns));
     const double loaded = p->in_place > 0 ? 0 : LOADING * (double)rows;
     const double packed = p->operand == NULL || p->direct ? 0 : PACKING * (double)columns;
     const int is_far = p->rows->places != NULL && p->b->k * p->b->n > BLOCK_BYTES;
@@ -644,7 +407,7 @@ static double cost_of_chunk(const product *p, int64_t rows, int64_t columns) {
 
 /* Cuts rows and columns so many times, or less often where chunks could not be whole tiles. */
 static void cut_into(chunked *c, int64_t down, int64_t across) {
-    const product *p = &c->whole;
+    const ql_multiplication *p = &c->whole;
     const int64_t part = p->rows->lines.rows, unit = part > 0 ? part : p->kernels->tile_rows;
     c->chunk_rows = ql_ceil_div(ql_ceil_div(p->rows->count, down), unit) * unit;
     c->chunk_columns = ql_ceil_div(ql_ceil_div(p->b->n, across), PANEL_COLUMNS) * PANEL_COLUMNS;
@@ -657,7 +420,7 @@ static int64_t chunks_of(const chunked *c) {
 
 /* The most that a thread has to do. */
 static double longest_share(const chunked *c, int64_t threads) {
-    const product *p = &c->whole;
+    const ql_multiplication *p = &c->whole;
     const int64_t rounds = ql_ceil_div(chunks_of(c), threads);
     return (double)rounds * cost_of_chunk(p, ql_min(c->chunk_rows, p->rows->count),
                                           ql_min(c->chunk_columns, p->b->n));
@@ -690,8 +453,8 @@ static long cut(chunked *c) {
 }
 
 /* What belongs to all columns of a packed operand; QL_NO_MEMORY if there is no room. */
-static int prepare_columns(product *p) {
-    const int64_t columns = whole_strips(p->b->n);
+static int prepare_columns(ql_multiplication *p) {
+    const int64_t columns = ql_whole_strips(p->b->n);
     p->init = ql_allocate((size_t)columns * 8);
     if (p->init == NULL)
         return QL_NO_MEMORY;
@@ -702,7 +465,7 @@ static int prepare_columns(product *p) {
 
 /* How many rows are loaded together: whole tiles, or whole parts of lines, then as many as fill
  * their tiles best. */
-static int64_t rows_of_block(const product *p) {
+static int64_t rows_of_block(const ql_multiplication *p) {
     const int64_t tile = p->kernels->tile_rows, part = p->rows->lines.rows;
     if (p->rows->lines.most > 0)
         return p->rows->lines.most;
@@ -724,7 +487,7 @@ static int64_t rows_of_block(const product *p) {
 /* How many groups of K tiles take together where all are too many, evenly, or 0. What it costs to
  * go on from sums that were begun is only worth it for columns of several tiles, and not where the
  * same rows are read again and again, which then stay in the first cache instead. */
-static int64_t groups_of_piece(const product *p) {
+static int64_t groups_of_piece(const ql_multiplication *p) {
     enum { SEVERAL = 8 };
     const ql_kernels *kernels = p->kernels;
     const int64_t groups = p->b->groups, most = kernels->most_groups;
@@ -737,7 +500,7 @@ static int64_t groups_of_piece(const product *p) {
 
 /* Bytes from one loaded row to the next: an odd number of cache lines, which share no cache sets.
  */
-static int64_t stride_of_loaded_rows(const product *p) {
+static int64_t stride_of_loaded_rows(const ql_multiplication *p) {
     return (size_of_row(p) + QL_ALIGNMENT - 1) / QL_ALIGNMENT * QL_ALIGNMENT | QL_ALIGNMENT;
 }
 
@@ -748,11 +511,10 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
     chunked c = {.whole = {.b = b,
                            .operand = operand,
                            .kernels = b->kernels,
-                           .tile = b->kernels->tile,
                            .rows = rows,
                            .output = output,
                            .to = {.y = y, .y_stride = y_stride, .image = rows->image}}};
-    product *p = &c.whole;
+    ql_multiplication *p = &c.whole;
     p->panel_stride = rows->overlap ? rows->overlap : stride_of_loaded_rows(p);
     p->block_rows = rows_of_block(p);
     if (operand != NULL)
@@ -767,7 +529,7 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
         as_signed.flip = 0;
         as_signed.zero_point = &zero_point;
         p->rows = &as_signed;
-        p->tile = p->kernels->signed_tile;
+        p->is_signed = 1;
     }
     p->in_place = p->narrow ? rows->count : rows_in_place(p);
     if (operand == NULL && prepare_columns(p) != QL_OK)

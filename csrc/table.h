@@ -77,27 +77,11 @@ typedef struct {
 } ql_tally;
 typedef void ql_tally_run(const void *x, int64_t count, ql_tally *to);
 
-/* Sums of a tile: c[i][j] = init[j] + sum over k of a[i][k] * b[k][j], modulo 2**32. In tables with
- * `most_groups`, init may be NULL: then the sums are added to those in c.
+/* Sums of a tile: c[i][j] = init[j] + sum over k of a[i][k] * b[k][j], modulo 2**32.
  * a: rows of loaded elements, `a_stride` bytes apart. b: the first strip, the second `b_stride`
  * bytes after it. groups: how many groups of `dot` products each sum has. */
 typedef void ql_tile(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
                      int64_t b_stride, const int32_t *init, int32_t *c);
-
-/* A tile of int32 sums, QL_TILE_COLUMNS apart, whose codes are still to be computed, as in
- * ql_requantize_tile, and where those of each of its QL_TILE_ROWS rows go. */
-typedef struct {
-    const int32_t *sums;
-    uint8_t *y[QL_TILE_ROWS];
-    int64_t columns;
-    const float *multiplier;
-    int32_t zero_point, lower, upper;
-} ql_pending;
-
-/* A tile of all rows and strips, like ql_tile, and meanwhile the codes of another one, if any. */
-typedef void ql_tile_beside(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,
-                            int64_t b_stride, const int32_t *init, int32_t *c,
-                            const ql_pending *pending);
 
 /* Where a cache line of products of every row is, in bytes from its address, and their weights,
  * from the first of a strip. */
@@ -105,12 +89,48 @@ typedef struct {
     int64_t a, b;
 } ql_place;
 
-/* A tile whose rows' products lie in places, one for each QL_ALIGNMENT of them, of as many rows as
- * the processor is ready for. Meanwhile the codes of a `pending` tile, if that is not NULL and this
- * is one of all rows and strips. */
-typedef void ql_tile_of_places(int64_t groups, const void *a, int64_t a_stride,
-                               const ql_place *places, const int8_t *b, int64_t b_stride,
-                               const int32_t *init, int32_t *c, const ql_pending *pending);
+/* A tile of as many rows as the processor is ready for, whose sums the processor holds in registers
+ * until it stores them. Its operands are those of ql_tile, with rows of sums to start from that are
+ * `init_stride` bytes apart, 0 if they share one; with `places`, one for each QL_ALIGNMENT products
+ * of a row, these lie there. */
+typedef struct {
+    int64_t groups;
+    const char *a;
+    int64_t a_stride;
+    const ql_place *places; /* or NULL */
+    const int8_t *b;
+    int64_t b_stride;
+    const int32_t *init;
+    int64_t init_stride;
+} ql_held_tile;
+
+/* Where the sums of a tile go, in rows that are `stride` bytes apart. */
+typedef struct {
+    int32_t *sums; /* or NULL: there are none */
+    int64_t stride;
+} ql_sums_place;
+
+/* What becomes of the sums of a tile of all rows and strips, QL_TILE_COLUMNS apart, and where the
+ * results of each row go: in codes, as in ql_requantize_tile, in reals, as in ql_rescale_tile, or
+ * just copied. */
+typedef struct {
+    int type; /* QL_UINT8 or QL_INT8, QL_FLOAT32 or QL_INT32 */
+    char *y[QL_TILE_ROWS];
+    int64_t columns;
+    const float *multiplier;
+    int32_t zero_point, lower, upper; /* of codes */
+    const float *row_factor;          /* of reals, and so is the rest */
+    int64_t row_step;
+    const float *bias; /* or NULL */
+    float lower_real, upper_real;
+} ql_pending;
+
+/* Multiplies a tile. Meanwhile it stores the sums of the one before, which has as many rows and
+ * strips, and finishes them, too, unless `pending` is NULL. */
+typedef void ql_multiply_held(const ql_held_tile *tile, ql_sums_place before,
+                              const ql_pending *pending);
+/* Stores the sums of the last one. */
+typedef void ql_store_held(ql_sums_place to);
 
 /* Loads `count` bytes of a left operand as the tile wants them: the number 0 to 255, or -128 to 127
  * in tables with `left_signed`, that the byte is after `flip` (ql_flip). */
@@ -451,13 +471,11 @@ typedef struct ql_kernels {
     int row_step;      /* a last tile but one is cut to a multiple of this */
     int few_rows;      /* in `tile`, the most rows that need no readying, nor rows beyond */
     ql_tile *tile[QL_TILE_ROWS][QL_TILE_STRIPS]; /* [rows - 1][strips - 1] */
-    /* The same for rows of int8 where `tile` takes uint8, or NULL. */
-    ql_tile *signed_tile[QL_TILE_ROWS][QL_TILE_STRIPS];
-    /* Of rows as `tile` and as `signed_tile` takes them, or NULL. */
-    ql_tile_beside *tile_beside[2];
-    /* Of rows as `tile` and as `signed_tile` takes them: [signed][more than row_step][strips - 1],
-     * or NULL. */
-    ql_tile_of_places *tile_of_places[2][2][QL_TILE_STRIPS];
+    /* Instead of those of more than `few_rows` rows, [signed][more than row_step][strips - 1] and
+     * [more than row_step][strips - 1], or NULL; signed ones are of int8 where `tile` takes uint8.
+     */
+    ql_multiply_held *multiply_held[2][2][QL_TILE_STRIPS];
+    ql_store_held *store_held[2][QL_TILE_STRIPS];
     int64_t small; /* products that are too few to share among threads */
     /* Readies the processor for tiles of so many rows, or NULL; tiles of a multiple of row_step
      * rows are ready when those of tile_rows are. */

@@ -9,14 +9,13 @@
 enum { QL_AMX_MOST_GROUPS = 288 };
 
 /* Up to 16 rows, and 17 to 32, as ql_amx_prepare was told. */
-ql_tile ql_amx_tile_half_x1, ql_amx_tile_half_x2, ql_amx_tile_whole_x1, ql_amx_tile_whole_x2;
+ql_multiply_held ql_amx_tile_half_x1, ql_amx_tile_half_x2, ql_amx_tile_whole_x1,
+    ql_amx_tile_whole_x2;
 /* The same for rows of int8. */
-ql_tile ql_amx_tile_signed_half_x1, ql_amx_tile_signed_half_x2, ql_amx_tile_signed_whole_x1,
-    ql_amx_tile_signed_whole_x2;
-ql_tile_of_places ql_amx_places_half_x1, ql_amx_places_half_x2, ql_amx_places_whole_x1,
-    ql_amx_places_whole_x2, ql_amx_places_signed_half_x1, ql_amx_places_signed_half_x2,
-    ql_amx_places_signed_whole_x1, ql_amx_places_signed_whole_x2;
-ql_tile_beside ql_amx_tile_beside, ql_amx_tile_signed_beside;
+ql_multiply_held ql_amx_tile_signed_half_x1, ql_amx_tile_signed_half_x2,
+    ql_amx_tile_signed_whole_x1, ql_amx_tile_signed_whole_x2;
+ql_store_held ql_amx_store_half_x1, ql_amx_store_half_x2, ql_amx_store_whole_x1,
+    ql_amx_store_whole_x2;
 void ql_amx_prepare(int64_t rows);
 void ql_amx_release(void);
 ql_plane_tile ql_amx_plane_tile;

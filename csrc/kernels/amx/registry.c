@@ -8,25 +8,17 @@
 
 void ql_fill_amx(ql_kernels *kernels) {
     enum { FEW_ROWS = 2, HALF = 16, WHOLE = 32 };
-    for (int rows = FEW_ROWS + 1; rows <= WHOLE; rows++) {
-        ql_tile **tile = kernels->tile[rows - 1];
-        tile[0] = rows <= HALF ? ql_amx_tile_half_x1 : ql_amx_tile_whole_x1;
-        tile[1] = rows <= HALF ? ql_amx_tile_half_x2 : ql_amx_tile_whole_x2;
-    }
-    for (int rows = 1; rows <= WHOLE; rows++) {
-        ql_tile **tile = kernels->signed_tile[rows - 1];
-        tile[0] = rows <= HALF ? ql_amx_tile_signed_half_x1 : ql_amx_tile_signed_whole_x1;
-        tile[1] = rows <= HALF ? ql_amx_tile_signed_half_x2 : ql_amx_tile_signed_whole_x2;
-    }
-    kernels->tile_beside[0] = ql_amx_tile_beside;
-    kernels->tile_beside[1] = ql_amx_tile_signed_beside;
-    ql_tile_of_places *of_places[2][2][QL_TILE_STRIPS] = {
-        {{ql_amx_places_half_x1, ql_amx_places_half_x2},
-         {ql_amx_places_whole_x1, ql_amx_places_whole_x2}},
-        {{ql_amx_places_signed_half_x1, ql_amx_places_signed_half_x2},
-         {ql_amx_places_signed_whole_x1, ql_amx_places_signed_whole_x2}},
+    ql_multiply_held *held[2][2][QL_TILE_STRIPS] = {
+        {{ql_amx_tile_half_x1, ql_amx_tile_half_x2}, {ql_amx_tile_whole_x1, ql_amx_tile_whole_x2}},
+        {{ql_amx_tile_signed_half_x1, ql_amx_tile_signed_half_x2},
+         {ql_amx_tile_signed_whole_x1, ql_amx_tile_signed_whole_x2}},
     };
-    memcpy(kernels->tile_of_places, of_places, sizeof of_places);
+    memcpy(kernels->multiply_held, held, sizeof held);
+    ql_store_held *store[2][QL_TILE_STRIPS] = {
+        {ql_amx_store_half_x1, ql_amx_store_half_x2},
+        {ql_amx_store_whole_x1, ql_amx_store_whole_x2},
+    };
+    memcpy(kernels->store_held, store, sizeof store);
     kernels->narrow_columns = 2;
     kernels->group_step = 16;
     kernels->most_groups = QL_AMX_MOST_GROUPS;

@@ -9,9 +9,14 @@
  * Tile registers: 4 of sums (2 x 16 rows, 2 strips), 2 of a, 2 of b. Cost for 16 groups: 4 tdpbusd
  * of 16 cycles for 65536 multiply-adds, with 4 tile loads of 8 cycles beside them.
  *
+ * A sum is known 52 cycles after its last product, and storing 4 registers takes 64 more: 89 cycles
+ * for each tile, if it is stored before the next one begins. So sums are held in the registers, and
+ * each is stored by the first step of the next tile, right before it is begun anew there: then the
+ * tile unit waits 7 cycles.
+ *
  * To turn the 1024 sums of a tile into codes takes vectors some 200 cycles, as long as the tile
  * unit takes for K = 200. Neither waits for the other if their instructions alternate: a tile is
- * multiplied while the codes of the one before are computed. */
+ * multiplied while the one before is finished. */
 #include "../target.h"
 
 #if QL_BUILDS_AMX
@@ -22,6 +27,7 @@ QL_TARGET_BEGIN_AMX
 
 #include "../avx512vnni/lanes.h"
 #include "../avx512vnni/requantize.h"
+#include "../avx512vnni/rescale.h"
 #include "configuration.h"
 
 /* Registers 0 and 1 sum the upper rows, 2 and 3 the lower ones; 4 and 5 hold a, 6 and 7 b. Loading
@@ -59,111 +65,186 @@ enum { MOST_CACHED_GROUPS = 160 };
             _tile_dpbusd(sums, a, b);                                                              \
     } while (0)
 
-/* The codes of a pending tile, two rows at a time. */
+/* A pending tile, which is finished two rows at a time. */
 typedef struct {
     const ql_pending *tile;
-    requantizer how;
+    const int32_t *sums;
     __mmask16 mask[2];
+    requantizer codes;
     __m512 multiplier_f32x16[2];
-} codes_beside;
+    rescaler reals;
+} finisher;
 
-QL_INLINE codes_beside codes_beside_of(const ql_pending *pending) {
-    codes_beside codes = {
-        .tile = pending,
-        .how = requantizer_of(pending->zero_point, pending->lower, pending->upper, NULL),
-        .mask = {first(pending->columns), first(pending->columns - 16)},
-    };
-    for (int half = 0; half < 2; half++)
-        codes.multiplier_f32x16[half] =
-            _mm512_maskz_loadu_ps(codes.mask[half], pending->multiplier + 16 * half);
-    return codes;
+/* What becomes of it. */
+enum { NOTHING, CODES, REALS, SUMS };
+
+QL_INLINE finisher finisher_of(const int kind, const ql_pending *tile, const int32_t *sums) {
+    finisher f = {
+        .tile = tile, .sums = sums, .mask = {first(tile->columns), first(tile->columns - 16)}};
+    if (kind == REALS)
+        f.reals = rescaler_of(tile->multiplier, tile->bias, tile->lower_real, tile->upper_real,
+                              tile->columns);
+    if (kind == CODES)
+        f.codes = requantizer_of(tile->zero_point, tile->lower, tile->upper, NULL);
+    for (int half = 0; half < 2 && kind == CODES; half++)
+        f.multiplier_f32x16[half] =
+            _mm512_maskz_loadu_ps(f.mask[half], tile->multiplier + 16 * half);
+    return f;
 }
 
-QL_INLINE void finish_rows(const codes_beside *codes, int64_t row) {
-    const ql_pending *tile = codes->tile;
-    const __mmask32 bytes = (__mmask32)codes->mask[1] << 16 | codes->mask[0];
+QL_INLINE void codes_of_rows(const finisher *f, int64_t row) {
+    const __mmask32 bytes = (__mmask32)f->mask[1] << 16 | f->mask[0];
     __m512i steps_i32x16[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++)
-        steps_i32x16[k] = steps_of(tile->sums + (row + k / 2) * QL_TILE_COLUMNS + k % 2 * 16, NULL,
-                                   0xffff, codes->multiplier_f32x16[k % 2], &codes->how);
-    const __m512i codes_u8x64 = codes_of(steps_i32x16, &codes->how);
-    _mm256_mask_storeu_epi8(tile->y[row], bytes, _mm512_castsi512_si256(codes_u8x64));
-    _mm256_mask_storeu_epi8(tile->y[row + 1], bytes, _mm512_extracti64x4_epi64(codes_u8x64, 1));
+        steps_i32x16[k] = steps_of(f->sums + (row + k / 2) * QL_TILE_COLUMNS + k % 2 * 16, NULL,
+                                   0xffff, f->multiplier_f32x16[k % 2], &f->codes);
+    const __m512i codes_u8x64 = codes_of(steps_i32x16, &f->codes);
+    _mm256_mask_storeu_epi8(f->tile->y[row], bytes, _mm512_castsi512_si256(codes_u8x64));
+    _mm256_mask_storeu_epi8(f->tile->y[row + 1], bytes, _mm512_extracti64x4_epi64(codes_u8x64, 1));
+}
+
+QL_INLINE void finish_rows(const int kind, const finisher *f, int64_t row) {
+    const ql_pending *tile = f->tile;
+    if (kind == CODES) {
+        codes_of_rows(f, row);
+        return;
+    }
+    for (const int64_t last = row + 2; row < last; row++) {
+        const int32_t *sums = f->sums + row * QL_TILE_COLUMNS;
+        if (kind == REALS) {
+            rescale_row(&f->reals, sums, tile->row_factor[row * tile->row_step],
+                        (float *)tile->y[row]);
+            continue;
+        }
+        int32_t *y = (int32_t *)tile->y[row];
+        _mm512_mask_storeu_epi32(y, f->mask[0], _mm512_load_si512(sums));
+        _mm512_mask_storeu_epi32(y + 16, f->mask[1], _mm512_load_si512(sums + 16));
+    }
+}
+
+enum { SUMS_STRIDE = QL_TILE_COLUMNS * sizeof(int32_t) };
+
+/* Where the sums of a register are in a tile of sums. */
+#define AT(place, lower, strip)                                                                    \
+    ((char *)(place).sums + (lower) * 16 * (place).stride + (strip) * 64)
+
+/* Stores the sums of the tile before and begins those of this one. */
+#define EXCHANGE(register, lower, strip)                                                           \
+    do {                                                                                           \
+        if (before.sums != NULL)                                                                   \
+            _tile_stored(register, AT(before, lower, strip), before.stride);                       \
+        _tile_loadd(register,                                                                      \
+                    (const char *)t->init + (lower) * 16 * t->init_stride + (strip) * 64,          \
+                    t->init_stride);                                                               \
+    } while (0)
+
+/* Sixteen groups; the first of a tile also exchanges its sums, one register at a time. */
+QL_INLINE void step_of(const int is_signed, const int lower, const int strips, const int past_cache,
+                       const int is_first, const ql_held_tile *t, const char *a, const int8_t *b,
+                       ql_sums_place before) {
+    const int64_t a_stride = t->a_stride;
+    _tile_loadd(6, b, 64);
+    LOAD_ROWS(4, a);
+    if (is_first)
+        EXCHANGE(0, 0, 0);
+    MULTIPLY(0, 4, 6);
+    if (lower) {
+        LOAD_ROWS(5, a + 16 * a_stride);
+        if (is_first)
+            EXCHANGE(2, 1, 0);
+        MULTIPLY(2, 5, 6);
+    }
+    if (strips == 2) {
+        _tile_loadd(7, b + t->b_stride, 64);
+        if (is_first)
+            EXCHANGE(1, 0, 1);
+        MULTIPLY(1, 4, 7);
+    }
+    if (strips == 2 && lower) {
+        if (is_first)
+            EXCHANGE(3, 1, 1);
+        MULTIPLY(3, 5, 7);
+    }
+}
+
+QL_INLINE void store(const int lower, const int strips, ql_sums_place to) {
+    _tile_stored(0, AT(to, 0, 0), to.stride);
+    if (lower)
+        _tile_stored(2, AT(to, 1, 0), to.stride);
+    if (strips == 2)
+        _tile_stored(1, AT(to, 0, 1), to.stride);
+    if (lower && strips == 2)
+        _tile_stored(3, AT(to, 1, 1), to.stride);
+}
+
+/* A product without groups. */
+QL_INLINE void begin(const int lower, const int strips, const ql_held_tile *t,
+                     ql_sums_place before) {
+    EXCHANGE(0, 0, 0);
+    if (lower)
+        EXCHANGE(2, 1, 0);
+    if (strips == 2)
+        EXCHANGE(1, 0, 1);
+    if (lower && strips == 2)
+        EXCHANGE(3, 1, 1);
 }
 
 QL_INLINE void tile_of(const int is_signed, const int lower, const int strips, const int past_cache,
-                       int64_t groups, const char *a, int64_t a_stride, const ql_place *places,
-                       const int8_t *b, int64_t b_stride, const int32_t *init, int32_t *c,
-                       const ql_pending *pending) {
-    enum { STRIDE = QL_TILE_COLUMNS * sizeof(int32_t) };
-    /* A stride of 0 reads the one row of init into every row. */
-    const int64_t first_stride = init == NULL ? STRIDE : 0;
-    const int32_t *first = init == NULL ? c : init;
-    const int32_t *first_lower = init == NULL ? c + 16 * QL_TILE_COLUMNS : init;
-    _tile_loadd(0, first, first_stride);
-    if (strips == 2)
-        _tile_loadd(1, first + 16, first_stride);
-    if (lower)
-        _tile_loadd(2, first_lower, first_stride);
-    if (lower && strips == 2)
-        _tile_loadd(3, first_lower + 16, first_stride);
-    const int64_t steps = ql_max(groups / 16, 1);
-    const int64_t rows_beside = pending == NULL ? 0 : (QL_TILE_ROWS / 2 + steps - 1) / steps * 2;
-    int64_t row = pending == NULL ? QL_TILE_ROWS : 0;
-    codes_beside codes;
-    if (pending != NULL)
-        codes = codes_beside_of(pending);
-#pragma GCC unroll 1 /* ten times what is in this loop is slower */
-    for (int64_t group = 0; group < groups; group += 16) {
-        const char *upper_rows = a + (places == NULL ? group * 4 : places[group / 16].a);
-        const int8_t *strip = b + (places == NULL ? group * 64 : places[group / 16].b);
-        _tile_loadd(6, strip, 64);
-        LOAD_ROWS(4, upper_rows);
-        MULTIPLY(0, 4, 6);
-        if (lower) {
-            LOAD_ROWS(5, upper_rows + 16 * a_stride);
-            MULTIPLY(2, 5, 6);
-        }
-        if (strips == 2) {
-            _tile_loadd(7, strip + b_stride, 64);
-            MULTIPLY(1, 4, 7);
-            if (lower)
-                MULTIPLY(3, 5, 7);
-        }
-        for (const int64_t last = ql_min(row + rows_beside, QL_TILE_ROWS); row < last; row += 2)
-            finish_rows(&codes, row);
+                       const int has_places, const int kind, const ql_held_tile *t,
+                       ql_sums_place before, const ql_pending *pending) {
+    if (t->groups == 0) {
+        begin(lower, strips, t, before);
+    } else {
+        const ql_place at = has_places ? t->places[0] : (ql_place){0, 0};
+        step_of(is_signed, lower, strips, past_cache, 1, t, t->a + at.a, t->b + at.b, before);
     }
-    for (; row < QL_TILE_ROWS; row += 2) /* of a product without groups */
-        finish_rows(&codes, row);
-    _tile_stored(0, c, STRIDE);
-    if (strips == 2)
-        _tile_stored(1, c + 16, STRIDE);
-    if (lower)
-        _tile_stored(2, c + 16 * QL_TILE_COLUMNS, STRIDE);
-    if (lower && strips == 2)
-        _tile_stored(3, c + 16 * QL_TILE_COLUMNS + 16, STRIDE);
+    /* What is finished is what that step has stored. */
+    const int64_t steps = t->groups / 16;
+    const int64_t rows_beside =
+        kind == NOTHING || steps < 2 ? 0 : (QL_TILE_ROWS / 2 + steps - 2) / (steps - 1) * 2;
+    int64_t row = kind == NOTHING ? QL_TILE_ROWS : 0;
+    finisher f;
+    if (kind != NOTHING)
+        f = finisher_of(kind, pending, before.sums);
+#pragma GCC unroll 1 /* ten times what is in this loop is slower */
+    for (int64_t step = 1; step < steps; step++) {
+        const ql_place at = has_places ? t->places[step] : (ql_place){step * 64, step * 1024};
+        step_of(is_signed, lower, strips, past_cache, 0, t, t->a + at.a, t->b + at.b,
+                (ql_sums_place){NULL, 0});
+        for (const int64_t last = ql_min(row + rows_beside, QL_TILE_ROWS); row < last; row += 2)
+            finish_rows(kind, &f, row);
+    }
+    for (; row < QL_TILE_ROWS; row += 2) /* beside a product of few groups */
+        finish_rows(kind, &f, row);
 }
 
 #undef LOAD_ROWS
 #undef MULTIPLY
+#undef EXCHANGE
+#undef AT
 
-QL_INLINE void tile(const int is_signed, const int lower, const int strips, int64_t groups,
-                    const char *a, int64_t a_stride, const int8_t *b, int64_t b_stride,
-                    const int32_t *init, int32_t *c, const ql_pending *pending) {
-    if (groups > MOST_CACHED_GROUPS && groups <= QL_AMX_MOST_GROUPS)
-        tile_of(is_signed, lower, strips, 1, groups, a, a_stride, NULL, b, b_stride, init, c,
-                pending);
+QL_INLINE void tile(const int is_signed, const int lower, const int strips, const int kind,
+                    const ql_held_tile *t, ql_sums_place before, const ql_pending *pending) {
+    if (t->places != NULL)
+        tile_of(is_signed, lower, strips, 0, 1, kind, t, before, pending);
+    else if (t->groups > MOST_CACHED_GROUPS && t->groups <= QL_AMX_MOST_GROUPS)
+        tile_of(is_signed, lower, strips, 1, 0, kind, t, before, pending);
     else
-        tile_of(is_signed, lower, strips, 0, groups, a, a_stride, NULL, b, b_stride, init, c,
-                pending);
+        tile_of(is_signed, lower, strips, 0, 0, kind, t, before, pending);
 }
 
 #define DEFINE_TILE(name, is_signed, lower, strips)                                                \
-    void ql_amx_tile_##name##_x##strips(int64_t groups, const void *a, int64_t a_stride,           \
-                                        const int8_t *b, int64_t b_stride, const int32_t *init,    \
-                                        int32_t *c) {                                              \
-        tile(is_signed, lower, strips, groups, a, a_stride, b, b_stride, init, c, NULL);           \
+    void ql_amx_tile_##name##_x##strips(const ql_held_tile *t, ql_sums_place before,               \
+                                        const ql_pending *pending) {                               \
+        if (!lower || strips != 2 || pending == NULL)                                              \
+            tile(is_signed, lower, strips, NOTHING, t, before, NULL);                              \
+        else if (pending->type == QL_INT32)                                                        \
+            tile(is_signed, lower, strips, SUMS, t, before, pending);                              \
+        else if (pending->type == QL_FLOAT32)                                                      \
+            tile(is_signed, lower, strips, REALS, t, before, pending);                             \
+        else                                                                                       \
+            tile(is_signed, lower, strips, CODES, t, before, pending);                             \
     }
 
 DEFINE_TILE(half, 0, 0, 1)
@@ -175,39 +256,19 @@ DEFINE_TILE(signed_half, 1, 0, 2)
 DEFINE_TILE(signed_whole, 1, 1, 1)
 DEFINE_TILE(signed_whole, 1, 1, 2)
 
-#define DEFINE_TILE_BESIDE(name, is_signed)                                                        \
-    void ql_amx_tile_##name(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,      \
-                            int64_t b_stride, const int32_t *init, int32_t *c,                     \
-                            const ql_pending *pending) {                                           \
-        if (pending == NULL)                                                                       \
-            tile(is_signed, 1, 2, groups, a, a_stride, b, b_stride, init, c, NULL);                \
-        else                                                                                       \
-            tile(is_signed, 1, 2, groups, a, a_stride, b, b_stride, init, c, pending);             \
+#undef DEFINE_TILE
+
+#define DEFINE_STORE(name, lower, strips)                                                          \
+    void ql_amx_store_##name##_x##strips(ql_sums_place to) {                                       \
+        store(lower, strips, to);                                                                  \
     }
 
-DEFINE_TILE_BESIDE(beside, 0)
-DEFINE_TILE_BESIDE(signed_beside, 1)
+DEFINE_STORE(half, 0, 1)
+DEFINE_STORE(half, 0, 2)
+DEFINE_STORE(whole, 1, 1)
+DEFINE_STORE(whole, 1, 2)
 
-#define DEFINE_TILE_OF_PLACES(name, is_signed, lower, strips)                                      \
-    void ql_amx_places_##name##_x##strips(                                                         \
-        int64_t groups, const void *a, int64_t a_stride, const ql_place *places, const int8_t *b,  \
-        int64_t b_stride, const int32_t *init, int32_t *c, const ql_pending *pending) {            \
-        if (lower && strips == 2 && pending != NULL)                                               \
-            tile_of(is_signed, lower, strips, 0, groups, a, a_stride, places, b, b_stride, init,   \
-                    c, pending);                                                                   \
-        else                                                                                       \
-            tile_of(is_signed, lower, strips, 0, groups, a, a_stride, places, b, b_stride, init,   \
-                    c, NULL);                                                                      \
-    }
-
-DEFINE_TILE_OF_PLACES(half, 0, 0, 1)
-DEFINE_TILE_OF_PLACES(half, 0, 0, 2)
-DEFINE_TILE_OF_PLACES(whole, 0, 1, 1)
-DEFINE_TILE_OF_PLACES(whole, 0, 1, 2)
-DEFINE_TILE_OF_PLACES(signed_half, 1, 0, 1)
-DEFINE_TILE_OF_PLACES(signed_half, 1, 0, 2)
-DEFINE_TILE_OF_PLACES(signed_whole, 1, 1, 1)
-DEFINE_TILE_OF_PLACES(signed_whole, 1, 1, 2)
+#undef DEFINE_STORE
 
 /* Back to the state that is cheap to switch between threads. */
 void ql_amx_release(void) {

@@ -10,6 +10,7 @@ QL_TARGET_BEGIN_AVX512VNNI
 
 #include "lanes.h"
 #include "requantize.h"
+#include "rescale.h"
 
 /* 4, 2 or 1 vectors of columns, of 1, 2 or 4 rows at a time: 64 sums. A last row counts for those
  * that are missing. */
@@ -90,48 +91,16 @@ void ql_avx512vnni_requantize_sum(const int32_t *sums, int64_t sums_stride, int6
                y, y_stride);
 }
 
-/* Two vectors of columns at a time, as wide as a tile: what belongs to columns stays in registers
- * for all its rows. */
-typedef struct {
-    __mmask16 mask[2];
-    __m512 multiplier_f32x16[2];
-} columns_pair;
-
-QL_INLINE columns_pair pair_of(const float *multiplier, int64_t columns) {
-    columns_pair pair = {.mask = {first(columns), first(columns - 16)}};
-    pair.multiplier_f32x16[0] = _mm512_maskz_loadu_ps(pair.mask[0], multiplier);
-    pair.multiplier_f32x16[1] = _mm512_maskz_loadu_ps(pair.mask[1], multiplier + 16);
-    return pair;
-}
-
-QL_INLINE __m512 reals(__mmask16 mask, const int32_t *sums) {
-    return _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, sums));
-}
-
 void ql_avx512vnni_rescale(const int32_t *sums, int64_t sums_stride, int64_t rows, int64_t columns,
                            const float *multiplier, const float *row_factor, int64_t row_step,
                            const float *bias, float lower, float upper, float *y,
                            int64_t y_stride) {
-    const __m512 lower_f32x16 = _mm512_set1_ps(lower), upper_f32x16 = _mm512_set1_ps(upper);
     for (int64_t j = 0; j < columns; j += 32) {
-        const columns_pair pair = pair_of(multiplier + j, columns - j);
-        /* -0 is what changes nothing when it is added, not even the sign of a zero. */
-        __m512 bias_f32x16[2] = {_mm512_set1_ps(-0.0f), _mm512_set1_ps(-0.0f)};
-        for (int half = 0; half < 2 && bias != NULL; half++)
-            bias_f32x16[half] = _mm512_maskz_loadu_ps(pair.mask[half], bias + j + 16 * half);
-        for (int64_t i = 0; i < rows; i++) {
-            const __m512 factor_f32x16 = _mm512_set1_ps(row_factor[i * row_step]);
-            for (int half = 0; half < 2; half++) {
-                const int64_t at = j + 16 * half;
-                __m512 value_f32x16 = reals(pair.mask[half], sums + i * sums_stride + at);
-                value_f32x16 = _mm512_mul_ps(
-                    value_f32x16, _mm512_mul_ps(factor_f32x16, pair.multiplier_f32x16[half]));
-                value_f32x16 = _mm512_add_ps(value_f32x16, bias_f32x16[half]);
-                value_f32x16 =
-                    _mm512_min_ps(_mm512_max_ps(value_f32x16, lower_f32x16), upper_f32x16);
-                _mm512_mask_storeu_ps(y + i * y_stride + at, pair.mask[half], value_f32x16);
-            }
-        }
+        const rescaler r =
+            rescaler_of(multiplier + j, bias == NULL ? NULL : bias + j, lower, upper, columns - j);
+        for (int64_t i = 0; i < rows; i++)
+            rescale_row(&r, sums + i * sums_stride + j, row_factor[i * row_step],
+                        y + i * y_stride + j);
     }
 }
 

@@ -1,0 +1,88 @@
+/* What the files of a product share: product.c and tiles.c. */
+#ifndef QL_PRODUCT_H
+#define QL_PRODUCT_H
+
+#include "core.h"
+
+typedef struct ql_held ql_held;
+
+/* One call of ql_product. */
+typedef struct {
+    const ql_matrix *b;
+    const ql_operand *operand; /* what b is packed from just in time, or NULL */
+    const ql_kernels *kernels;
+    const ql_rows *rows;
+    const ql_output *output;
+    ql_target to;
+    int64_t block_rows;
+    int64_t panel_stride;
+    char *panel;           /* the loaded rows of a block */
+    char *scratch;         /* what loading them needs besides */
+    int64_t *row_sums;     /* of the block; only if b has zero points */
+    ql_matrix *packed;     /* columns of the operand */
+    int32_t *init;         /* what the sums of each column start from */
+    int32_t *column_terms; /* what the rows' zero points are multiplied by */
+    int64_t piece;         /* groups of K that tiles take together, if not all */
+    int32_t *begun;        /* the sums of a column of tiles, or NULL */
+    ql_held *held;         /* the tile that the processor holds, and what it is ready for */
+    int is_signed;         /* whether tiles take rows of int8 as they are */
+    int wide;              /* whether sums need 64 bits */
+    int direct;            /* whether the operand is multiplied as it lies */
+    int narrow;            /* whether rows are multiplied as they lie by whole columns */
+    int64_t in_place;      /* how many rows, from the first on, tiles read where they are */
+} ql_multiplication;
+
+/* The rows that are multiplied together, loaded or in place. */
+typedef struct {
+    int64_t first, count;
+    const char *a;
+    int64_t stride;
+    int spare; /* whether tiles may read some rows more, as far as makes them whole */
+} ql_block;
+
+/* A column of tiles of one height: rows `first` to `last` of a block by one or two strips. */
+typedef struct {
+    const ql_multiplication *whole;
+    const ql_block *block;
+    int64_t first, last, rows;
+    int64_t column, columns;
+    ql_tile *tile;              /* which stores its sums, or: */
+    ql_multiply_held *multiply; /* which stores those of the tile before, and */
+    ql_store_held *store;
+    int64_t begun; /* the groups of K whose sums were begun before, if any */
+    ql_target to;
+} ql_tiles;
+
+/* The tile whose sums the processor holds, if there is one, and where those are going. */
+struct ql_held {
+    int64_t ready; /* the rows of a tile that the processor is ready for, or 0 */
+    int is_held;
+    ql_tiles of; /* its column */
+    int64_t row; /* of the block, the first one */
+    ql_sums_place to;
+    int is_pending; /* whether the next tile finishes it */
+    ql_pending pending;
+    int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
+};
+
+/* Multiplies a column of tiles: rows `first` to `last` of a block, `rows` each, by one or two
+ * strips. The last tile may stay in the processor, until the next one of that call or
+ * ql_complete_held. QL_OVERFLOW if an accumulator does not fit. */
+int ql_multiply_tiles(const ql_multiplication *p, const ql_block *block, int64_t first,
+                      int64_t last, int64_t rows, int64_t column);
+/* Stores and finishes the tile that the processor holds, if there is one. */
+void ql_complete_held(const ql_multiplication *p);
+
+static inline int64_t ql_whole_strips(int64_t columns) {
+    return ql_ceil_div(columns, QL_STRIP) * QL_STRIP;
+}
+
+static inline int32_t ql_bias_of(const ql_multiplication *p, int64_t column) {
+    return p->output->bias == NULL ? 0 : p->output->bias[column];
+}
+
+static inline int32_t ql_row_zero_point(const ql_rows *rows, int64_t row) {
+    return rows->zero_point[row * rows->zero_point_step];
+}
+
+#endif
