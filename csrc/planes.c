@@ -56,8 +56,9 @@ struct ql_plane_filter {
 int ql_planes_have_use(const ql_conv_shape *shape, int is_signed, const int32_t *zero_points) {
     const int64_t taps = ql_taps(shape), channels = shape->channels;
     const int strided = shape->stride[1] > 1 || shape->stride[2] > 1;
-    if (ql_current_kernels()->plane_tile == NULL || shape->group != 1 || shape->kernel[0] != 1 ||
-        shape->out_channels == 0 || channels == 0 ||
+    const int64_t most = ql_current_kernels()->plane_depth;
+    if (ql_current_kernels()->plane_tile == NULL || (most > 0 && taps * channels > most) ||
+        shape->group != 1 || shape->kernel[0] != 1 || shape->out_channels == 0 || channels == 0 ||
         (taps > 1 && (strided || channels < FEW_CHANNELS)))
         return 0;
     for (int64_t o = 0; o < shape->out_channels; o++)

@@ -515,6 +515,7 @@ typedef struct ql_kernels {
     void (*prepare_grouped)(int64_t rows);
 
     ql_plane_tile *plane_tile; /* or NULL: planes are transposed, and so are results */
+    int plane_depth;           /* the most products of a sum for which it beats that; 0: all */
     ql_plane_tile_beside *plane_tile_beside; /* or NULL */
     void (*prepare_planes)(int64_t groups);  /* readies the processor for such parts, or NULL */
     ql_interleave_planes *interleave_planes;

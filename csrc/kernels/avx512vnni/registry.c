@@ -57,6 +57,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->grouped = ql_avx512vnni_grouped;
 
     kernels->plane_tile = ql_avx512vnni_plane_tile;
+    kernels->plane_depth = 0;
     kernels->interleave_planes = ql_avx512vnni_interleave_planes;
     kernels->plane_codes = ql_avx512vnni_plane_codes;
 

@@ -17,6 +17,24 @@ static void draw_square(ql_conv_shape *s) {
     }
 }
 
+/* Whole channels, in an image of several tiles of planes, blocks of which have many parts. */
+static int64_t draw_planes(ql_conv_shape *s) {
+    static const int64_t widths[] = {16, 17, 20, 33, 64, 65};
+    const int64_t extent = 1 + 2 * draw_below(3), stride = extent == 1 ? 1 + draw_below(2) : 1;
+    const int64_t pad = draw_below(extent);
+    *s = (ql_conv_shape){.batch = 1, .channels = widths[draw() % COUNT(widths)], .group = 1};
+    s->out_channels = 1 + draw_below(70);
+    for (int axis = 0; axis < 3; axis++) {
+        s->kernel[axis] = axis == 0 ? 1 : extent;
+        s->stride[axis] = axis == 0 ? 1 : stride;
+        s->dilation[axis] = 1;
+        s->pad[axis] = axis == 0 ? 0 : pad;
+        s->in[axis] = axis == 0 ? 1 : 5 + draw_below(axis == 1 ? 6 : draw() % 4 ? 20 : 80);
+        s->out[axis] = (s->in[axis] + 2 * s->pad[axis] - s->kernel[axis]) / s->stride[axis] + 1;
+    }
+    return extent * extent;
+}
+
 static int64_t draw_convolution(ql_conv_shape *s) {
     if (draw() % 4 == 0) {
         draw_square(s);
@@ -105,12 +123,13 @@ static void reorder(const uint8_t *x, uint8_t *y, int64_t batch, int64_t rows, i
                        x + ((n * rows + i) * columns + j) * size, (size_t)size);
 }
 
-static void compare_convolution(enum fill fill) {
+/* `in_planes`: as convolutions with channels first take planes. */
+static void compare_convolution(enum fill fill, int in_planes) {
     ql_conv_shape s;
-    const int64_t taps = draw_convolution(&s);
+    const int64_t taps = in_planes ? draw_planes(&s) : draw_convolution(&s);
     if (taps == 0)
         return;
-    const int x_signed = draw() % 2, w_signed = draw() % 2;
+    const int x_signed = draw() % 2, w_signed = in_planes || draw() % 2;
     const int64_t in = s.channels / s.group, pixels = s.out[0] * s.out[1] * s.out[2];
     describe("convolution of %lld channels to %lld in %lld groups, kernel %lld %lld %lld, width "
              "%lld, stride %lld, pad %lld, dilation %lld (x %s, w %s, fill %d)",
@@ -123,12 +142,12 @@ static void compare_convolution(enum fill fill) {
     const uint8_t *w = codes(s.out_channels * in * taps, w_signed, fill);
     const int32_t x_zero = draw() % 2 ? draw_zero_point(x_signed, fill) : 0;
     int32_t *w_zero = draw_zero_points(s.out_channels, w_signed, fill);
-    if (draw() % 2) /* weights that fit int8 without it */
+    if (in_planes || draw() % 2) /* weights that fit int8 without it */
         memset(w_zero, 0, (size_t)s.out_channels * sizeof *w_zero);
     const int64_t rows = s.batch * pixels;
     ql_output output = draw_output(rows, s.out_channels, in * taps, 0);
     output.row_step = 0;
-    const uint8_t *residual = draw_residual(&output, rows * s.out_channels);
+    const uint8_t *residual = in_planes ? NULL : draw_residual(&output, rows * s.out_channels);
 
     int64_t *exact = malloc((size_t)(rows * s.out_channels) * sizeof *exact), *next = exact;
     for (int64_t image = 0; image < s.batch; image++)
@@ -167,5 +186,7 @@ static void compare_convolution(enum fill fill) {
 
 void compare_convolutions(void) {
     for (int i = 0; i < 150; i++)
-        compare_convolution(i % 2 ? ANY : draw() % FILLS);
+        compare_convolution(i % 2 ? ANY : draw() % FILLS, 0);
+    for (int i = 0; i < 16; i++)
+        compare_convolution(i % 2 ? ANY : draw() % FILLS, 1);
 }
