@@ -8,7 +8,7 @@
 enum {
     COLUMNS = 2048,     /* whose sums are kept */
     ROWS_PER_PASS = 16, /* of b in flight: no more streams than a prefetcher follows */
-    MOST_DOT = 4
+    MOST_DOT = 8
 };
 
 /* The sums of one range of columns. */

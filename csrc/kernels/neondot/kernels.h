@@ -18,5 +18,6 @@ ql_channel_sums ql_neondot_channel_sums;
 ql_channel_codes ql_neondot_channel_codes;
 ql_spread ql_neondot_spread;
 ql_grouped ql_neondot_grouped;
+ql_direct ql_neondot_direct;
 
 #endif

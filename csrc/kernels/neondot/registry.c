@@ -21,6 +21,9 @@ void ql_fill_neondot(ql_kernels *kernels) {
     kernels->load = ql_neondot_load;
     kernels->sum_row = ql_neondot_sum_row;
     kernels->narrow = ql_neondot_narrow;
+    kernels->narrow_columns = 4;
+    kernels->direct = ql_neondot_direct;
+    kernels->direct_rows = 4;
     kernels->pack_groups = ql_neon_pack_4;
     kernels->pack_columns = ql_neon_pack_columns_4;
 

@@ -7,5 +7,6 @@
 
 ql_tile ql_neoni8mm_tile_1, ql_neoni8mm_tile_2, ql_neoni8mm_tile_3, ql_neoni8mm_tile_4,
     ql_neoni8mm_tile_5, ql_neoni8mm_tile_6;
+ql_direct ql_neoni8mm_direct;
 
 #endif

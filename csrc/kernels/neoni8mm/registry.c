@@ -16,6 +16,7 @@ void ql_fill_neoni8mm(ql_kernels *kernels) {
     kernels->tile[3][0] = ql_neoni8mm_tile_4;
     kernels->tile[4][0] = ql_neoni8mm_tile_5;
     kernels->tile[5][0] = ql_neoni8mm_tile_6;
+    kernels->direct = ql_neoni8mm_direct;
     kernels->pack_groups = ql_neon_pack_8;
     kernels->pack_columns = ql_neon_pack_columns_8;
 }
