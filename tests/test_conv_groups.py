@@ -8,8 +8,6 @@ compared in test_conv_combinations.py.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ import pytest
 import quantlib as ql
 from quantlib import ops, reference
 from quantlib.testing import assert_bit_exact, extreme_codes, isas, use_isa
+from thread_counts import use_threads
 
 LAYOUTS = pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 BYTES = (np.uint8, np.int8)
@@ -65,16 +64,6 @@ def free(y: np.ndarray) -> float:
     """The share of codes that are not saturated."""
     limits = np.iinfo(y.dtype)
     return float(np.mean((y > limits.min) & (y < limits.max)))
-
-
-@contextmanager
-def use_threads(count: int) -> Iterator[None]:
-    before = ql.get_num_threads()
-    ql.set_num_threads(count)
-    try:
-        yield
-    finally:
-        ql.set_num_threads(before)
 
 
 CHANNELS = [2, 3, 15, 16, 17, 31, 32, 33, 47, 48, 49, 63, 64, 65, 79, 80, 95, 96, 97, 112, 127, 128]

@@ -5,8 +5,6 @@ are loaded together."""
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,24 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import quantlib as ql
 from quantlib import ops, reference
 from quantlib.testing import assert_bit_exact, isas, use_isa
+from thread_counts import use_threads
 
 LAYOUTS = ("NHWC", "NCHW")
 BYTES = (np.uint8, np.int8)
 # One evaluation of the definition serves all instruction sets.
 THOROUGHLY = settings(max_examples=3 * settings.default.max_examples)
-
-
-@contextmanager
-def use_threads(count: int) -> Iterator[None]:
-    before = ql.get_num_threads()
-    ql.set_num_threads(count)
-    try:
-        yield
-    finally:
-        ql.set_num_threads(before)
 
 
 def codes(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 import quantlib as ql
 from quantlib import reference
 from quantlib.testing import assert_bit_exact
+from thread_counts import use_threads
 
 BOTH = pytest.mark.parametrize("layer", [ql, reference], ids=["fast", "reference"])
 LAYOUTS = pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
@@ -127,10 +128,8 @@ def test_prepared(isa: str, agree: Any, rng: np.random.Generator) -> None:
 
 @pytest.fixture
 def three_threads() -> Iterator[None]:
-    before = ql.get_num_threads()
-    ql.set_num_threads(3)
-    yield
-    ql.set_num_threads(before)
+    with use_threads(3):
+        yield
 
 
 @LAYOUTS

@@ -21,6 +21,7 @@ from quantlib.testing import (
 )
 from quantlib.testing.exact import Fraction
 from quantlib.testing.strategies import dynamic_quantize_matmul_calls
+from thread_counts import use_threads
 
 BOTH = pytest.mark.parametrize("layer", [ql, reference], ids=["fast", "reference"])
 BY_ROW = pytest.mark.parametrize("per_row", [False, True], ids=["tensor", "row"])
@@ -207,17 +208,13 @@ def test_threads(
     isa: str, agree: Any, rng: np.random.Generator, threads: int, per_row: bool
 ) -> None:
     """Ranges and products large enough to be shared, in several blocks of rows."""
-    before = ql.get_num_threads()
-    ql.set_num_threads(threads)
-    try:
+    with use_threads(threads):
         for m, k, n in ((700, 300, 70), (65, 2100, 330), (2, 40_000, 33), (1, 70_000, 1)):
             b, scales, zero_point = random_weights(rng, k, n)
             agree(
                 "dynamic_quantize_matmul", random_reals(rng, (m, k)), b, scales, zero_point,
                 per_row=per_row,
             )  # fmt: skip
-    finally:
-        ql.set_num_threads(before)
 
 
 @given(call=dynamic_quantize_matmul_calls())

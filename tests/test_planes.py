@@ -11,6 +11,7 @@ import pytest
 import quantlib as ql
 from quantlib import reference
 from quantlib.testing import assert_bit_exact, isas, use_isa
+from thread_counts import use_threads
 
 BYTES = [np.uint8, np.int8]
 STRIP, ROWS = 64, 32  # places and output channels that are convolved together
@@ -172,19 +173,12 @@ def test_bias_near_the_ends_of_int32(isa: str, agree: Any, rng: np.random.Genera
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_share_it(rng: np.random.Generator, threads: int) -> None:
     cases = [((1, 256, 40, 40), (96, 256, 1, 1)), ((2, 128, 29, 30), (65, 128, 3, 3))]
-    before = ql.get_num_threads()
     for x_shape, w_shape in cases:
         x, w = random_codes(rng, x_shape, np.uint8), random_codes(rng, w_shape, np.int8)
         expected = reference.conv_integer(x, w, 3, pads=(w_shape[2] // 2,) * 4)
         for isa in isas():
-            ql.set_num_threads(threads)
-            try:
-                with use_isa(isa):
-                    assert_bit_exact(
-                        ql.conv_integer(x, w, 3, pads=(w_shape[2] // 2,) * 4), expected
-                    )
-            finally:
-                ql.set_num_threads(before)
+            with use_isa(isa), use_threads(threads):
+                assert_bit_exact(ql.conv_integer(x, w, 3, pads=(w_shape[2] // 2,) * 4), expected)
 
 
 @pytest.mark.parametrize("dtype", BYTES)

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 import quantlib as ql
 from quantlib.testing import memory_layouts
+from thread_counts import use_threads
 
 BLOCK = 16384  # values that the C core takes at a time
 SIZES = [0, 1, 3, 4, 7, 8, 9, 127, 128, 129, 255, 1000, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
@@ -151,14 +152,10 @@ def test_threads_do_not_show(isa: str, rng: np.random.Generator, dtype: Any, axi
     x[1, ::3] = 0
     x[2, 7] = np.nan
     x[2, -1] = 1e9
-    before = ql.get_num_threads()
-    try:
-        ql.set_num_threads(1)
+    with use_threads(1):
         alone = ql.summarize(x, axis=axis)
-        ql.set_num_threads(3)
+    with use_threads(3):
         together = ql.summarize(x, axis=axis)
-    finally:
-        ql.set_num_threads(before)
     assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-import quantlib as ql
 from quantlib.encoding import (
     Encoded,
     decode,
@@ -34,6 +32,7 @@ from quantlib.encoding.indexed import indexed_size
 from quantlib.encoding.packed import packed_size
 from quantlib.encoding.sparse import sparse_size
 from quantlib.encoding.varint import pack_varints, unpack_varints
+from thread_counts import use_threads
 
 EVERY_WIDTH = range(1, 17)
 
@@ -55,13 +54,6 @@ def gaussian(bits: int, count: int, seed: int = 0) -> np.ndarray:
     limit = 1 << (bits - 1)
     reals = np.random.default_rng(seed).standard_normal(count) * limit / 4 - 0.5
     return np.rint(reals).clip(-limit, limit - 1).astype(np.int16)
-
-
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = ql.get_num_threads()
-    yield
-    ql.set_num_threads(before)
 
 
 # --- fields -------------------------------------------------------------------------------------
@@ -355,15 +347,15 @@ def test_near_the_entropy(bits: int) -> None:
     assert information <= size <= 1.01 * information + 4 * distinct.size + 20
 
 
-def test_segments(threads: None) -> None:
+def test_segments() -> None:
     codes = gaussian(7, 100_003)
     one = encode_entropy(codes, 7)
     for segments in (2, 7, 64, 1000):
         data = encode_entropy(codes, 7, segments)
         assert one.size < data.size < one.size + 8 * segments
         for count in (1, 2, 5):
-            ql.set_num_threads(count)
-            np.testing.assert_array_equal(decode_entropy(data, 7, codes.size), codes)
+            with use_threads(count):
+                np.testing.assert_array_equal(decode_entropy(data, 7, codes.size), codes)
     more = encode_entropy(codes[:5], 7, 65535)
     np.testing.assert_array_equal(decode_entropy(more, 7, 5), codes[:5])
 
