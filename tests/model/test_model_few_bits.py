@@ -20,13 +20,6 @@ ort.set_default_logger_severity(4)
 FOLDER = Path(__file__).parent / "networks"
 
 
-@pytest.fixture(scope="module")
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn has the images")
-    data = datasets.load_digits()
-    return (data.images / 16).astype(np.float32)[:, None], data.target
-
-
 def samples(digits: Any) -> list[dict[str, np.ndarray]]:
     return [{"image": digits[0][i : i + 50]} for i in range(0, 400, 50)]
 

@@ -29,18 +29,6 @@ float[2, 1] w = {1.0, -0.5}> { [first] p = MatMul (x, v)  [last] y = MatMul (p, 
 FEEDS = [[np.float32([[1, -2], [0.5, 4]])], [np.float32([[3, 1]])]]
 
 
-@pytest.fixture(scope="module")
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn has the images")
-    data = datasets.load_digits()
-    return (data.images / 16).astype(np.float32)[:, None], data.target
-
-
-@pytest.fixture(scope="module")
-def samples(digits: Any) -> list[dict[str, np.ndarray]]:
-    return [{"image": digits[0][i : i + 20]} for i in range(0, 400, 20)]
-
-
 @pytest.fixture
 def two() -> ql.model.Model:
     proto = parser.parse_model(TWO)

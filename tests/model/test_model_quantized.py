@@ -175,13 +175,11 @@ def test_dynamic(network: Path, weights: Any, per_channel: bool) -> None:
         ("nncf", (6, 1), "Reshape"),
     ],
 )
-def test_what_other_quantizers_write(name: str, products: Any, oddity: str) -> None:
+def test_what_other_quantizers_write(name: str, products: Any, oddity: str, digits: Any) -> None:
     """PyTorch casts codes to their own type between the pairs and writes parameters of a tensor as
     arrays of one element; NNCF reshapes between a pair and a product. All of it runs on integers;
     ONNX Runtime's integers are the same; where it computes in floats, a code may be next to it."""
-    datasets = pytest.importorskip("sklearn.datasets", reason="scikit-learn has the images")
-    data = datasets.load_digits()
-    images = (data.images[-500:] / 16).astype(np.float32)[:, None]
+    images = digits[0][-500:]
     model = onnx.load(NETWORKS / f"{name}.onnx")
     assert any(node.op_type == oddity for node in model.graph.node)
     loaded = ql.model.load(model)
@@ -191,7 +189,7 @@ def test_what_other_quantizers_write(name: str, products: Any, oddity: str) -> N
         if optimized:
             assert np.mean(np.isclose(scores, wanted, rtol=0, atol=1e-5)) >= 0.99
         np.testing.assert_allclose(scores, wanted, atol=0.02 * np.abs(wanted).max())
-    assert np.mean(scores.argmax(1) == data.target[-500:]) >= 0.96
+    assert np.mean(scores.argmax(1) == digits[1][-500:]) >= 0.96
     kinds = [node.kind for node in loaded.plan().graph.nodes]
     found = kinds.count("quantlib.QLinearConv"), kinds.count("quantlib.QLinearMatMul")
     assert found == products
