@@ -21,6 +21,7 @@ ql_transpose_bytes ql_neon_transpose_bytes;
 ql_interleave ql_neon_interleave;
 ql_depthwise ql_neon_depthwise;
 ql_depthwise_codes ql_neon_depthwise_codes;
+ql_grouped ql_neon_grouped;
 ql_blend_run ql_neon_add, ql_neon_multiply;
 ql_look_up_run ql_neon_look_up;
 ql_max_run ql_neon_max_uint8, ql_neon_max_int8;

@@ -35,6 +35,7 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->interleave = ql_neon_interleave;
     kernels->depthwise = ql_neon_depthwise;
     kernels->depthwise_codes = ql_neon_depthwise_codes;
+    kernels->grouped = ql_neon_grouped;
 
     kernels->add = ql_neon_add;
     kernels->multiply = ql_neon_multiply;
