@@ -20,21 +20,28 @@ static void add_products(const int16_t *restrict x, const int16_t *restrict w,
         sums[i] += x[i] * w[i];
 }
 
+/* The sums of a strip at one pixel, whose first tap is at x; likewise. */
+static void sum_strip(const ql_line *line, const char *x, const int16_t *w,
+                      const int32_t *restrict start, int32_t *restrict sums) {
+    int32_t products[2 * QL_STRIP] = {0};
+    for (int64_t repeat = 0; repeat < line->repeats; repeat++)
+        for (int64_t plane = 0; plane < line->planes; plane++)
+            for (int64_t tap = 0; tap < line->taps; tap++, w += 2 * QL_STRIP)
+                add_products((const int16_t *)(x + plane * line->plane_step + tap * line->tap_step),
+                             w, products);
+    for (int i = 0; i < QL_STRIP; i++)
+        sums[i] = (int32_t)((uint32_t)start[i] + (uint32_t)products[2 * i] +
+                            (uint32_t)products[2 * i + 1]);
+}
+
 void ql_portable_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride) {
-    const int64_t planes = line->repeats * line->planes;
+    const int64_t elements = line->repeats * line->planes * line->taps;
     for (int64_t c = 0; c < line->channels; c += QL_STRIP)
         for (int64_t p = 0; p < line->pixels; p++) {
-            const int16_t *w = (const int16_t *)(line->w + 4 * c * planes * line->taps);
-            int32_t products[2 * QL_STRIP] = {0};
-            for (int64_t plane = 0; plane < planes; plane++) {
-                const char *x = line->x + 4 * c + p * line->pixel_step +
-                                plane % line->planes * line->plane_step;
-                for (int64_t tap = 0; tap < line->taps; tap++, w += 2 * QL_STRIP)
-                    add_products((const int16_t *)(x + tap * line->tap_step), w, products);
-            }
-            for (int i = 0; i < QL_STRIP && c + i < line->channels; i++)
-                sums[p * sums_stride + c + i] =
-                    (int32_t)((uint32_t)line->start[c + i] + (uint32_t)products[2 * i] +
-                              (uint32_t)products[2 * i + 1]);
+            int32_t strip[QL_STRIP];
+            sum_strip(line, line->x + 4 * c + p * line->pixel_step,
+                      (const int16_t *)(line->w + 4 * c * elements), line->start + c, strip);
+            memcpy(sums + p * sums_stride + c, strip,
+                   (size_t)ql_min(QL_STRIP, line->channels - c) * sizeof *sums);
         }
 }

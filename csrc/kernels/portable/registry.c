@@ -43,7 +43,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .sum_row = ql_portable_sum_row,
         .correct = ql_portable_correct,
         .narrow = ql_portable_narrow,
-        .narrow_columns = 1,
+        .narrow_columns = 4,
         .requantize = ql_portable_requantize,
         .requantize_sum = ql_portable_requantize_sum,
         .rescale = ql_portable_rescale,
