@@ -386,6 +386,9 @@ typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t f
  * than 16 bytes before the next one is cut by it. */
 typedef void ql_transpose_bytes(const uint8_t *const *x, int64_t columns, uint8_t *y,
                                 int64_t y_stride);
+/* The same for any number of rows and columns, of which it writes no more. */
+typedef void ql_transpose_block(const uint8_t *x, int64_t x_stride, int64_t rows, int64_t columns,
+                                uint8_t *y, int64_t y_stride);
 /* The same for all of QL_WEFT rows or less, for each of `batch` matrices: [row][column] becomes
  * [column][row]. */
 typedef void ql_weave_bytes(const uint8_t *x, int64_t batch, int64_t rows, int64_t columns,
@@ -496,6 +499,7 @@ typedef struct ql_kernels {
     ql_copy_tile *copy;
     ql_copy_runs *copy_runs;
     ql_transpose_bytes *transpose_bytes;
+    ql_transpose_block *transpose_block; /* or NULL: 16 rows at a time */
     ql_weave_bytes *weave_bytes;
 
     int depthwise_rows;   /* 4 of bytes or 2 of int16 */

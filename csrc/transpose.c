@@ -3,7 +3,7 @@
  * there are few. A last 16 rows that are not that many overlap the ones before. */
 #include "core.h"
 
-enum { ROWS = 16, LEAST_COLUMNS = 16, BLOCK = 16 };
+enum { ROWS = 16, MANY_ROWS = 32, LEAST_COLUMNS = 16, BLOCK = 16 };
 
 #define DEFINE_TRANSPOSE(type)                                                                     \
     static void transpose_##type(const type *restrict x, int64_t x_stride, int64_t rows,           \
@@ -18,6 +18,10 @@ DEFINE_TRANSPOSE(uint32_t)
 
 static void transpose_bytes(const ql_kernels *kernels, const uint8_t *x, int64_t x_stride,
                             int64_t rows, int64_t columns, uint8_t *y, int64_t y_stride) {
+    if (kernels->transpose_block != NULL && rows > MANY_ROWS) {
+        kernels->transpose_block(x, x_stride, rows, columns, y, y_stride);
+        return;
+    }
     if (rows < ROWS || columns < LEAST_COLUMNS) {
         transpose_uint8_t(x, x_stride, rows, columns, y, y_stride);
         return;

@@ -43,6 +43,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->copy = ql_avx512vnni_copy;
     kernels->copy_runs = ql_avx512vnni_copy_runs;
     kernels->transpose_bytes = ql_avx512vnni_transpose_bytes;
+    kernels->transpose_block = ql_avx512vnni_transpose_block;
 
     kernels->depthwise_rows = 4;
     kernels->depthwise_lanes = 4;

@@ -1,4 +1,8 @@
-/* A transposition of 16 rows of bytes for AVX-512: see kernels/transpose.h. */
+/* Transpositions of bytes for AVX-512.
+ *
+ * Of 16 rows as in kernels/transpose.h. Of up to 64 rows by 16 columns at a time: lane l of
+ * register i is row 16 l + i, so that four steps of the perfect shuffle within lanes leave one
+ * column in each register, a cache line of the result. That is 64 shuffles for 1024 bytes. */
 #include "../target.h"
 
 #if QL_BUILDS_AVX512VNNI
@@ -8,10 +12,71 @@
 QL_TARGET_BEGIN_AVX512VNNI
 
 #include "../transpose.h"
+#include "lanes.h"
 
 void ql_avx512vnni_transpose_bytes(const uint8_t *const *x, int64_t columns, uint8_t *y,
                                    int64_t y_stride) {
     transpose_bytes(x, columns, y, y_stride);
+}
+
+enum { ROWS = 64, COLUMNS = 16 };
+
+/* Up to 16 bytes of row number `row`, or of the last one. */
+QL_INLINE __m128i load_row(const uint8_t *x, int64_t x_stride, int64_t row, int64_t rows,
+                           const int whole, __mmask16 mask) {
+    const uint8_t *from = x + (whole ? row : ql_min(row, rows - 1)) * x_stride;
+    return whole ? _mm_loadu_si128((const __m128i *)from) : _mm_maskz_loadu_epi8(mask, from);
+}
+
+/* One step of the shuffle in four lanes. */
+QL_INLINE void interleave_rows(const __m512i from[16], __m512i to[16]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        to[2 * i] = _mm512_unpacklo_epi8(from[i], from[i + 8]);
+        to[2 * i + 1] = _mm512_unpackhi_epi8(from[i], from[i + 8]);
+    }
+}
+
+/* Up to 64 rows of up to 16 columns, or of `whole` numbers of them. */
+QL_INLINE void transpose_64(const uint8_t *x, int64_t x_stride, int64_t rows, int64_t columns,
+                            const int whole, uint8_t *y, int64_t y_stride) {
+    const __mmask16 mask = first(columns);
+    const __mmask64 stored = first_bytes(rows);
+    __m512i rows_u8x64[16], odd_u8x64[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; i++) {
+        rows_u8x64[i] = _mm512_castsi128_si512(load_row(x, x_stride, i, rows, whole, mask));
+#pragma GCC unroll 3
+        for (int l = 1; l < 4; l++)
+            rows_u8x64[i] =
+                _mm512_mask_broadcast_i32x4(rows_u8x64[i], (__mmask16)(0xF << 4 * l),
+                                            load_row(x, x_stride, 16 * l + i, rows, whole, mask));
+    }
+    interleave_rows(rows_u8x64, odd_u8x64);
+    interleave_rows(odd_u8x64, rows_u8x64);
+    interleave_rows(rows_u8x64, odd_u8x64);
+    interleave_rows(odd_u8x64, rows_u8x64);
+#pragma GCC unroll 16
+    for (int j = 0; j < 16; j++, y += y_stride)
+        if (whole)
+            _mm512_storeu_si512(y, rows_u8x64[j]);
+        else if (j < columns)
+            _mm512_mask_storeu_epi8(y, stored, rows_u8x64[j]);
+}
+
+void ql_avx512vnni_transpose_block(const uint8_t *x, int64_t x_stride, int64_t rows,
+                                   int64_t columns, uint8_t *y, int64_t y_stride) {
+    for (int64_t row = 0; row < rows; row += ROWS)
+        for (int64_t j = 0; j < columns; j += COLUMNS) {
+            /* The last columns overlap those before. */
+            const int64_t column = ql_max(ql_min(j, columns - COLUMNS), 0);
+            const uint8_t *from = x + row * x_stride + column;
+            uint8_t *to = y + column * y_stride + row;
+            if (columns >= COLUMNS && rows - row >= ROWS)
+                transpose_64(from, x_stride, ROWS, COLUMNS, 1, to, y_stride);
+            else
+                transpose_64(from, x_stride, rows - row, columns, 0, to, y_stride);
+        }
 }
 
 QL_TARGET_END
