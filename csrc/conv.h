@@ -83,7 +83,5 @@ void ql_plan_patches(ql_patches *from, ql_rows *rows, const ql_kernels *kernels)
 int ql_has_lines(const ql_patches *from, const ql_matrix *product);
 int64_t ql_count_places(const ql_matrix *product);
 void ql_plan_lines(ql_patches *from, ql_rows *rows, const ql_matrix *product, ql_place *places);
-/* Whether a convolution with channels first had better be packed for that than for planes. */
-int ql_lines_beat_planes(const ql_kernels *kernels, const ql_conv_shape *shape);
 
 #endif

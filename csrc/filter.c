@@ -6,7 +6,7 @@
  * have kernels of their own (grouped.c).
  * Depthwise convolutions run on vectors of channels or of pixels instead (depthwise.c,
  * channelwise.c), and whole ones with channels first on the planes of the image (planes.c), where
- * the instruction set has kernels for that and none that read many channels from lines (lines.c).
+ * the instruction set has kernels for that.
  * Weights are packed for planes then; a call that planes are not for, with a residual for instance,
  * packs them a second time, for itself and those after it. */
 #include "conv.h"
@@ -192,8 +192,7 @@ ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_poin
         status = pack_depthwise(filter, w, is_signed, zero_points);
     else if (ql_is_grouped(filter->kernels, shape))
         status = pack_grouped(filter, w, is_signed, zero_points);
-    else if (channels_first && !ql_lines_beat_planes(filter->kernels, shape) &&
-             ql_planes_have_use(shape, is_signed, zero_points))
+    else if (channels_first && ql_planes_have_use(shape, is_signed, zero_points))
         status = pack_planes(filter, w, is_signed);
     else
         status = pack_products(filter, w, is_signed, zero_points);

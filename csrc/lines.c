@@ -28,8 +28,7 @@ enum {
     MANY_WEIGHTS = 1024 * 1024, /* bytes: so many had better be read seldom */
     MOST_ROWS = 2048,           /* beside which staged results are kept */
     FEW_TILES = 2,              /* that read weights again */
-    MOST_STRIDE = 4,
-    MANY_CHANNELS = 128
+    MOST_STRIDE = 4
 };
 
 /* Lines or columns, a stride apart, that are under results beyond the first one of each. */
@@ -88,14 +87,6 @@ int ql_has_lines(const ql_patches *from, const ql_matrix *product) {
         return 0;
     return beyond(s, 1) <= 2 * s->out[1] && 2 * pitch_of(s) <= 3 * s->out[2] &&
            (beyond(s, 1) + 1) * bytes_of_line(from) <= PANEL_BYTES;
-}
-
-/* Of so many channels that transposing lines is little beside their products, which take less time
- * than those of planes. */
-int ql_lines_beat_planes(const ql_kernels *kernels, const ql_conv_shape *s) {
-    return kernels->multiply_held[0][0][0] != NULL && s->group == 1 && s->kernel[0] == 1 &&
-           s->kernel[1] * s->kernel[2] > 1 && s->channels >= MANY_CHANNELS &&
-           s->channels % QL_ALIGNMENT == 0;
 }
 
 /* How many images have lines side by side: as many as are loaded together, of which there are as

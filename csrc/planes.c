@@ -12,134 +12,32 @@
  * A kernel of one tap has the pixels of the output for places. Otherwise a block is of whole lines,
  * each with its padding, which has the code of the zero point, whose products are 0: places follow
  * one another line after line, those between lines have no result, and padding that ends a line
- * begins the next one. A tap is then no more than an offset. (With a stride, places that a tap sees
- * would have to be put side by side, once for each remainder of lines and columns. That was
- * measured to take longer than the products of conv.c, which therefore have these convolutions; and
- * so have those of many channels where tiles can read them from lines of input, lines.c.)
+ * begins the next one. A tap is then no more than an offset.
+ *
+ * Under most taps, 16 elements lie across cache lines, and loading them takes longer than their
+ * products. So, of kernels of several taps and many channels, where there are tiles for it, a place
+ * is a whole pixel, the 64 channels of a part of K in a cache line, and the left operand: its sums,
+ * and the codes of those, are transposed on their way into planes. With a stride, lines and columns
+ * are kept in phases, one stride apart in each, so that the places that a tap sees follow one
+ * another there, too. (Elements of four channels would have to be put side by side: of such
+ * convolutions the products of conv.c take less time.)
  *
  * What belongs to the zero point of x is the same for all places of a row, and starts its sums,
  * like the bias. Weights have no zero point here (conv.c takes the others), and sums fit int32.
  *
- * A thread needs a block of interleaved places, up to BLOCK_BYTES, and a tile of sums; a call, 72
- * bytes for each output channel and 8 for each part of K. Places are taken 64 at a time, which is a
- * cache line of codes, and all weights go by; large weights go by only once for all places of a
- * block. */
-#include "core.h"
+ * A thread needs a block of places, up to BLOCK_BYTES (planes_place.c), and a tile of sums; a call,
+ * 72 bytes for each output channel, 8 for each part of K and 4 for each pixel of a few lines.
+ * Places are taken 64 at a time, which is a cache line of codes, and all weights go by, unless
+ * those of one tile stay in the first cache: then all places of a block do. Large weights go by
+ * only once for all places of a block. */
+#include "planes.h"
 
 enum {
-    FEW_CHANNELS = 16,        /* too few to fill a part of K: conv.c has first layers */
-    BLOCK_BYTES = 512 * 1024, /* of places: they stay in the second cache */
-    POINT_PLACES = 512,       /* of a kernel of one tap: several cache lines of each plane */
-    LEAST_PLACES = 64,        /* of blocks that are made for threads to share */
-    FEW_PLACES = 256,         /* of few planes, for blocks that stay in the first cache */
-    FEW_PLANES = 128,
-    WEIGHT_BYTES = 1 << 20, /* that stay in the second cache besides */
-    GROUP = 4,              /* channels */
-    PART_GROUPS = QL_PART_BYTES / GROUP,
-    PART_SIZE = QL_STRIP * QL_PART_BYTES,
+    WEIGHT_BYTES = 1 << 20,  /* that stay in the second cache besides */
+    FIRST_BYTES = 18 * 1024, /* of weights of a tile that stay in the first one beside places */
     TALLEST = QL_PLANE_ROWS,
     WIDEST = QL_PLACES
 };
-
-struct ql_plane_filter {
-    const ql_kernels *kernels;
-    int64_t size;
-    int64_t channels, rows, taps;
-    int64_t groups, parts; /* of a part of K; of each tap */
-    int64_t block_step;    /* bytes of QL_STRIP rows */
-    int64_t *sums;         /* of each row */
-    int8_t *weights;       /* [block of rows][part][tap][row][QL_PART_BYTES] */
-};
-
-/* --- weights -------------------------------------------------------------------------------- */
-
-int ql_planes_have_use(const ql_conv_shape *shape, int is_signed, const int32_t *zero_points) {
-    const int64_t taps = ql_taps(shape), channels = shape->channels;
-    const int strided = shape->stride[1] > 1 || shape->stride[2] > 1;
-    const int64_t most = ql_current_kernels()->plane_depth;
-    if (ql_current_kernels()->plane_tile == NULL || (most > 0 && taps * channels > most) ||
-        shape->group != 1 || shape->kernel[0] != 1 || shape->out_channels == 0 || channels == 0 ||
-        (taps > 1 && (strided || channels < FEW_CHANNELS)))
-        return 0;
-    for (int64_t o = 0; o < shape->out_channels; o++)
-        if (zero_points[o] != (is_signed ? 0 : 128))
-            return 0;
-    return 1;
-}
-
-/* Where the weight of (row, tap, channel) is. */
-static int64_t place_of(const ql_plane_filter *f, int64_t row, int64_t tap, int64_t channel) {
-    const int64_t group = channel / GROUP, part = group / f->groups * f->taps + tap;
-    return row / QL_STRIP * f->block_step + part * PART_SIZE + row % QL_STRIP * QL_PART_BYTES +
-           group % f->groups * GROUP + channel % GROUP;
-}
-
-ql_plane_filter *ql_planes_pack(const uint8_t *w, int is_signed, const ql_conv_shape *shape) {
-    const int64_t taps = ql_taps(shape), rows = shape->out_channels;
-    const int64_t groups = ql_ceil_div(shape->channels, GROUP);
-    const int64_t parts = ql_ceil_div(groups, PART_GROUPS);
-    const int64_t block_step = taps * parts * PART_SIZE;
-    const int64_t weights = ql_ceil_div(rows, QL_STRIP) * block_step;
-    const int64_t header = (int64_t)(sizeof(ql_plane_filter) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
-    const int64_t size = header + weights + rows * (int64_t)sizeof(int64_t);
-    char *memory = ql_allocate((size_t)size);
-    if (memory == NULL)
-        return NULL;
-    ql_plane_filter *f = (ql_plane_filter *)memory;
-    *f = (ql_plane_filter){
-        .kernels = ql_current_kernels(),
-        .size = size,
-        .channels = shape->channels,
-        .rows = rows,
-        .taps = taps,
-        .groups = ql_ceil_div(groups, parts),
-        .parts = parts,
-        .block_step = block_step,
-        .sums = (int64_t *)(memory + header + weights),
-        .weights = (int8_t *)(memory + header),
-    };
-    const uint8_t flip = ql_flip(is_signed, 1);
-    memset(f->weights, 0, (size_t)weights);
-    for (int64_t row = 0; row < rows; row++) {
-        f->sums[row] = 0;
-        for (int64_t channel = 0; channel < f->channels; channel++)
-            for (int64_t tap = 0; tap < taps; tap++) {
-                const int8_t weight = (int8_t)(*w++ ^ flip);
-                f->weights[place_of(f, row, tap, channel)] = weight;
-                f->sums[row] += weight;
-            }
-    }
-    return f;
-}
-
-void ql_planes_unpack(const ql_plane_filter *f, uint8_t *w, int is_signed) {
-    const uint8_t flip = ql_flip(1, is_signed);
-    for (int64_t row = 0; row < f->rows; row++)
-        for (int64_t channel = 0; channel < f->channels; channel++)
-            for (int64_t tap = 0; tap < f->taps; tap++)
-                *w++ = (uint8_t)f->weights[place_of(f, row, tap, channel)] ^ flip;
-}
-
-void ql_planes_free(ql_plane_filter *filter) {
-    ql_release(filter);
-}
-
-int64_t ql_planes_size(const ql_plane_filter *filter) {
-    return filter->size;
-}
-
-/* --- places --------------------------------------------------------------------------------- */
-
-/* How the places of an image lie in the output and in the blocks of input. */
-typedef struct {
-    int is_pointwise;
-    int64_t width, pitch;     /* results and places of a line */
-    int64_t lines;            /* of an image */
-    int64_t places;           /* of a block; whole lines, unless pointwise */
-    int64_t lead;             /* of the first one */
-    int64_t shared;           /* padding that ends one line and begins the next */
-    int64_t group_step, size; /* of a block, in bytes */
-} placing;
 
 /* One call. */
 typedef struct {
@@ -147,13 +45,11 @@ typedef struct {
     const ql_kernels *kernels;
     const ql_conv_shape *shape;
     const ql_output *output;
-    const uint8_t *x;
-    uint8_t flip, zero; /* zero: of the padding, flipped */
     char *y;
-    placing at;
+    ql_plane_input input;
     ql_plane_product product;
-    const int32_t *start;        /* [row][QL_STRIP] */
-    const int32_t *start_of_row; /* the same once */
+    const int32_t *start_of_row; /* what sums start from */
+    const int32_t *start;        /* the same QL_STRIP times each, unless codes are beside */
     const float *multiplier;
     ql_codes codes;
     int has_codes;
@@ -164,180 +60,10 @@ typedef struct {
     ql_status status;
 } convolution;
 
-static int64_t pixels_of(const int64_t extent[3]) {
-    return extent[0] * extent[1] * extent[2];
-}
-
-static int is_pointwise(const ql_conv_shape *s) {
-    return pixels_of(s->kernel) == 1 && s->pad[0] == 0 && s->pad[1] == 0 && s->pad[2] == 0 &&
-           (s->out[0] - 1) * s->stride[0] < s->in[0] && (s->out[1] - 1) * s->stride[1] < s->in[1] &&
-           (s->out[2] - 1) * s->stride[2] < s->in[2];
-}
-
-/* From one group of channels to the next: groups are spread over all sets of the first cache. */
-static int64_t spread(int64_t bytes, int64_t unit) {
-    const int64_t units = ql_ceil_div(bytes, unit);
-    return (units | 1) * unit;
-}
-
-static int64_t all_groups(const ql_plane_filter *f) {
-    return f->groups * f->parts;
-}
-
-static placing place_points(const ql_plane_filter *f, const ql_conv_shape *s, int64_t blocks) {
-    enum { UNIT = WIDEST * GROUP };
-    const int whole = s->stride[0] == 1 && s->stride[1] == 1 && s->stride[2] == 1 &&
-                      s->in[1] == s->out[1] && s->in[2] == s->out[2];
-    const int64_t pixels = pixels_of(s->out), width = whole ? pixels : s->out[2];
-    placing at = {.is_pointwise = 1, .width = width, .pitch = width, .lines = pixels / width};
-    const int64_t most = BLOCK_BYTES / (all_groups(f) * GROUP) / WIDEST * WIDEST;
-    const int64_t wanted = s->channels < FEW_PLANES ? FEW_PLACES : POINT_PLACES;
-    const int64_t share = ql_max(ql_ceil_div(pixels, blocks), LEAST_PLACES);
-    at.places = ql_min(ql_min(most, wanted), ql_ceil_div(share, WIDEST) * WIDEST);
-    at.lead = at.places;
-    at.group_step = spread(at.places * GROUP, UNIT);
-    at.size = all_groups(f) * at.group_step;
-    return at;
-}
-
-/* Lines of input under so many lines of results. */
-static int64_t lines_under(const ql_conv_shape *s, int64_t lines) {
-    return lines + (s->kernel[1] - 1) * s->dilation[1];
-}
-
-/* A placing of blocks of so many lines. */
-static placing place_lines(const ql_plane_filter *f, const ql_conv_shape *s, int64_t lines) {
-    const int64_t reach = (s->kernel[2] - 1) * s->dilation[2];
-    const int64_t after = ql_max(s->out[2] + reach - s->pad[2] - s->in[2], 0);
-    const int64_t shared = ql_min(ql_min(s->pad[2], after), reach);
-    const int64_t pitch = s->out[2] + reach - shared;
-    const int64_t group = (lines_under(s, lines) * pitch + shared) * GROUP;
-    const int64_t group_step = spread(group, QL_ALIGNMENT);
-    return (placing){
-        .width = s->out[2],
-        .lines = s->out[1],
-        .shared = shared,
-        .pitch = pitch,
-        .places = lines * pitch,
-        .lead = lines * pitch,
-        .group_step = group_step,
-        /* Places that complete the last strip are read, whatever is there. */
-        .size = all_groups(f) * group_step + (WIDEST + reach) * GROUP,
-    };
-}
-
-/* Whole lines, as many as fit: blocks of one height, `blocks` of them if strips can be filled. */
-static placing place_patches(const ql_plane_filter *f, const ql_conv_shape *s, int64_t blocks) {
-    const placing one = place_lines(f, s, 1), two = place_lines(f, s, 2);
-    const int64_t line = ql_max(two.size - one.size, 1), lines = s->out[1];
-    const int64_t most = ql_max((BLOCK_BYTES - one.size) / line, 0) + 1;
-    const int64_t least = ql_min(ql_ceil_div(LEAST_PLACES, one.pitch), most);
-    const int64_t wanted = ql_min(blocks, ql_max(lines / least, 1));
-    return place_lines(f, s, ql_ceil_div(lines, ql_max(wanted, ql_ceil_div(lines, most))));
-}
-
-/* `blocks`: of an image, at least, if its work is to be shared. */
-static placing place(const ql_plane_filter *f, const ql_conv_shape *s, int64_t blocks) {
-    return is_pointwise(s) ? place_points(f, s, blocks) : place_patches(f, s, blocks);
-}
-
-/* Where planes are whole cache lines but the first does not begin with one, as arrays of NumPy do
- * not, the first of several blocks ends with the line: then others load and store whole ones. */
-static void align_blocks(placing *at, const ql_conv_shape *s, const uint8_t *x) {
-    const int64_t beyond = (int64_t)((uintptr_t)x % QL_ALIGNMENT), plane = pixels_of(s->in);
-    if (at->is_pointwise && at->lines == 1 && plane > at->places && plane % QL_ALIGNMENT == 0 &&
-        beyond > 0)
-        at->lead = QL_ALIGNMENT - beyond;
-}
-
-static int64_t first_of_block(const placing *at, int64_t block) {
-    return block == 0 ? 0 : at->lead + (block - 1) * at->places;
-}
-
 int ql_planes_take(const ql_plane_filter *f, const ql_conv_shape *s, const ql_output *output) {
-    if (output->residual != NULL ||
-        !ql_fits_int32(f->taps * f->channels, 255, 128, output->bias, f->rows))
-        return 0;
-    if (is_pointwise(s))
-        return all_groups(f) * WIDEST * GROUP <= BLOCK_BYTES;
-    return s->in[0] == 1 && s->out[0] == 1 && s->stride[1] == 1 && s->stride[2] == 1 &&
-           place_lines(f, s, 1).size <= BLOCK_BYTES;
-}
-
-/* --- blocks of input ------------------------------------------------------------------------ */
-
-/* `count` places of padding. */
-static void pad(const convolution *c, int64_t count, uint8_t *to) {
-    const uint8_t element[GROUP] = {c->zero, c->zero, c->zero, c->zero};
-    const int64_t groups = ql_ceil_div(c->filter->channels, GROUP);
-    for (int64_t group = 0; count > 0 && group < groups; group++)
-        for (int64_t i = 0; i < count; i++)
-            memcpy(to + group * c->at.group_step + i * GROUP, element, GROUP);
-}
-
-/* Every `step`th byte of each plane of an image, from `first` on. */
-static void interleave(const convolution *c, int64_t image, int64_t first, int64_t step,
-                       int64_t count, uint8_t *to) {
-    const int64_t plane = pixels_of(c->shape->in), channels = c->filter->channels;
-    c->kernels->interleave_planes(c->x + image * channels * plane + first, plane, channels, step,
-                                  count, c->flip, to, c->at.group_step);
-}
-
-/* The places `first` to `last` of an image, whose lines are all there. */
-static void load_points(const convolution *c, int64_t image, int64_t first, int64_t last,
-                        uint8_t *block) {
-    const ql_conv_shape *s = c->shape;
-    while (first < last) {
-        const int64_t line = first / c->at.pitch, column = first % c->at.pitch;
-        const int64_t count = ql_min(c->at.pitch - column, last - first);
-        const int64_t d = line / s->out[1] * s->stride[0], h = line % s->out[1] * s->stride[1];
-        interleave(c, image, (d * s->in[1] + h) * s->in[2] + column * s->stride[2], s->stride[2],
-                   count, block);
-        block += count * GROUP;
-        first += count;
-    }
-}
-
-/* A line of input with its padding. */
-static void load_line(const convolution *c, int64_t image, int64_t line, uint8_t *to) {
-    const ql_conv_shape *s = c->shape;
-    const int64_t pitch = c->at.pitch, before = ql_min(s->pad[2], pitch);
-    const int64_t inside = ql_inside(line, s->in[1]) ? ql_min(s->in[2], pitch - before) : 0;
-    pad(c, before, to);
-    if (inside > 0)
-        interleave(c, image, line * s->in[2], 1, inside, to + before * GROUP);
-    pad(c, pitch - before - inside, to + (before + inside) * GROUP);
-}
-
-/* The input under `lines` lines of output. */
-static void load_lines(const convolution *c, int64_t image, int64_t first, int64_t lines,
-                       uint8_t *to) {
-    const int64_t above = c->shape->pad[1], under = lines_under(c->shape, lines);
-    for (int64_t i = 0; i < under; i++, to += c->at.pitch * GROUP)
-        load_line(c, image, first + i - above, to);
-    pad(c, c->at.shared, to);
-}
-
-static void load_block(const convolution *c, int64_t image, int64_t first, int64_t last,
-                       uint8_t *block) {
-    const int64_t pitch = c->at.pitch;
-    if (c->at.is_pointwise)
-        load_points(c, image, first, last, block);
-    else
-        load_lines(c, image, first / pitch, (last - first) / pitch, block);
-}
-
-/* Where the parts of K begin in a block: for the same channels tap after tap, which see the same
- * cache lines. */
-static void set_parts(const convolution *c, int64_t *part) {
-    const ql_conv_shape *s = c->shape;
-    for (int64_t i = 0; i < c->filter->parts; i++)
-        for (int64_t tap = 0; tap < c->filter->taps; tap++) {
-            const int64_t line = tap / s->kernel[2] * s->dilation[1];
-            const int64_t column = tap % s->kernel[2] * s->dilation[2];
-            *part++ =
-                i * c->filter->groups * c->at.group_step + (line * c->at.pitch + column) * GROUP;
-        }
+    return output->residual == NULL &&
+           ql_fits_int32(f->taps * f->channels, 255, 128, output->bias, f->rows) &&
+           ql_can_place(f, s);
 }
 
 /* --- results -------------------------------------------------------------------------------- */
@@ -346,16 +72,17 @@ static void set_parts(const convolution *c, int64_t *part) {
 static int64_t runs_of(const convolution *c, int64_t place, int64_t count,
                        ql_place_run runs[WIDEST]) {
     int64_t found = 0;
-    if (c->at.pitch == c->at.width) {
+    if (c->input.at.pitch == c->input.at.width) {
         runs[0] = (ql_place_run){0, count, place};
         return 1;
     }
     for (int64_t i = 0; i < count;) {
-        const int64_t line = (place + i) / c->at.pitch, column = (place + i) % c->at.pitch;
-        const int64_t results = ql_min(c->at.width - column, count - i);
+        const int64_t line = (place + i) / c->input.at.pitch,
+                      column = (place + i) % c->input.at.pitch;
+        const int64_t results = ql_min(c->input.at.width - column, count - i);
         if (results > 0)
-            runs[found++] = (ql_place_run){i, results, line * c->at.width + column};
-        i += c->at.pitch - column;
+            runs[found++] = (ql_place_run){i, results, line * c->input.at.width + column};
+        i += c->input.at.pitch - column;
     }
     return found;
 }
@@ -384,7 +111,7 @@ static void requantize_row(const convolution *c, const int32_t *sums, const ql_p
 
 static void finish_run(const convolution *c, const int32_t *sums, const ql_place_run *run,
                        int64_t row, int64_t rows, int64_t at) {
-    const int64_t plane = pixels_of(c->shape->out);
+    const int64_t plane = ql_pixels_of(c->shape->out);
     sums += run->first;
     at += run->to;
     if (c->output->type == QL_INT32) {
@@ -403,7 +130,7 @@ static void finish_run(const convolution *c, const int32_t *sums, const ql_place
 
 static void finish(const convolution *c, const int32_t *sums, const ql_place_run *runs,
                    int64_t count, int64_t image, int64_t row, int64_t rows) {
-    const int64_t plane = pixels_of(c->shape->out), at = (image * c->filter->rows + row) * plane;
+    const int64_t plane = ql_pixels_of(c->shape->out), at = (image * c->filter->rows + row) * plane;
     if (c->has_codes) {
         ql_codes codes = c->codes;
         codes.multiplier += row;
@@ -416,6 +143,25 @@ static void finish(const convolution *c, const int32_t *sums, const ql_place_run
 
 /* --- chunks --------------------------------------------------------------------------------- */
 
+/* The sums of a few rows at up to WIDEST places. */
+static void sum_tile(const convolution *c, int64_t row, int64_t rows, const uint8_t *x,
+                     int64_t places, int32_t *sums) {
+    const ql_plane_filter *f = c->filter;
+    const int8_t *w = f->weights + row / QL_STRIP * f->block_step;
+    if (!f->of_pixels) {
+        c->kernels->plane_tile(&c->product, w, x, rows, places, c->start + row * QL_STRIP, sums);
+        return;
+    }
+    const ql_pending_places none = {.rows = 0};
+    int32_t of_pixels[QL_FEW_PLACES * TALLEST] __attribute__((aligned(QL_ALIGNMENT)));
+    for (int64_t i = 0; i < places; i += QL_FEW_PLACES) {
+        const int64_t some = ql_min(QL_FEW_PLACES, places - i);
+        c->kernels->pixel_tile(&c->product, w, x + i * QL_PART_BYTES, rows, some,
+                               c->start_of_row + row, of_pixels, &none);
+        ql_transpose_part(c->kernels, of_pixels, TALLEST, some, rows, sums + i, WIDEST, 4);
+    }
+}
+
 /* Rows `row` to `last_row` of the places `first` to `last` of a block, which begins with `begin`.
  */
 static void convolve_places(const convolution *c, int64_t image, int64_t begin, int64_t first,
@@ -424,13 +170,12 @@ static void convolve_places(const convolution *c, int64_t image, int64_t begin, 
     const ql_plane_filter *f = c->filter;
     for (int64_t place = first; place < last; place += WIDEST) {
         const int64_t places = ql_min(WIDEST, last - place);
-        const uint8_t *x = block + (place - begin) * GROUP;
+        const uint8_t *x = block + (place - begin) * ql_place_bytes(f);
         ql_place_run runs[WIDEST];
         const int64_t count = runs_of(c, place, places, runs);
         for (int64_t i = row; i < last_row; i += TALLEST) {
             const int64_t rows = ql_min(TALLEST, last_row - i);
-            c->kernels->plane_tile(&c->product, f->weights + i / QL_STRIP * f->block_step, x, rows,
-                                   places, c->start + i * QL_STRIP, sums);
+            sum_tile(c, i, rows, x, places, sums);
             finish(c, sums, runs, count, image, i, rows);
         }
     }
@@ -443,12 +188,13 @@ typedef struct {
 } few_places;
 
 static few_places few_places_from(const convolution *c, int64_t place, int64_t count) {
-    const placing *at = &c->at;
+    const ql_placing *at = &c->input.at;
     int64_t column = place % at->pitch;
     few_places found = {0, place / at->pitch * at->width + ql_min(column, at->width)};
-    for (int64_t i = 0; i < count; i++) {
-        found.has_result |= (uint32_t)(column < at->width) << i;
-        column = column + 1 == at->pitch ? 0 : column + 1;
+    for (int64_t i = 0; i < count; i += at->pitch - column, column = 0) {
+        const int64_t results = ql_min(at->width - column, count - i);
+        if (results > 0)
+            found.has_result |= (uint32_t)(((uint64_t)1 << results) - 1) << i;
     }
     return found;
 }
@@ -456,7 +202,7 @@ static few_places few_places_from(const convolution *c, int64_t place, int64_t c
 static ql_pending_places pending_places(const convolution *c, int64_t image, int64_t row,
                                         int64_t rows, const few_places *found,
                                         const int32_t *sums) {
-    const int64_t plane = pixels_of(c->shape->out);
+    const int64_t plane = ql_pixels_of(c->shape->out);
     ql_pending_places pending = {
         .sums = sums,
         .start = c->start_of_row + row,
@@ -470,13 +216,25 @@ static ql_pending_places pending_places(const convolution *c, int64_t image, int
     return pending;
 }
 
+/* The sums of a few rows at up to QL_FEW_PLACES places, and meanwhile the codes of another tile. */
+static void sum_tile_beside(const convolution *c, int64_t row, int64_t rows, const uint8_t *x,
+                            int64_t places, int32_t *sums, const ql_pending_places *pending) {
+    const ql_plane_filter *f = c->filter;
+    const int8_t *w = f->weights + row / QL_STRIP * f->block_step;
+    if (f->of_pixels)
+        c->kernels->pixel_tile(&c->product, w, x, rows, places, c->start_of_row + row, sums,
+                               pending);
+    else
+        c->kernels->plane_tile_beside(&c->product, w, x, rows, places, sums, pending);
+}
+
 /* The same, the codes of each tile beside the products of the next. Weights of a block of rows are
  * in the first cache for the second few places of WIDEST. */
 static void convolve_places_beside(const convolution *c, int64_t image, int64_t begin,
                                    int64_t first, int64_t last, int64_t row, int64_t last_row,
                                    const uint8_t *block, int32_t *sums) {
     enum { TILES = WIDEST / QL_FEW_PLACES };
-    const ql_plane_filter *f = c->filter;
+    const int64_t bytes = ql_place_bytes(c->filter);
     ql_pending_places pending = {.rows = 0};
     int64_t turn = 0;
     for (int64_t place = first; place < last; place += WIDEST) {
@@ -489,20 +247,20 @@ static void convolve_places_beside(const convolution *c, int64_t image, int64_t 
             for (int64_t j = 0; j < places; j += QL_FEW_PLACES) {
                 const int64_t rows = ql_min(TALLEST, last_row - i);
                 int32_t *to = sums + turn * (TALLEST * QL_FEW_PLACES);
-                c->kernels->plane_tile_beside(&c->product,
-                                              f->weights + i / QL_STRIP * f->block_step,
-                                              block + (place + j - begin) * GROUP, rows,
-                                              ql_min(QL_FEW_PLACES, places - j), to, &pending);
+                sum_tile_beside(c, i, rows, block + (place + j - begin) * bytes,
+                                ql_min(QL_FEW_PLACES, places - j), to, &pending);
                 pending = pending_places(c, image, i, rows, &found[j / QL_FEW_PLACES], to);
                 turn = 1 - turn;
             }
     }
-    c->kernels->plane_tile_beside(&c->product, NULL, NULL, 0, 0, NULL, &pending);
+    sum_tile_beside(c, row, 0, NULL, 0, NULL, &pending);
 }
 
 /* Whether products take long enough that codes are computed beside them. */
 static int is_beside(const convolution *c) {
     enum { LEAST_PARTS = 4 };
+    if (c->filter->of_pixels)
+        return c->has_codes;
     return c->has_codes && c->kernels->plane_tile_beside != NULL && c->product.parts >= LEAST_PARTS;
 }
 
@@ -510,11 +268,13 @@ static int is_beside(const convolution *c) {
 static void convolve_block(const convolution *c, int64_t item, int64_t row, int64_t last_row,
                            uint8_t *block, int32_t *sums) {
     const int64_t image = item / c->blocks, which = item % c->blocks;
-    const int64_t first = first_of_block(&c->at, which);
-    const int64_t last = ql_min(first_of_block(&c->at, which + 1), c->at.lines * c->at.pitch);
-    const int64_t weights = (last_row - row) / QL_STRIP * c->filter->block_step;
-    const int64_t step = weights > WEIGHT_BYTES ? TALLEST : last_row - row;
-    load_block(c, image, first, last, block);
+    const int64_t first = ql_first_of_block(&c->input.at, which);
+    const int64_t last =
+        ql_min(ql_first_of_block(&c->input.at, which + 1), c->input.at.lines * c->input.at.pitch);
+    const int64_t strip = c->filter->block_step, weights = (last_row - row) / QL_STRIP * strip;
+    const int stay = is_beside(c) && 2 * strip <= FIRST_BYTES;
+    const int64_t step = weights > WEIGHT_BYTES || stay ? TALLEST : last_row - row;
+    ql_load_places(&c->input, image, first, last, block);
     const int beside = is_beside(c);
     for (int64_t i = row; i < last_row; i += step)
         (beside ? convolve_places_beside : convolve_places)(
@@ -527,13 +287,15 @@ static void convolve_chunk(void *context, long chunk) {
     const int64_t last_row = ql_min(row + c->chunk_rows, c->filter->rows);
     const int64_t first = chunk / c->across * c->chunk_items;
     const int64_t last = ql_min(first + c->chunk_items, c->blocks * c->shape->batch);
-    const int64_t size = (c->at.size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
+    const int64_t size = (c->input.at.size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
     uint8_t *block = ql_borrow((size_t)(size + TALLEST * WIDEST * 4));
     if (block == NULL) {
         ql_report(&c->status, QL_NO_MEMORY);
         return;
     }
-    if (c->kernels->prepare_planes != NULL)
+    if (c->filter->of_pixels)
+        c->kernels->prepare_pixels();
+    else if (c->kernels->prepare_planes != NULL)
         c->kernels->prepare_planes(c->filter->groups);
     for (int64_t item = first; item < last; item++)
         convolve_block(c, item, row, last_row, block, (int32_t *)(block + size));
@@ -554,9 +316,8 @@ static int64_t largest_sum(const convolution *c) {
     return c->filter->taps * c->filter->channels * 255 * 128 + largest;
 }
 
-/* What sums start from, QL_STRIP times each, and what they are multiplied by. */
-static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, float *multiplier,
-                         int32_t *start_of_row) {
+/* What the sums of each row start from, and what they are multiplied by. */
+static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, float *multiplier) {
     const ql_output *o = c->output;
     const float factor = o->row_factor == NULL ? 1 : *o->row_factor;
     const float divisor = o->row_divisor == NULL || o->type == QL_FLOAT32 ? 1 : *o->row_divisor;
@@ -564,17 +325,13 @@ static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, flo
     int within = 1;
     for (int64_t row = 0; row < c->filter->rows; row++) {
         const uint32_t bias = o->bias == NULL ? 0 : (uint32_t)o->bias[row];
-        const uint32_t sum = bias - (uint32_t)zero_point * (uint32_t)c->filter->sums[row];
-        start_of_row[row] = (int32_t)sum;
-        for (int64_t i = 0; i < QL_STRIP; i++)
-            start[row * QL_STRIP + i] = (int32_t)sum;
+        start[row] = (int32_t)(bias - (uint32_t)zero_point * (uint32_t)c->filter->sums[row]);
         if (o->type == QL_INT32)
             continue;
         multiplier[row] = factor * o->multiplier[row] / divisor;
         within &= (multiplier[row] <= most) & (multiplier[row] >= -most);
     }
-    c->start = start;
-    c->start_of_row = start_of_row;
+    c->start_of_row = start;
     c->multiplier = multiplier;
     c->has_codes = ql_size_of_result(o->type) == 1 && within;
     if (!c->has_codes)
@@ -587,11 +344,19 @@ static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, flo
                           .flip = ql_flip(0, o->type == QL_INT8)};
 }
 
+/* The same QL_STRIP times each, as tiles of places want it. */
+static void repeat_start(convolution *c, int64_t rows, int32_t *start) {
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t i = 0; i < QL_STRIP; i++)
+            start[row * QL_STRIP + i] = c->start_of_row[row];
+    c->start = start;
+}
+
 /* How many chunks the threads had better have. */
 static int64_t chunks_wanted(const ql_plane_filter *f, const ql_conv_shape *s) {
     enum { CHUNKS_PER_THREAD = 4 };
     const double products = (double)f->taps * (double)f->channels * (double)f->rows *
-                            (double)pixels_of(s->out) * (double)s->batch;
+                            (double)ql_pixels_of(s->out) * (double)s->batch;
     const int64_t threads = ql_threads();
     return threads == 1 || products < (double)f->kernels->small ? 1 : threads * CHUNKS_PER_THREAD;
 }
@@ -611,29 +376,34 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
                    int32_t x_zero_point, const ql_conv_shape *shape, const ql_output *output,
                    void *y) {
     const int64_t wanted = chunks_wanted(filter, shape);
-    convolution c = {.filter = filter,
-                     .kernels = filter->kernels,
-                     .shape = shape,
-                     .output = output,
-                     .x = x,
-                     .flip = ql_flip(x_signed, 0),
-                     .zero = (uint8_t)x_zero_point ^ ql_flip(x_signed, 0),
-                     .y = y,
-                     .at = place(filter, shape, ql_ceil_div(wanted, shape->batch))};
-    align_blocks(&c.at, shape, x);
-    c.blocks = ql_ceil_div(c.at.lines * c.at.pitch - c.at.lead, c.at.places) + 1;
-    const int64_t rows = ql_ceil_div(filter->rows, QL_STRIP) * QL_STRIP;
-    const int64_t parts = filter->taps * filter->parts;
-    char *memory = ql_borrow((size_t)(rows * QL_STRIP * 4 + parts * 8 + rows * 8));
+    convolution c = {
+        .filter = filter,
+        .kernels = filter->kernels,
+        .shape = shape,
+        .output = output,
+        .y = y,
+        .input = {.filter = filter,
+                  .shape = shape,
+                  .x = x,
+                  .flip = ql_flip(x_signed, 0),
+                  .zero = (uint8_t)x_zero_point ^ ql_flip(x_signed, 0),
+                  .at = ql_place_planes(filter, shape, x, ql_ceil_div(wanted, shape->batch))}};
+    const ql_placing *at = &c.input.at;
+    c.blocks = ql_ceil_div(at->lines * at->pitch - at->lead, at->places) + 1;
+    const int64_t rows = ql_ceil_div(filter->rows, TALLEST) * TALLEST;
+    const int64_t parts = filter->taps * filter->parts, lists = ql_count_plane_lists(&c.input);
+    char *memory = ql_borrow((size_t)(parts * 8 + (rows * (QL_STRIP + 2) + lists) * 4));
     if (memory == NULL)
         return QL_NO_MEMORY;
-    int64_t *part = (int64_t *)(memory + rows * QL_STRIP * 4);
-    set_parts(&c, part);
-    c.product =
-        (ql_plane_product){part, parts, filter->groups, c.at.group_step, filter->block_step};
-    memset(memory, 0, (size_t)(rows * QL_STRIP * 4));
-    prepare_rows(&c, x_zero_point + ql_shift(x_signed, 0), (int32_t *)memory,
-                 (float *)(part + parts), (int32_t *)(part + parts) + rows);
+    int32_t *start = (int32_t *)memory, *of_row = start + rows * QL_STRIP;
+    int64_t *part = (int64_t *)(of_row + 2 * rows);
+    memset(of_row, 0, (size_t)rows * 4);
+    prepare_rows(&c, x_zero_point + ql_shift(x_signed, 0), of_row, (float *)(of_row + rows));
+    ql_list_places(&c.input, (int32_t *)(part + parts));
+    ql_set_plane_parts(&c.input, part);
+    c.product = (ql_plane_product){part, parts, filter->groups, at->group_step, filter->block_step};
+    if (!is_beside(&c))
+        repeat_start(&c, rows, start);
     ql_run_chunks(cut(&c, wanted), convolve_chunk, &c);
     ql_return(memory);
     return ql_reported(&c.status);

@@ -362,7 +362,8 @@ typedef void ql_plane_codes(const int32_t *sums, int64_t rows, const ql_place_ru
                             int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane);
 
 /* A tile of sums that are still to become codes: sums[row][QL_FEW_PLACES] plus the start of their
- * row. Results follow one another in a plane of y, whatever places lie between them. */
+ * row; or of pixels sums[place][QL_PLANE_ROWS], which have started from that. Results follow one
+ * another in a plane of y, whatever places lie between them. */
 typedef struct {
     const int32_t *sums, *start;
     int64_t rows;        /* 0: there is none */
@@ -377,6 +378,22 @@ typedef struct {
 typedef void ql_plane_tile_beside(const ql_plane_product *product, const int8_t *w,
                                   const uint8_t *x, int64_t rows, int64_t places, int32_t *sums,
                                   const ql_pending_places *pending);
+
+/* Collects `count` pixels of `channels` planes, `plane` bytes apart, in cache lines:
+ *
+ *     to[block * to_step + places[i] + c] = x[QL_PART_BYTES * block + c][i] ^ flip
+ *
+ * What stands for channels that the last block has not got does not matter. */
+typedef void ql_collect_pixels(const uint8_t *x, int64_t plane, int64_t channels, int64_t count,
+                               uint8_t flip, const int32_t *places, uint8_t *to, int64_t to_step);
+
+/* sums[place][QL_PLANE_ROWS] = start[row] + the products of up to QL_PLANE_ROWS rows of weights
+ * with up to QL_FEW_PLACES pixels, which follow one another in x, modulo 2**32; and meanwhile the
+ * codes of another tile. w: [part][strip][group][QL_STRIP][4]; start is of whole tiles; places may
+ * be read and written up to the next multiple of QL_STRIP. */
+typedef void ql_pixel_tile(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
+                           int64_t rows, int64_t places, const int32_t *start, int32_t *sums,
+                           const ql_pending_places *pending);
 
 /* Copies `runs` runs of `bytes` bytes each. */
 typedef void ql_copy_runs(char *to, int64_t to_step, const char *from, int64_t from_step,
@@ -522,7 +539,10 @@ typedef struct ql_kernels {
     int plane_depth;           /* the most products of a sum for which it beats that; 0: all */
     ql_plane_tile_beside *plane_tile_beside; /* or NULL */
     void (*prepare_planes)(int64_t groups);  /* readies the processor for such parts, or NULL */
+    ql_pixel_tile *pixel_tile;               /* or NULL */
+    void (*prepare_pixels)(void);            /* goes with it */
     ql_interleave_planes *interleave_planes;
+    ql_collect_pixels *collect_pixels;
     ql_plane_codes *plane_codes;
 
     ql_blend_run *add;

@@ -72,6 +72,32 @@ def test_strides(isa: str, agree: Any, rng: np.random.Generator, strides: tuple[
         agree("conv_integer", x, random_codes(rng, (3, 19, 3, 3), np.int8), -7, strides=strides)
 
 
+def test_pixels_of_many_channels(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    """Kernels whose places may be whole pixels: lines that are loaded one by one and together,
+    phases of a stride, and input that no result sees."""
+    cases = [
+        (64, (7, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 33),
+        (130, (5, 14), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 16),
+        (50, (6, 29), (2, 3), (1, 1), (0, 2, 3, 0), (2, 1), 5),
+        (64, (9, 57), (3, 3), (2, 2), (1, 0, 0, 1), (1, 1), 65),
+        (49, (8, 20), (5, 5), (1, 2), (2, 2, 2, 2), (1, 1), 17),
+        (64, (11, 31), (2, 2), (2, 1), (0, 0, 0, 0), (1, 3), 3),
+        (66, (6, 8), (1, 2), (2, 2), (0, 0, 0, 0), (1, 1), 32),
+        (48, (1, 1), (3, 3), (1, 1), (1, 3, 1, 3), (1, 2), 2),
+        (48, (4, 3), (3, 1), (2, 2), (5, 4, 0, 6), (1, 1), 40),
+    ]
+    for number, (channels, extents, kernel, strides, pads, dilations, out) in enumerate(cases):
+        x = random_codes(rng, (2, channels, *extents), BYTES[number % 2])
+        w = random_codes(rng, (out, channels, *kernel), np.int8)
+        settings: dict[str, Any] = {"strides": strides, "pads": pads, "dilations": dilations}
+        agree("conv_integer", x, w, 77, **settings)
+        scales = rng.uniform(0.5, 1.5, out).astype(np.float32)
+        bias = rng.integers(-9000, 9000, out).astype(np.int32)
+        y_scale = np.float32(130 * np.sqrt(channels * kernel[0] * kernel[1]))
+        for zero in (np.uint8(128), np.int8(-3)):
+            agree("qlinear_conv", x, 1, 77, w, scales, None, y_scale, zero, bias, **settings)
+
+
 def test_three_axes(isa: str, agree: Any, rng: np.random.Generator) -> None:
     x = random_codes(rng, (2, 18, 3, 5, 6), np.uint8)
     w = random_codes(rng, (4, 18, 1, 1, 1), np.int8)

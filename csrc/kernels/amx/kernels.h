@@ -21,6 +21,8 @@ void ql_amx_release(void);
 ql_plane_tile ql_amx_plane_tile;
 ql_plane_tile_beside ql_amx_plane_tile_beside;
 void ql_amx_prepare_planes(int64_t groups);
+ql_pixel_tile ql_amx_pixel_tile;
+void ql_amx_prepare_pixels(void);
 ql_grouped_tiles ql_amx_grouped_tiles;
 void ql_amx_prepare_grouped(int64_t rows);
 

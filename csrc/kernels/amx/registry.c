@@ -32,6 +32,8 @@ void ql_fill_amx(ql_kernels *kernels) {
     kernels->plane_tile = ql_amx_plane_tile;
     kernels->plane_tile_beside = ql_amx_plane_tile_beside;
     kernels->prepare_planes = ql_amx_prepare_planes;
+    kernels->pixel_tile = ql_amx_pixel_tile;
+    kernels->prepare_pixels = ql_amx_prepare_pixels;
     kernels->grouped_tiles = ql_amx_grouped_tiles;
     kernels->prepare_grouped = ql_amx_prepare_grouped;
 }

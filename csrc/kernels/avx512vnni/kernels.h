@@ -34,6 +34,7 @@ ql_copy_tile ql_avx512vnni_copy;
 ql_copy_runs ql_avx512vnni_copy_runs;
 ql_transpose_bytes ql_avx512vnni_transpose_bytes;
 ql_transpose_block ql_avx512vnni_transpose_block;
+ql_collect_pixels ql_avx512vnni_collect_pixels;
 ql_interleave ql_avx512vnni_interleave;
 ql_depthwise ql_avx512vnni_depthwise;
 ql_depthwise_codes ql_avx512vnni_depthwise_codes;

@@ -44,6 +44,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->copy_runs = ql_avx512vnni_copy_runs;
     kernels->transpose_bytes = ql_avx512vnni_transpose_bytes;
     kernels->transpose_block = ql_avx512vnni_transpose_block;
+    kernels->collect_pixels = ql_avx512vnni_collect_pixels;
 
     kernels->depthwise_rows = 4;
     kernels->depthwise_lanes = 4;

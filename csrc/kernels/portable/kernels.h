@@ -37,6 +37,7 @@ ql_weave_bytes ql_portable_weave_bytes;
 ql_interleave ql_portable_interleave;
 ql_depthwise ql_portable_depthwise;
 ql_interleave_planes ql_portable_interleave_planes;
+ql_collect_pixels ql_portable_collect_pixels;
 ql_blend_run ql_portable_add, ql_portable_multiply;
 ql_look_up_run ql_portable_look_up;
 ql_max_run ql_portable_max_uint8, ql_portable_max_int8;
