@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def calls_of_agree(tree: ast.Module, method: str | None, needs_isa: bool) -> set
     return names
 
 
+@cache
 def compared(method: str | None = None, *, needs_isa: bool = True) -> set[str]:
     trees = [ast.parse(path.read_text("utf-8")) for path in sorted(TESTS.glob("test_*.py"))]
     return set().union(*(calls_of_agree(tree, method, needs_isa) for tree in trees))
