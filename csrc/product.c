@@ -16,7 +16,10 @@
  * into storing wide rows of results, tiles go along the rows.
  *
  * An operand that is given with the call and has few rows beside it is packed panel by panel, each
- * used while it is in the cache: a packed copy of all of it would cost more than the product. */
+ * used while it is in the cache: a packed copy of all of it would cost more than the product. Where
+ * K is deep and the rows are so few that the sums of all of them stay in the cache, panels are
+ * slices of K besides: then the operand is read nearly from its first byte to its last, not in
+ * columns. */
 #include "product.h"
 
 enum {
@@ -25,8 +28,10 @@ enum {
     IMAGE_ROWS = 128,          /* of pixels that are transposed, which leave the first cache */
     BLOCK_BYTES = 1024 * 1024, /* but no more than this, so that they stay in the second cache */
     LINES_BYTES = 512 * 1024,  /* or of lines, beside which the lines of input are kept */
-    PANEL_BYTES = 512 * 1024,  /* of b that are packed just in time */
+    PANEL_BYTES = 128 * 1024,  /* of b that are packed just in time */
     PANEL_COLUMNS = 64,        /* at least: a cache line of its rows */
+    PAGE_BYTES = 4096,         /* where rows of b are so far apart, two lines of each */
+    SLICE = 1024,              /* of K, of an operand that is packed slice by slice */
     MOST_PRODUCTS = 65793,     /* 255 * 128 * 65793 < 2**31: so does the raw sum of so many */
     SHORT = 512,               /* products of a result that are soon computed */
     WIDE_BYTES = 2000,         /* of a row of results: half a page */
@@ -156,10 +161,28 @@ static int multiply_block(const ql_multiplication *p, const ql_block *rows, int6
 }
 
 /* How many columns of an operand are packed just in time together. */
-static int64_t columns_of_panel(const ql_matrix *b, int64_t columns) {
-    const int64_t depth = ql_max(b->groups * b->kernels->dot, 1);
+static int64_t columns_of_panel(const ql_multiplication *p, int64_t columns) {
+    const int64_t depth = p->sliced ? SLICE : ql_max(p->b->groups * p->kernels->dot, 1);
+    const int64_t least = p->operand->k_stride < PAGE_BYTES ? PANEL_COLUMNS : 2 * PANEL_COLUMNS;
     const int64_t most = PANEL_BYTES / depth / PANEL_COLUMNS * PANEL_COLUMNS;
-    return ql_min(columns, ql_max(most, PANEL_COLUMNS));
+    return ql_min(columns, ql_max(most, least));
+}
+
+/* Whether the operand is packed slice by slice: one that the second cache does not hold, for rows
+ * so few that their sums take little of it, by tiles that can go on from sums. */
+static int is_sliced(const ql_multiplication *p) {
+    enum { MOST_ROWS = 64, MOST_SUMS = 32 * 1024 };
+    const int64_t count = p->rows->count, rest = count % p->kernels->tile_rows;
+    return p->operand != NULL && p->operand->n_stride == 1 && !p->direct && !p->wide &&
+           p->kernels->multiply_held[0][0][0] != NULL && count <= MOST_ROWS &&
+           p->b->n <= MOST_SUMS / count && (rest == 0 || rest > p->kernels->few_rows) &&
+           p->b->k > SLICE && p->b->k * p->b->n > BLOCK_BYTES;
+}
+
+/* How much of K: alike slices, whole steps of tiles. */
+static int64_t depth_of_slice(const ql_multiplication *p) {
+    const int64_t step = (int64_t)p->kernels->dot * p->kernels->group_step, k = p->b->k;
+    return ql_ceil_div(ql_ceil_div(k, ql_ceil_div(k, SLICE)), step) * step;
 }
 
 /* One block of few rows by columns of the operand as it lies. */
@@ -178,7 +201,7 @@ static int multiply_operand(const ql_multiplication *p, const ql_block *rows, in
 /* One block of rows by columns that are packed now, panel by panel. */
 static int multiply_panels(const ql_multiplication *p, const ql_block *rows, int64_t column,
                            int64_t last_column) {
-    const int64_t step = columns_of_panel(p->b, last_column - column);
+    const int64_t step = columns_of_panel(p, last_column - column);
     int status = QL_OK;
     for (; column < last_column && status == QL_OK; column += step) {
         const int64_t columns = ql_min(step, last_column - column);
@@ -192,6 +215,85 @@ static int multiply_panels(const ql_multiplication *p, const ql_block *rows, int
         status = multiply_block(&panel, rows, 0, columns);
     }
     return status;
+}
+
+/* The sums of a tile: of rows from `row` of the block on, of columns from `column` of the chunk on.
+ */
+static int32_t *sliced_sums(const ql_multiplication *p, const ql_block *rows, int64_t row,
+                            int64_t column) {
+    const int64_t room = rows->count + QL_TILE_ROWS;
+    return p->begun + (column / QL_TILE_COLUMNS * room + row) * QL_TILE_COLUMNS;
+}
+
+/* Adds the products with a packed slice of K, of columns that begin at `column`; after the last
+ * one, finishes the sums. */
+static void add_slice(const ql_multiplication *slice, const ql_block *rows, int64_t k,
+                      int64_t column, int is_last) {
+    ql_block part = *rows;
+    part.a += k * slice->kernels->element_size;
+    for (int64_t i = 0, height; i < rows->count; i += height) {
+        height = rows_of_tile(slice->kernels, rows->count - i);
+        for (int64_t at = 0; at < slice->b->n; at += QL_TILE_COLUMNS) {
+            int32_t *sums = sliced_sums(slice, rows, i, column + at);
+            ql_add_products(slice, &part, i, height, at, k > 0, sums);
+            if (is_last)
+                ql_finish_products(slice, rows, i, height, at, sums);
+        }
+    }
+}
+
+static int32_t zero_point_of(const ql_operand *b, int64_t column) {
+    return b->zero_points[column] - (b->is_signed ? 0 : 128);
+}
+
+/* What sums of columns start from, the bias, and their terms, to which each slice adds. */
+static void start_columns(const ql_multiplication *p, int64_t column, int64_t columns) {
+    const size_t size = (size_t)ql_whole_strips(columns) * 4;
+    memset(p->init, 0, size);
+    memset(p->column_terms, 0, size);
+    for (int64_t j = 0; j < columns; j++) {
+        p->init[j] = ql_bias_of(p, column + j);
+        p->column_terms[j] =
+            (int32_t)(0 - (uint32_t)p->b->k * (uint32_t)zero_point_of(p->operand, column + j));
+    }
+}
+
+/* Packs a slice of the operand: `depth` of K from `k` on, of these columns. */
+static void pack_slice(const ql_multiplication *p, int64_t k, int64_t depth, int64_t column,
+                       int64_t columns) {
+    const int64_t step = p->kernels->group_step;
+    ql_operand slice = *p->operand;
+    slice.bytes += k * slice.k_stride;
+    slice.k = depth;
+    p->packed->groups = ql_ceil_div(depth, p->kernels->dot * step) * step;
+    ql_matrix_fill(p->packed, &slice, column, columns);
+}
+
+static void add_sums(int32_t *terms, const ql_matrix *slice) {
+    for (int64_t j = 0; j < slice->n; j++)
+        terms[j] = (int32_t)((uint32_t)terms[j] + (uint32_t)slice->sums[j]);
+}
+
+/* One block of few rows by columns of a deep operand, slice by slice of K, panel by panel. */
+static int multiply_slices(const ql_multiplication *p, const ql_block *rows, int64_t column,
+                           int64_t last_column) {
+    const int64_t columns = last_column - column, step = columns_of_panel(p, columns);
+    const int64_t depth = depth_of_slice(p), k = p->b->k;
+    start_columns(p, column, columns);
+    for (int64_t first = 0; first < k; first += depth)
+        for (int64_t at = 0; at < columns; at += step) {
+            const ql_output output = ql_output_from(p->output, column + at);
+            pack_slice(p, first, ql_min(depth, k - first), column + at, ql_min(step, columns - at));
+            ql_multiplication slice = *p;
+            slice.b = p->packed;
+            slice.output = &output;
+            slice.init += at;
+            slice.column_terms += at;
+            slice.to.y += (column + at) * ql_size_of_result(output.type);
+            add_sums(slice.column_terms, slice.b);
+            add_slice(&slice, rows, first, at, first + depth >= k);
+        }
+    return QL_OK;
 }
 
 /* Rows by all columns, of which there are few. */
@@ -235,6 +337,8 @@ static int multiply_part(const ql_multiplication *p, int64_t first, int64_t last
             status = multiply_block(p, &rows, column, last_column);
         else if (p->direct)
             status = multiply_operand(p, &rows, column, last_column);
+        else if (p->sliced)
+            status = multiply_slices(p, &rows, column, last_column);
         else
             status = multiply_panels(p, &rows, column, last_column);
         first = next;
@@ -326,12 +430,17 @@ static int64_t size_of_panel(const ql_multiplication *p, int64_t loaded) {
 static char *workspace(ql_multiplication *p, int64_t loaded, int64_t columns) {
     const int64_t rows_size = loaded == 0 ? 0 : size_of_panel(p, loaded);
     const int64_t sums_size = p->b->has_zero_point ? loaded * 8 : 0;
-    const int64_t most =
-        p->operand == NULL || p->direct ? 0 : ql_whole_strips(columns_of_panel(p->b, columns));
+    const int packs = p->operand != NULL && !p->direct;
+    const int64_t panel = packs ? ql_whole_strips(columns_of_panel(p, columns)) : 0;
+    const int64_t most = p->sliced ? ql_whole_strips(columns) : panel;
     const int64_t staged = p->to.image == 0 ? 0 : p->block_rows * QL_TILE_COLUMNS;
     const int64_t staging = staged * (p->output->residual == NULL ? 4 : 5);
     const int64_t scratch = (p->rows->scratch + 7) & -8;
-    const int64_t begun = p->piece == 0 ? 0 : (p->block_rows + QL_TILE_ROWS) * QL_TILE_COLUMNS * 4;
+    const int64_t begun_columns = p->piece > 0 ? QL_TILE_COLUMNS
+                                  : p->sliced
+                                      ? ql_ceil_div(columns, QL_TILE_COLUMNS) * QL_TILE_COLUMNS
+                                      : 0;
+    const int64_t begun = (p->block_rows + QL_TILE_ROWS) * begun_columns * 4;
     char *borrowed =
         ql_borrow((size_t)(begun + rows_size + sums_size + most * 8 + scratch + staging));
     if (borrowed == NULL)
@@ -344,11 +453,11 @@ static char *workspace(ql_multiplication *p, int64_t loaded, int64_t columns) {
     p->to.staging = staging == 0 ? NULL : p->scratch + scratch;
     if (staging > staged * 4)
         p->to.staged_residual = (uint8_t *)p->to.staging + staged * 4;
-    if (p->operand == NULL || p->direct)
+    if (!packs)
         return borrowed;
     p->init = (int32_t *)(memory + rows_size + sums_size);
     p->column_terms = p->init + most;
-    p->packed = ql_matrix_room(p->kernels, p->b->k, most, 1);
+    p->packed = ql_matrix_room(p->kernels, p->sliced ? depth_of_slice(p) : p->b->k, panel, 1);
     if (p->packed != NULL)
         return borrowed;
     ql_return(borrowed);
@@ -522,6 +631,7 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
     p->wide = !ql_fits_int32(b->k, reach_of_rows(p->kernels, rows), b->reach, output->bias, b->n);
     p->piece = groups_of_piece(p);
     p->direct = operand != NULL && !p->wide && ql_is_direct(p->kernels, operand, rows->count);
+    p->sliced = is_sliced(p);
     p->narrow = is_narrow(p);
     ql_rows as_signed = *rows;
     const int32_t zero_point = rows->zero_point[0] - 128;

@@ -23,7 +23,8 @@ typedef struct {
     int32_t *init;         /* what the sums of each column start from */
     int32_t *column_terms; /* what the rows' zero points are multiplied by */
     int64_t piece;         /* groups of K that tiles take together, if not all */
-    int32_t *begun;        /* the sums of a column of tiles, or NULL */
+    int sliced;            /* whether the operand is packed slice by slice of K */
+    int32_t *begun;        /* the sums of a column of tiles, of all if it is sliced, or NULL */
     ql_held *held;         /* the tile that the processor holds, and what it is ready for */
     int is_signed;         /* whether tiles take rows of int8 as they are */
     int wide;              /* whether sums need 64 bits */
@@ -70,6 +71,12 @@ struct ql_held {
  * ql_complete_held. QL_OVERFLOW if an accumulator does not fit. */
 int ql_multiply_tiles(const ql_multiplication *p, const ql_block *block, int64_t first,
                       int64_t last, int64_t rows, int64_t column);
+/* Of a sliced operand: adds the products of the tile at a row of the block with one slice to its
+ * sums, which start from `init` unless it goes on; and, after the last slice, finishes them. */
+void ql_add_products(const ql_multiplication *p, const ql_block *block, int64_t row, int64_t rows,
+                     int64_t column, int goes_on, int32_t *sums);
+void ql_finish_products(const ql_multiplication *p, const ql_block *block, int64_t row,
+                        int64_t rows, int64_t column, int32_t *sums);
 /* Stores and finishes the tile that the processor holds, if there is one. */
 void ql_complete_held(const ql_multiplication *p);
 

@@ -15,8 +15,9 @@ static void correct(const ql_multiplication *p, int64_t first, int64_t in_block,
     int32_t row_sum[QL_TILE_ROWS], zero_point[QL_TILE_ROWS];
     for (int64_t i = 0; i < rows; i++) {
         row_sum[i] = p->b->has_zero_point ? (int32_t)p->row_sums[in_block + i] : 0;
-        zero_point[i] =
-            p->rows->zero_point_step ? ql_row_zero_point(p->rows, first + in_block + i) : 0;
+        zero_point[i] = p->rows->zero_point_step || p->sliced
+                            ? ql_row_zero_point(p->rows, first + in_block + i)
+                            : 0;
     }
     p->kernels->correct(sums, QL_TILE_COLUMNS, rows, ql_whole_strips(columns), row_sum,
                         p->b->zero_point + column, zero_point, p->column_terms + column);
@@ -311,4 +312,28 @@ int ql_multiply_tiles(const ql_multiplication *p, const ql_block *block, int64_t
         ql_place_staged(p->kernels, p->output, last_result, column, t.columns, &t.to);
     }
     return QL_OK;
+}
+
+/* --- sums that are kept --------------------------------------------------------------------- */
+
+void ql_add_products(const ql_multiplication *p, const ql_block *block, int64_t row, int64_t rows,
+                     int64_t column, int goes_on, int32_t *sums) {
+    ql_tiles t = {.whole = p,
+                  .block = block,
+                  .rows = rows,
+                  .column = column,
+                  .columns = ql_min(QL_TILE_COLUMNS, p->b->n - column)};
+    set_kernels(&t);
+    const ql_held_tile tile = operands_of(
+        &t, row, 0, p->b->groups, goes_on ? sums : p->init + column, goes_on ? SUMS_STRIDE : 0);
+    t.multiply(&tile, (ql_sums_place){NULL, 0}, NULL);
+    t.store((ql_sums_place){sums, SUMS_STRIDE});
+}
+
+void ql_finish_products(const ql_multiplication *p, const ql_block *block, int64_t row,
+                        int64_t rows, int64_t column, int32_t *sums) {
+    const int64_t columns = ql_min(QL_TILE_COLUMNS, p->b->n - column);
+    correct(p, block->first, row, rows, column, columns, sums);
+    ql_finish_tile(p->kernels, p->output, &p->rows->lines, sums, block->first + row, rows, column,
+                   columns, &p->to);
 }

@@ -234,7 +234,8 @@ def test_long_products_with_few_columns(isa: str, agree: Any, k: int) -> None:
 # ---- operands that come with the call -----------------------------------------------------------
 
 # Operands given with the call: few rows are multiplied with them as they lie, in ranges of 2048
-# columns; more rows by panels of 64 columns and up; transposed ones are packed by columns.
+# columns; more rows by panels of 64 columns and up, which are slices of K where that is deep and
+# the operand is more than the caches; transposed ones are packed by columns.
 GIVEN = [
     (1, 1030, 2100),
     (2, 3, 4100),
@@ -243,7 +244,8 @@ GIVEN = [
     (5, 66, 2048),
     (8, 131, 2049),
     (9, 129, 70),
-    (33, 9000, 130),
+    (35, 4200, 257),
+    (17, 2112, 513),
     (130, 4096, 97),
     (520, 40, 33),
 ]
@@ -259,6 +261,7 @@ def test_given_operands(
     za = random_codes(rng, (m,) if m % 2 else (), a_type)
     zb = random_codes(rng, (n,) if n % 2 else (), b_type)
     agree("matmul_integer", a, b, za, zb)
+    agree("matmul_integer", a, b)
     agree("matmul_integer", a, np.asfortranarray(b))
     agree("matmul_integer", a, np.flip(b, 1), za, zb)
     bias = rng.integers(-1000, 1000, n, np.int32)
