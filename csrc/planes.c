@@ -34,7 +34,7 @@
 
 enum {
     WEIGHT_BYTES = 1 << 20,  /* that stay in the second cache besides */
-    FIRST_BYTES = 18 * 1024, /* of weights of a tile that stay in the first one beside places */
+    FIRST_BYTES = 18 * 1024, /* of weights of a tile, or of places, that stay in the first one */
     TALLEST = QL_PLANE_ROWS,
     WIDEST = QL_PLACES
 };
@@ -264,7 +264,8 @@ static int is_beside(const convolution *c) {
     return c->has_codes && c->kernels->plane_tile_beside != NULL && c->product.parts >= LEAST_PARTS;
 }
 
-/* One block; where weights are too many to stay in the cache, a few rows at a time. */
+/* One block; a few rows at a time where all weights are too many to stay in the second cache, or
+ * where those of a tile stay in the first one and places do not. */
 static void convolve_block(const convolution *c, int64_t item, int64_t row, int64_t last_row,
                            uint8_t *block, int32_t *sums) {
     const int64_t image = item / c->blocks, which = item % c->blocks;
@@ -272,10 +273,11 @@ static void convolve_block(const convolution *c, int64_t item, int64_t row, int6
     const int64_t last =
         ql_min(ql_first_of_block(&c->input.at, which + 1), c->input.at.lines * c->input.at.pitch);
     const int64_t strip = c->filter->block_step, weights = (last_row - row) / QL_STRIP * strip;
-    const int stay = is_beside(c) && 2 * strip <= FIRST_BYTES;
+    const int64_t of_places = WIDEST * c->filter->taps * c->filter->channels;
+    const int beside = is_beside(c);
+    const int stay = beside && of_places > FIRST_BYTES && 2 * strip <= FIRST_BYTES;
     const int64_t step = weights > WEIGHT_BYTES || stay ? TALLEST : last_row - row;
     ql_load_places(&c->input, image, first, last, block);
-    const int beside = is_beside(c);
     for (int64_t i = row; i < last_row; i += step)
         (beside ? convolve_places_beside : convolve_places)(
             c, image, first, first, last, i, ql_min(i + step, last_row), block, sums);
