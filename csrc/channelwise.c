@@ -89,6 +89,14 @@ void ql_channelwise_put(ql_channelwise_filter *f, int64_t channel, int64_t row, 
         ((int8_t *)to)[column % 4] = (int8_t)weight;
 }
 
+int ql_has_whole_weights(const ql_channelwise_filter *f) {
+    return f->numbers == 4 && f->repeats == 1;
+}
+
+const uint32_t *ql_channelwise_weights(const ql_channelwise_filter *f, int64_t channel) {
+    return f->weights + channel * windows_of(f);
+}
+
 void ql_channelwise_free(ql_channelwise_filter *filter) {
     ql_release(filter);
 }
@@ -352,7 +360,7 @@ static void convolve_channels(const cut *c, workspace *w, const place *at, const
         .x = x,
         .x_step = x_step,
         .offsets = w->offsets,
-        .weights = call->filter->weights + channel * windows,
+        .weights = ql_channelwise_weights(call->filter, channel),
         .windows = windows,
         .step = s->stride[2],
         .start = call->start + channel,

@@ -285,6 +285,10 @@ void ql_channelwise_put(ql_channelwise_filter *filter, int64_t channel, int64_t 
 void ql_channelwise_free(ql_channelwise_filter *filter);
 int64_t ql_channelwise_size(const ql_channelwise_filter *filter);
 
+/* Whether weights have one part of four bytes; those of an output channel on. */
+int ql_has_whole_weights(const ql_channelwise_filter *filter);
+const uint32_t *ql_channelwise_weights(const ql_channelwise_filter *filter, int64_t channel);
+
 /* A convolution whose sums fit int32, with what they start from, the bias included. */
 typedef struct {
     const ql_channelwise_filter *filter;
@@ -301,6 +305,10 @@ typedef struct {
 /* Whether its shape fits; then, the convolution. */
 int ql_is_channelwise(const ql_channelwise *call);
 int ql_channelwise_conv(const ql_channelwise *call);
+
+/* The same from planes as they are, without copies (gathered.c). */
+int ql_is_gathered(const ql_channelwise *call);
+int ql_gathered_conv(const ql_channelwise *call);
 
 /* --- convolutions with channels first (planes.c) --------------------------------------------- */
 

@@ -63,9 +63,10 @@ static int may_use_tiles(void) {
 int ql_cpu_has_amx(void) {
     unsigned eax, ebx, ecx, edx;
     const unsigned tiles = 1u << 24, int8_products = 1u << 25;
+    const unsigned bytes = bit_AVX512VBMI | bit_AVX512VBMI2; /* what moves them within vectors */
     if ((xcr0() & XCR0_TILES) != XCR0_TILES || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx))
         return 0;
-    return (edx & tiles) && (edx & int8_products) && (ecx & bit_AVX512VBMI2) &&
+    return (edx & tiles) && (edx & int8_products) && (ecx & bytes) == bytes &&
            ql_cpu_has_avx512vnni() && may_use_tiles();
 }
 

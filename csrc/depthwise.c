@@ -465,7 +465,8 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
                      (float *)(scratch + whole), scratch);
     if (c.in_windows) {
         by_channel = channelwise_of(&c);
-        ql_report(&c.status, ql_channelwise_conv(&by_channel));
+        ql_report(&c.status, ql_is_gathered(&by_channel) ? ql_gathered_conv(&by_channel)
+                                                         : ql_channelwise_conv(&by_channel));
     } else {
         convolve(&c, channels_first);
     }

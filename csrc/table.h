@@ -326,6 +326,28 @@ typedef void ql_channel_sums(const ql_channels *channels, int32_t *sums);
 typedef void ql_channel_codes(const ql_channels *channels, const ql_codes *codes, uint8_t *y,
                               int64_t y_step);
 
+/* How the windows of a kernel of 3 x 3 are gathered (gathered.c), for four vectors of 16 outputs:
+ * of 64 bytes of a plane, of which the last one is padding. */
+typedef struct {
+    int64_t load[4][2]; /* where the bytes for two lines of the kernel begin, and for one more */
+    uint8_t place[4][3][64]; /* of windows of four bytes each, in those */
+    uint8_t order[64];       /* of codes, where packing leaves them */
+} ql_gathering;
+
+/* All outputs, up to 64 of each, of planes that follow one another. */
+typedef struct {
+    const uint8_t *x;
+    int64_t plane; /* bytes; there are 64 behind each; of fewer than 64, one load has all */
+    const ql_gathering *gathering;
+    const uint32_t *weights; /* [channel][line of the kernel], an element each */
+    const int32_t *start;    /* of each channel */
+    uint8_t flip, code;      /* numbers are bytes ^ flip; the byte of padding */
+    int64_t channels, outputs;
+} ql_gathered;
+
+/* What becomes of their sums, plane after plane. */
+typedef void ql_gather_codes(const ql_gathered *gathered, const ql_codes *codes, uint8_t *y);
+
 /* Convolutions with channels first (planes.c) take four planes of input together: an element has
  * the four bytes of one place. Interleaves `count` places of `channels` planes, `plane` bytes
  * apart, of which every `step`th byte counts, to elements whose groups are `group_step` bytes
@@ -530,6 +552,7 @@ typedef struct ql_kernels {
     ql_channel_codes *channel_codes;       /* goes with channel_sums, and so does spread */
     int channel_results;                   /* the least results of a plane that these are for */
     ql_spread *spread;
+    ql_gather_codes *gather_codes;   /* or NULL: small planes are done as others are */
     ql_grouped *grouped;             /* or NULL: narrow groups are products */
     ql_grouped_tiles *grouped_tiles; /* or NULL */
     /* Readies the processor for those of up to QL_GROUPED_ROWS pixels; `release` goes with it. */

@@ -149,6 +149,21 @@ def test_planes(step: int, rng: np.random.Generator) -> None:
         compare("conv_integer", {"x": x, "w": w, "x_zero_point": call["x_zero_point"], **settings})
 
 
+def test_small_planes(rng: np.random.Generator) -> None:
+    """With channels first and up to 64 results of a channel: from one vector, or from several."""
+    shapes = [(7, 7, 1), (14, 14, 2), (8, 8, 1), (7, 9, 1), (15, 13, 2), (4, 16, 1), (13, 17, 2)]
+    paddings = [(1, 1, 1, 1), (0, 0, 1, 1), (2, 1, 0, 2)]
+    for (height, width, step), pads in itertools.product(shapes, paddings):
+        for channels, dtype in ((1, np.uint8), (9, np.int8)):
+            x = codes(rng, (2, channels, height, width), dtype)
+            w = codes(rng, (channels, 1, 3, 3), np.int8) // 2
+            settings = {"group": channels, "pads": pads, "strides": (step, step)}
+            call = quantized(x, w, rng, **settings) | {"w_zero_point": np.int8(0)}
+            assert free(compare("qlinear_conv", call)) > 0.9
+            with use_threads(2):
+                compare("qlinear_conv", call | {"y_zero_point": np.int8(5)})
+
+
 @pytest.mark.parametrize("kernel", [(1, 1), (1, 4), (2, 5), (3, 2), (5, 5), (7, 7), (4, 9)])
 def test_windows(kernel: tuple[int, int], rng: np.random.Generator) -> None:
     """Kernels of several windows, taps and lines apart, padded more on one side or by too much."""
