@@ -18,6 +18,11 @@
  * their zero point may need nine bits: where numbers are bytes, they are split, and windows are
  * multiplied again with what is left.
  *
+ * Of bytes that are numbers as they are, with a step of two, whole lines need no copy: only the
+ * first window of each reaches into padding, whose weights are left out there, and what padding
+ * adds is in what those sums start from. Lines above and below that are padded, and the last
+ * channels, behind which there is nothing to be read, are copied all the same.
+ *
  * Beside input, output and weights a thread needs bands of lines of some channels: BAND_BYTES, or
  * up to MOST_BYTES for those of one line of output; and the sums of a band if they are not made
  * codes at once. */
@@ -110,17 +115,20 @@ int64_t ql_channelwise_size(const ql_channelwise_filter *filter) {
 /* A convolution cut into items: each band of lines of an image, some channels of it at a time. */
 typedef struct {
     const ql_channelwise *call;
-    int64_t columns;   /* of an input line that the kernel meets */
-    int64_t out_pitch; /* of lines of results */
-    int64_t pitch;     /* of copied lines, in bytes */
-    int64_t margin;    /* before the lines of a phase, in bytes */
-    int64_t more;      /* lines of a phase that a band of one line sees, less one */
-    int64_t phases;    /* copies of lines, by the rest of their number */
-    int64_t lines;     /* of output in a band */
-    int64_t bands;     /* of an image */
-    int64_t block;     /* channels of input */
-    int64_t blocks;    /* of an image */
-    int64_t number;    /* bytes of a number */
+    int64_t columns;    /* of an input line that the kernel meets */
+    int64_t out_pitch;  /* of lines of results */
+    int64_t pitch;      /* of copied lines, in bytes */
+    int64_t margin;     /* before the lines of a phase, in bytes */
+    int64_t more;       /* lines of a phase that a band of one line sees, less one */
+    int64_t phases;     /* copies of lines, by the rest of their number */
+    int64_t lines;      /* of output in a band */
+    int64_t bands;      /* of an image */
+    int64_t block;      /* channels of input */
+    int64_t blocks;     /* of an image */
+    int64_t number;     /* bytes of a number */
+    int in_place;       /* whether most lines are read where they are: then there are no bands */
+    int64_t begin, end; /* lines of output that are, of the first */
+    int64_t planes;     /* of all images */
     int64_t chunk_items;
     ql_status status;
 } cut;
@@ -147,6 +155,26 @@ static int64_t comfortable(int64_t pitch) {
     return align(pitch);
 }
 
+/* Whether outputs two steps apart can be made of bytes where they are, as far as lines are neither
+ * padded above or below, nor on the right, and there is enough to be read behind. */
+static void find_lines_in_place(cut *c) {
+    const ql_channelwise *call = c->call;
+    const ql_conv_shape *s = call->shape;
+    const int64_t width = s->in[2], plane = s->in[1] * width, all = s->batch * s->channels;
+    const int64_t seen = (s->out[2] - 1) * 2 + reach_of(s);
+    if (!call->kernels->channels_in_place || call->codes == NULL || call->flip != 0 ||
+        c->number != 1 || windows_of(call->filter) != 3 || s->kernel[1] != 3 ||
+        call->filter->multiplier != 1 || s->dilation[1] != 1 || s->stride[1] != 2 ||
+        s->stride[2] != 2 || s->pad[2] > 2 || s->pad[1] > 2 || seen - s->pad[2] > width ||
+        c->out_pitch < QL_TOGETHER / 2 || c->out_pitch > QL_TOGETHER)
+        return;
+    c->begin = ql_ceil_div(s->pad[1] + (s->pad[2] > 0), 2);
+    c->end = ql_min(s->out[1], ql_max(s->in[1] - 1 + s->pad[1], 0) / 2);
+    const int64_t read = (2 * c->end - s->pad[1] + 3) * width + 3 * QL_TOGETHER;
+    c->planes = all + 1 - ql_ceil_div(read, plane);
+    c->in_place = c->end - c->begin > s->out[1] / 2 && c->planes > 0;
+}
+
 /* Padding on the right of one line is that of the next one on the left. */
 static cut cut_of(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
@@ -168,6 +196,9 @@ static cut cut_of(const ql_channelwise *call) {
     c.bands = ql_ceil_div(s->out[1], ql_max(1, ql_min(s->out[1], most)));
     c.lines = ql_ceil_div(s->out[1], c.bands);
     c.bands = ql_ceil_div(s->out[1], c.lines);
+    find_lines_in_place(&c);
+    if (c.in_place)
+        c.bands = c.lines = 1;
     c.block = ql_max(1, ql_min(s->channels, BAND_BYTES / channel_step(&c, c.lines)));
     c.blocks = ql_ceil_div(s->channels, c.block);
     c.block = ql_ceil_div(s->channels, c.blocks);
@@ -249,7 +280,7 @@ static int plan_gathering(int64_t columns, int64_t pitch, ql_regrouping *r) {
 typedef struct {
     char *lines;
     int32_t *sums;
-    int64_t *offsets; /* of windows, in bytes */
+    int64_t *offsets; /* of windows, in bytes; then those of lines where they are */
     int spreads, gathers;
     ql_regrouping spreading, gathering;
     float multiplier[PIECE], bias[PIECE]; /* a channel's, for each column */
@@ -268,6 +299,7 @@ static void find_windows(const cut *c, int64_t *offsets) {
         const int64_t line = i / f->across % f->rows * s->dilation[1];
         offsets[i] = line % s->stride[1] * phase_step(c, c->lines) +
                      line / s->stride[1] * c->pitch + i % f->across * 4;
+        offsets[windows_of(f) + i] = line * s->in[2] + i % f->across * 4;
     }
 }
 
@@ -397,6 +429,63 @@ static void convolve_place(const cut *c, workspace *w, const place *at) {
         convolve_channels(c, w, at, x + i * step, 0, (at->channel + i) * multiplier, multiplier);
 }
 
+/* Lines of output number `begin` to `end` of some channels, from copies. */
+static void convolve_lines(const cut *c, workspace *w, place at, int64_t begin, int64_t end) {
+    for (at.line = begin; at.line < end; at.line += at.lines) {
+        at.lines = ql_min(c->lines, end - at.line);
+        pad_lines(c, w->lines);
+        convolve_place(c, w, &at);
+    }
+}
+
+/* Lines of output of some channels, from where those of input are. */
+static void convolve_in_place(const cut *c, const workspace *w, const place *at) {
+    const ql_channelwise *call = c->call;
+    const ql_conv_shape *s = call->shape;
+    const int64_t in = s->in[1] * s->in[2], out = s->out[1] * s->out[2];
+    const int64_t plane = at->image * s->channels + at->channel;
+    const int64_t first = (c->begin * 2 - s->pad[1]) * s->in[2] - s->pad[2];
+    const int64_t windows = windows_of(call->filter);
+    const ql_channels some = {
+        .x = (const char *)call->x + plane * in + first,
+        .x_step = in,
+        .offsets = w->offsets + windows,
+        .weights = ql_channelwise_weights(call->filter, at->channel),
+        .windows = windows,
+        .step = 2,
+        .start = call->start + at->channel,
+        .channels = at->channels,
+        .lines = c->end - c->begin,
+        .width = s->out[2],
+        .pitch = c->out_pitch,
+        .regrouping = w->gathers ? &w->gathering : NULL,
+        .line = 2 * s->in[2],
+        .inside = ~(uint32_t)0 << 8 * s->pad[2],
+        .zero = call->zero,
+    };
+    ql_codes codes = *call->codes;
+    codes.multiplier += at->channel;
+    call->kernels->channel_codes(&some, &codes,
+                                 (uint8_t *)call->y + plane * out + c->begin * s->out[2], out);
+}
+
+/* Channels of an image, of which most lines are read where they are; of the last ones, none. */
+static void convolve_block(const cut *c, workspace *w, place at) {
+    const ql_conv_shape *s = c->call->shape;
+    const int64_t left = c->planes - at.image * s->channels - at.channel;
+    const int64_t channels = at.channels;
+    at.channels = ql_max(0, ql_min(channels, left));
+    if (at.channels > 0) {
+        convolve_in_place(c, w, &at);
+        convolve_lines(c, w, at, 0, c->begin);
+        convolve_lines(c, w, at, c->end, s->out[1]);
+    }
+    at.channel += at.channels;
+    at.channels = channels - at.channels;
+    if (at.channels > 0)
+        convolve_lines(c, w, at, 0, s->out[1]);
+}
+
 static void convolve_items(const cut *c, workspace *w, int64_t first, int64_t last) {
     const ql_conv_shape *s = c->call->shape;
     for (int64_t item = first; item < last; item++) {
@@ -408,6 +497,10 @@ static void convolve_items(const cut *c, workspace *w, int64_t first, int64_t la
             .line = band * c->lines,
             .lines = ql_min(c->lines, s->out[1] - band * c->lines),
         };
+        if (c->in_place) {
+            convolve_block(c, w, at);
+            continue;
+        }
         if (item == first || (block == 0 && c->bands > 1))
             pad_lines(c, w->lines);
         convolve_place(c, w, &at);
@@ -420,7 +513,7 @@ static void convolve_chunk(void *context, long chunk) {
     const int64_t lines = align(bytes_of_lines(c));
     const int64_t sums = c->call->codes == NULL ? (c->lines * c->out_pitch + QL_TOGETHER) * 4 : 0;
     workspace w;
-    w.lines = ql_borrow((size_t)(lines + align(sums) + windows_of(c->call->filter) * 8));
+    w.lines = ql_borrow((size_t)(lines + align(sums) + windows_of(c->call->filter) * 16));
     if (w.lines == NULL) {
         ql_report(&c->status, QL_NO_MEMORY);
         return;
@@ -440,7 +533,8 @@ int ql_channelwise_conv(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
     cut c = cut_of(call);
     const int64_t items = s->batch * c.bands * c.blocks;
-    const int64_t products = c.lines * s->out[2] * c.block * ql_taps(s) * call->filter->multiplier;
+    const int64_t lines = c.in_place ? s->out[1] : c.lines;
+    const int64_t products = lines * s->out[2] * c.block * ql_taps(s) * call->filter->multiplier;
     c.chunk_items = call->kernels->small / 8 / products + 1;
     ql_run_chunks((long)ql_ceil_div(items, c.chunk_items), convolve_chunk, &c);
     return ql_reported(&c.status);

@@ -317,6 +317,12 @@ typedef struct {
     int64_t channels, lines, width, pitch;
     const ql_regrouping *regrouping; /* of results of QL_TOGETHER / pitch lines, which leaves no
                                         gaps, or NULL */
+    /* Of lines that are read where they are, of up to QL_TOGETHER outputs two steps apart, or else
+     * 0: bytes from a line to the next, of which every other one begins a window; bits of the first
+     * window of each line that are not padding; the number of padding. */
+    int64_t line;
+    uint32_t inside;
+    uint8_t zero;
 } ql_channels;
 
 /* sums[channel 0][line * pitch + i] = start + the products of output i of a line, modulo 2**32.
@@ -551,6 +557,7 @@ typedef struct ql_kernels {
     ql_channel_sums *channel_sums;         /* or NULL: channels that are first become last */
     ql_channel_codes *channel_codes;       /* goes with channel_sums, and so does spread */
     int channel_results;                   /* the least results of a plane that these are for */
+    int channels_in_place;                 /* whether channel_codes reads lines where they are */
     ql_spread *spread;
     ql_gather_codes *gather_codes;   /* or NULL: small planes are done as others are */
     ql_grouped *grouped;             /* or NULL: narrow groups are products */

@@ -164,6 +164,21 @@ def test_small_planes(rng: np.random.Generator) -> None:
                 compare("qlinear_conv", call | {"y_zero_point": np.int8(5)})
 
 
+def test_lines_in_place(rng: np.random.Generator) -> None:
+    """Every other place of planes whose lines have 17 to 64 results: some are read as they are."""
+    shapes = [(30, 56), (31, 34), (12, 112), (9, 41), (6, 127), (3, 64), (8, 128)]
+    paddings = [(1, 1, 1, 1), (0, 0, 1, 1), (2, 2, 0, 0), (1, 0, 0, 1), (0, 1, 2, 0)]
+    for (height, width), pads in itertools.product(shapes, paddings):
+        for channels in (1, 6):
+            x = codes(rng, (2, channels, height, width), np.uint8)
+            w = codes(rng, (channels, 1, 3, 3), np.int8) // 2
+            settings = {"group": channels, "pads": pads, "strides": (2, 2)}
+            call = quantized(x, w, rng, **settings) | {"w_zero_point": np.int8(0)}
+            assert free(compare("qlinear_conv", call)) > 0.9
+            with use_threads(2):
+                compare("qlinear_conv", call | {"y_zero_point": np.int8(5)})
+
+
 @pytest.mark.parametrize("kernel", [(1, 1), (1, 4), (2, 5), (3, 2), (5, 5), (7, 7), (4, 9)])
 def test_windows(kernel: tuple[int, int], rng: np.random.Generator) -> None:
     """Kernels of several windows, taps and lines apart, padded more on one side or by too much."""

@@ -212,6 +212,53 @@ QL_INLINE void sums_at(const int few, const int step, const ql_channels *c, cons
         add_windows(step, c, x, sum_i32x16);
 }
 
+/* A channel whose lines are read where they are: the weights and the start of vectors that begin a
+ * line, of which the first window may reach into padding, and those of vector number 2, which does
+ * if there are two lines. */
+typedef struct {
+    source all;
+    __m512i first_i8x64[FEW], first_i32x16, third_i8x64[FEW], third_i32x16;
+    int64_t second; /* bytes from vector 0 to vector 2 */
+} lines_source;
+
+QL_INLINE void prepare_lines(const ql_channels *c, lines_source *s) {
+    const int two = c->pitch <= OUTPUTS / 2;
+    const __m512i inside_u8x64 = _mm512_mask_set1_epi32(_mm512_set1_epi32(-1), 1, (int)c->inside);
+    const __m512i padding_u8x64 =
+        _mm512_andnot_si512(inside_u8x64, _mm512_set1_epi8((char)c->zero));
+    s->second = two ? c->line : OUTPUTS;
+    s->first_i32x16 = s->all.start_i32x16;
+    s->third_i32x16 = s->all.start_i32x16;
+#pragma GCC unroll 3
+    for (int i = 0; i < FEW; i++) {
+        s->first_i8x64[i] = _mm512_and_si512(s->all.w_i8x64[i], inside_u8x64);
+        s->first_i32x16 = _mm512_dpbusd_epi32(s->first_i32x16, padding_u8x64, s->all.w_i8x64[i]);
+        s->third_i8x64[i] = two ? s->first_i8x64[i] : s->all.w_i8x64[i];
+    }
+    if (two)
+        s->third_i32x16 = s->first_i32x16;
+}
+
+/* The sums of 64 outputs of one line, or of 32 of each of two. */
+QL_INLINE void sums_of_lines(const lines_source *s, const char *x, __m512i sum_i32x16[4]) {
+    sum_i32x16[0] = s->first_i32x16;
+    sum_i32x16[1] = s->all.start_i32x16;
+    sum_i32x16[2] = s->third_i32x16;
+    sum_i32x16[3] = s->all.start_i32x16;
+#pragma GCC unroll 3
+    for (int i = 0; i < FEW; i++) {
+        const char *at = x + s->all.offset[i], *second = at + s->second;
+        sum_i32x16[0] =
+            _mm512_dpbusd_epi32(sum_i32x16[0], _mm512_loadu_si512(at), s->first_i8x64[i]);
+        sum_i32x16[1] =
+            _mm512_dpbusd_epi32(sum_i32x16[1], _mm512_loadu_si512(at + 2), s->all.w_i8x64[i]);
+        sum_i32x16[2] =
+            _mm512_dpbusd_epi32(sum_i32x16[2], _mm512_loadu_si512(second), s->third_i8x64[i]);
+        sum_i32x16[3] =
+            _mm512_dpbusd_epi32(sum_i32x16[3], _mm512_loadu_si512(second + 2), s->all.w_i8x64[i]);
+    }
+}
+
 /* Sums that are not codes yet, and where these go: `left` bytes. */
 typedef struct {
     __m512i sum_i32x16[4];
@@ -291,6 +338,24 @@ QL_INLINE void convolve_lines(const int plain, const int few, const int step, co
     }
 }
 
+/* Lines where they are, one or two at a time. */
+QL_INLINE void convolve_in_place(const int plain, const int together, const ql_channels *c,
+                                 const layout *l, const source *all, const char *x, uint8_t *y,
+                                 pending *p) {
+    const int64_t lines = together ? 2 : 1, bytes = lines * c->width;
+    lines_source s = {.all = *all};
+    prepare_lines(c, &s);
+    for (int64_t left = c->lines * c->width; left > 0; left -= bytes) {
+        pending next = {.multiplier_f32x16 = all->multiplier_f32x16, .y = y, .left = left};
+        sums_of_lines(&s, x, next.sum_i32x16);
+        if (p->left > 0)
+            finish(plain, 2, together, c, l, p);
+        *p = next;
+        x += lines * c->line;
+        y += bytes;
+    }
+}
+
 QL_INLINE void convolve_channels(const int plain, const int few, const int step,
                                  const ql_channels *channels, const ql_codes *codes, uint8_t *y,
                                  int64_t y_step) {
@@ -308,7 +373,11 @@ QL_INLINE void convolve_channels(const int plain, const int few, const int step,
 #pragma GCC unroll 4
         for (int i = 0; few && i < FEW; i++)
             s.w_i8x64[i] = _mm512_set1_epi32((int32_t)c.weights[i]);
-        if (together)
+        if (few && step == 2 && c.line > 0 && together)
+            convolve_in_place(plain, 1, &c, &l, &s, c.x, y, &p);
+        else if (few && step == 2 && c.line > 0)
+            convolve_in_place(plain, 0, &c, &l, &s, c.x, y, &p);
+        else if (together)
             convolve_together(plain, few, step, &c, &l, &s, c.x, y, &p);
         else
             convolve_lines(plain, few, step, &c, &l, &s, c.x, y, &p);
