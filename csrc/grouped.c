@@ -19,34 +19,17 @@
  * code of the zero point; that is what a thread needs beside input, output and weights: BAND_BYTES,
  * or more for one tile of a line. Where channels are first, they become last on the way, and those
  * of the results first again. */
-#include "core.h"
+#include "grouped.h"
 
 enum {
-    BLOCK = 64,             /* channels */
-    ELEMENTS = BLOCK / 4,   /* of a pixel */
+    BLOCK = QL_GROUPED_BLOCK,
+    ELEMENTS = QL_GROUPED_ELEMENTS,
     BAND_BYTES = 64 * 1024, /* of copied lines */
     LEAST_TILE = 16,        /* pixels of a line */
     MOST_TILE = 128,
-    MOST_COLUMNS = 512,       /* that LEAST_TILE pixels see: other convolutions are sparse */
-    MOST_LINES = 64,          /* under a kernel */
-    SHORT_LINE = 16,          /* columns: fewer are transposed together */
-    HEADER = 3 * QL_ALIGNMENT /* of a filter, before its weights */
-};
-
-struct ql_grouped_filter {
-    const ql_kernels *kernels;
-    int64_t size;
-    int64_t channels, width;      /* of a group */
-    int64_t turns, taps, repeats; /* elements of a group; of the kernel; parts of weights */
-    int64_t numbers;              /* that dot products have of weights: four int8 or two int16 */
-    int64_t blocks;
-    int in_tiles;  /* then all elements are as of one group */
-    int64_t slice; /* channels that are copied side by side: BLOCK but in tiles */
-    int64_t lines, line_taps, line_pieces; /* of the kernel; taps and pieces of a line of it */
-    char *weights; /* [block][repeat][tap][turn][output of an element][part of an element][element],
-                      4 bytes each */
-    int32_t *totals; /* of each output channel's weights */
-    uint8_t *codes;  /* as they were given */
+    MOST_COLUMNS = 512, /* that LEAST_TILE pixels see: other convolutions are sparse */
+    MOST_LINES = 64,    /* under a kernel */
+    SHORT_LINE = 16,    /* columns: fewer are transposed together */
 };
 
 /* Columns of input under so many pixels of a line, and lines under so many lines. */
@@ -54,152 +37,13 @@ static int64_t seen(const ql_conv_shape *s, int axis, int64_t outputs) {
     return (outputs - 1) * s->stride[axis] + (s->kernel[axis] - 1) * s->dilation[axis] + 1;
 }
 
-static int is_in_tiles(const ql_kernels *kernels, int64_t width) {
-    return kernels->grouped_tiles != NULL && width >= 16 && BLOCK % width == 0;
-}
-
 int ql_is_grouped(const ql_kernels *kernels, const ql_conv_shape *s) {
     const int64_t width = s->channels / s->group;
     const int is_narrow = width == 2 || width == 4 || width == 8 || width == 16;
     return kernels->grouped != NULL && s->group > 1 && s->channels == s->out_channels &&
-           (is_narrow || is_in_tiles(kernels, width)) && s->kernel[0] == 1 &&
+           (is_narrow || ql_are_in_tiles(kernels, width)) && s->kernel[0] == 1 &&
            seen(s, 2, LEAST_TILE) <= MOST_COLUMNS && seen(s, 1, 1) <= MOST_LINES &&
            ql_fits_int32(ql_taps(s) * width, 255, 255, NULL, 0);
-}
-
-/* --- weights -------------------------------------------------------------------------------- */
-
-/* The part of a weight that an element can be multiplied by. */
-static int32_t part_of(int64_t numbers, int32_t weight) {
-    return numbers == 2 ? weight : (int32_t)ql_max(-128, ql_min(127, weight));
-}
-
-static int32_t weight_at(const uint8_t *w, int64_t i, int is_signed, int32_t zero_point) {
-    return (is_signed ? (int8_t)w[i] : w[i]) - zero_point;
-}
-
-/* How many parts the weights have. */
-static int64_t count_repeats(int64_t numbers, const uint8_t *w, int is_signed,
-                             const int32_t *zero_points, int64_t channels, int64_t depth) {
-    int64_t most = 1;
-    for (int64_t i = 0; i < channels * depth; i++) {
-        int32_t weight = weight_at(w, i, is_signed, zero_points[i / depth]);
-        int64_t parts = 1;
-        for (; (weight -= part_of(numbers, weight)) != 0; parts++)
-            ;
-        most = ql_max(most, parts);
-    }
-    return most;
-}
-
-/* What a pixel is multiplied with in one go: taps, or in tiles pieces of BLOCK bytes, which may
- * have several. */
-static int64_t count_pieces(const ql_grouped_filter *f) {
-    return f->lines * f->line_pieces;
-}
-
-static int64_t bytes_of_piece(const ql_grouped_filter *f) {
-    return f->turns * 4 * (4 / f->numbers) * BLOCK;
-}
-
-static int64_t bytes_of_block(const ql_grouped_filter *f) {
-    return f->repeats * count_pieces(f) * bytes_of_piece(f);
-}
-
-/* The place of a weight, in bytes, among those of a piece: that of its byte number `channel`, which
- * of a piece of one tap is the input channel. Of elements that are cut into two parts, the first
- * has the even channels. */
-static int64_t place_in_piece(const ql_grouped_filter *f, int64_t out, int64_t channel) {
-    const int64_t element = out / 4, from = channel / 4;
-    if (f->in_tiles)
-        return ((out / QL_STRIP * ELEMENTS + from) * QL_STRIP + out % QL_STRIP) * 4 + channel % 4;
-    const int64_t vector = (from - element + f->turns) % f->turns * 4 + out % 4;
-    const int64_t parts = 4 / f->numbers, number = channel % 4;
-    return ((vector * parts + number % parts) * ELEMENTS + element) * 4 + number / parts * parts;
-}
-
-/* Puts the weight of (output channel, channel of its group, tap) where its element is met. */
-static void put_weight(ql_grouped_filter *f, int64_t out, int64_t in, int64_t tap, int32_t weight) {
-    const int64_t channel = (out / f->width * f->width + in) % f->slice;
-    const int64_t apart = f->line_pieces < f->line_taps ? f->slice : BLOCK; /* taps of a line */
-    const int64_t byte = tap % f->line_taps * apart + channel;
-    const int64_t piece = tap / f->line_taps * f->line_pieces + byte / BLOCK;
-    const int64_t place = place_in_piece(f, out % BLOCK, byte % BLOCK);
-    for (int64_t repeat = 0; weight != 0; repeat++) {
-        const int32_t part = part_of(f->numbers, weight);
-        char *to = f->weights + out / BLOCK * bytes_of_block(f) +
-                   (repeat * count_pieces(f) + piece) * bytes_of_piece(f) + place;
-        if (f->numbers == 2)
-            *(int16_t *)(void *)to = (int16_t)part;
-        else
-            *(int8_t *)to = (int8_t)part;
-        weight -= part;
-    }
-}
-
-static void put_weights(ql_grouped_filter *f, const uint8_t *w, int is_signed,
-                        const int32_t *zero_points) {
-    const int64_t depth = f->width * f->taps;
-    for (int64_t out = 0; out < f->channels; out++) {
-        f->totals[out] = 0;
-        for (int64_t i = 0; i < depth; i++) {
-            const int32_t weight = weight_at(w, out * depth + i, is_signed, zero_points[out]);
-            put_weight(f, out, i / f->taps, i % f->taps, weight);
-            f->totals[out] += weight;
-        }
-    }
-}
-
-ql_grouped_filter *ql_grouped_pack(const uint8_t *w, int is_signed, const int32_t *zero_points,
-                                   const ql_conv_shape *shape) {
-    const int64_t width = shape->channels / shape->group, taps = ql_taps(shape);
-    const ql_kernels *kernels = ql_current_kernels();
-    const int in_tiles = is_in_tiles(kernels, width);
-    const int64_t slice = in_tiles ? ql_max(width, QL_STRIP) : BLOCK;
-    const int64_t line_taps = shape->kernel[2], pieces = ql_ceil_div(line_taps * slice, BLOCK);
-    ql_grouped_filter plan = {
-        .kernels = kernels,
-        .in_tiles = in_tiles,
-        .slice = slice,
-        .lines = shape->kernel[1],
-        .line_taps = line_taps,
-        .line_pieces = shape->dilation[2] == 1 ? pieces : line_taps,
-        .channels = shape->channels,
-        .width = width,
-        .turns = in_tiles ? ELEMENTS : ql_max(width / 4, 1),
-        .taps = taps,
-        .repeats = count_repeats(kernels->depthwise_rows, w, is_signed, zero_points,
-                                 shape->channels, width * taps),
-        .numbers = kernels->depthwise_rows,
-        .blocks = ql_ceil_div(shape->channels, BLOCK),
-    };
-    const int64_t weights = plan.blocks * bytes_of_block(&plan),
-                  codes = plan.channels * width * taps;
-    plan.size = HEADER + weights + plan.channels * 4 + codes;
-    _Static_assert(sizeof plan <= HEADER, "weights begin at a cache line");
-    ql_grouped_filter *filter = ql_allocate((size_t)plan.size);
-    if (filter == NULL)
-        return NULL;
-    *filter = plan;
-    filter->weights = (char *)filter + HEADER;
-    filter->totals = (int32_t *)(filter->weights + weights);
-    filter->codes = (uint8_t *)(filter->totals + plan.channels);
-    memset(filter->weights, 0, (size_t)weights);
-    memcpy(filter->codes, w, (size_t)codes);
-    put_weights(filter, w, is_signed, zero_points);
-    return filter;
-}
-
-void ql_grouped_unpack(const ql_grouped_filter *f, uint8_t *w) {
-    memcpy(w, f->codes, (size_t)(f->channels * f->width * f->taps));
-}
-
-void ql_grouped_free(ql_grouped_filter *filter) {
-    ql_release(filter);
-}
-
-int64_t ql_grouped_size(const ql_grouped_filter *filter) {
-    return filter->size;
 }
 
 /* --- a call --------------------------------------------------------------------------------- */
@@ -423,12 +267,12 @@ static int convolve_item(const convolution *c, const workspace *w, int64_t item)
     const int64_t y_stride = c->channels_first ? BLOCK : s->channels;
     char *y = c->channels_first ? w->results : c->y;
     ql_grouped_line line = {.offsets = w->offsets,
-                            .taps = count_pieces(f) * f->repeats,
+                            .taps = ql_count_pieces(f) * f->repeats,
                             .turns = f->turns,
                             .pixel_step = s->stride[2] * f->slice,
                             .slice = f->slice,
                             .slice_step = slice_step(c),
-                            .w = f->weights + at.channel / BLOCK * bytes_of_block(f),
+                            .w = f->weights + at.channel / BLOCK * ql_bytes_of_block(f),
                             .start = c->start + at.channel,
                             .pixels = at.pixels,
                             .channels = at.channels};
@@ -459,8 +303,8 @@ static void find_pieces(const convolution *c, int64_t *offsets) {
     const ql_grouped_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
     const int64_t apart = f->line_pieces < f->line_taps ? BLOCK : s->dilation[2] * f->slice;
-    for (int64_t i = 0; i < count_pieces(f) * f->repeats; i++) {
-        const int64_t piece = i % count_pieces(f);
+    for (int64_t i = 0; i < ql_count_pieces(f) * f->repeats; i++) {
+        const int64_t piece = i % ql_count_pieces(f);
         const int64_t line = piece / f->line_pieces * s->dilation[1];
         offsets[i] = line * c->columns * f->slice + piece % f->line_pieces * apart;
     }
@@ -475,7 +319,7 @@ static int borrow_workspace(const convolution *c, workspace *w) {
     const int64_t results = item * ql_size_of_result(c->output->type);
     const int64_t residual = c->output->residual == NULL ? 0 : item;
     const int64_t loaded = loads_together(c) ? c->held * s->in[2] * BLOCK : 0;
-    const int64_t offsets = count_pieces(f) * f->repeats * (int64_t)sizeof(int64_t);
+    const int64_t offsets = ql_count_pieces(f) * f->repeats * (int64_t)sizeof(int64_t);
     w->memory = ql_borrow((size_t)(lines * BLOCK + sums + results + residual + offsets + loaded));
     if (w->memory == NULL)
         return QL_NO_MEMORY;
