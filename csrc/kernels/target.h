@@ -81,7 +81,7 @@
 #define QL_TARGET_BEGIN_AVX512VNNI                                                                 \
     QL_TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #define QL_TARGET_BEGIN_AMX                                                                        \
-    QL_TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2,"      \
+    QL_TARGET("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vbmi,avx512vbmi2,"     \
               "amx-tile,amx-int8")
 
 /* AArch64 has NEON always. GCC's intrinsics belong to an architecture, Clang's to a feature. */
