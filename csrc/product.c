@@ -365,14 +365,17 @@ static int64_t columns_worth_a_copy(const ql_multiplication *p) {
 }
 
 /* Whether tiles may read rows of bytes instead of loaded ones, a rest of K aside: without row sums,
- * and where that is fast. */
+ * and where that is fast: tiles of a sliced operand read each row again for every pair of strips,
+ * so that even few rows across cache lines had better be copied. */
 static int readable(const ql_multiplication *p) {
     enum { FEW_ROWS = 8, FEW_TILES = 4 };
     const ql_kernels *kernels = p->kernels;
     const int64_t few = kernels->row_alignment == 1 ? FEW_ROWS : FEW_TILES * kernels->tile_rows;
     if (p->rows->bytes == NULL || kernels->element_size != 1 || p->b->has_zero_point)
         return 0;
-    return p->rows->count < few || p->b->n < columns_worth_a_copy(p);
+    const uintptr_t places = (uintptr_t)p->rows->bytes | (uintptr_t)p->rows->stride;
+    const int is_slow = p->sliced && places % (uintptr_t)kernels->row_alignment != 0;
+    return (p->rows->count < few && !is_slow) || p->b->n < columns_worth_a_copy(p);
 }
 
 /* How many rows can be read where they are. Where K is not whole groups, tiles read on into the
