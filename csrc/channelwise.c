@@ -303,16 +303,16 @@ static void find_windows(const cut *c, int64_t *offsets) {
     }
 }
 
-static int64_t bytes_of_lines(const cut *c) {
-    return c->block * channel_step(c, c->lines) + c->margin + EXCESS;
+static int64_t bytes_of_lines(const cut *c, int64_t channels) {
+    return channels * channel_step(c, c->lines) + c->margin + EXCESS;
 }
 
-static void pad_lines(const cut *c, char *lines) {
+static void pad_lines(const cut *c, int64_t channels, char *lines) {
     const uint8_t zero = c->call->zero ^ c->call->flip;
     if (c->number == 1)
-        memset(lines, zero, (size_t)bytes_of_lines(c));
+        memset(lines, zero, (size_t)bytes_of_lines(c, channels));
     else
-        for (int64_t i = 0; i < bytes_of_lines(c) / 2; i++)
+        for (int64_t i = 0; i < bytes_of_lines(c, channels) / 2; i++)
             ((int16_t *)lines)[i] = zero;
 }
 
@@ -433,7 +433,7 @@ static void convolve_place(const cut *c, workspace *w, const place *at) {
 static void convolve_lines(const cut *c, workspace *w, place at, int64_t begin, int64_t end) {
     for (at.line = begin; at.line < end; at.line += at.lines) {
         at.lines = ql_min(c->lines, end - at.line);
-        pad_lines(c, w->lines);
+        pad_lines(c, at.channels, w->lines);
         convolve_place(c, w, &at);
     }
 }
@@ -502,7 +502,7 @@ static void convolve_items(const cut *c, workspace *w, int64_t first, int64_t la
             continue;
         }
         if (item == first || (block == 0 && c->bands > 1))
-            pad_lines(c, w->lines);
+            pad_lines(c, c->block, w->lines);
         convolve_place(c, w, &at);
     }
 }
@@ -510,7 +510,7 @@ static void convolve_items(const cut *c, workspace *w, int64_t first, int64_t la
 static void convolve_chunk(void *context, long chunk) {
     cut *c = context;
     const ql_conv_shape *s = c->call->shape;
-    const int64_t lines = align(bytes_of_lines(c));
+    const int64_t lines = align(bytes_of_lines(c, c->block));
     const int64_t sums = c->call->codes == NULL ? (c->lines * c->out_pitch + QL_TOGETHER) * 4 : 0;
     workspace w;
     w.lines = ql_borrow((size_t)(lines + align(sums) + windows_of(c->call->filter) * 16));
