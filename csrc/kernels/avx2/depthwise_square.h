@@ -97,7 +97,6 @@ QL_INLINE __m256i convolve_vector(const form f, const square *s, const char *w, 
         for (int tap = 0; tap < 3; tap++, w += tap_step)
             sum_i32x8 = add_products(sum_i32x8, column[tap][plane * VECTORS + v % VECTORS],
                                      load_parameters(f.parts, w, v));
-    QL_LOADS_IN_ORDER;
     const __m256 multiplier_f32x8 = _mm256_castsi256_ps(load_parameters(f.parts, s->multiplier, v));
     return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum_i32x8), multiplier_f32x8));
 }
