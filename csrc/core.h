@@ -364,6 +364,8 @@ void ql_stage_residual(const ql_kernels *kernels, const ql_output *output, int64
 void ql_finish_tile(const ql_kernels *kernels, const ql_output *output, const ql_lines *lines,
                     const int32_t *sums, int64_t row, int64_t rows, int64_t column, int64_t columns,
                     const ql_target *to);
+/* Codes to be added, from number `at` on. */
+ql_residual ql_residual_at(const ql_output *output, int64_t at, int64_t stride);
 /* Where the results of each row of a tile go, `size` bytes each; `unused` is for rows without. */
 void ql_places_of_rows(const ql_lines *lines, int64_t row, int64_t rows, int64_t column,
                        const ql_target *to, int64_t size, char *unused, char **y);

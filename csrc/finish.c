@@ -28,7 +28,7 @@ static void requantize_rows(const ql_kernels *kernels, const ql_output *o, const
                         o->lower[code], o->upper[code], y, y_stride);
 }
 
-static ql_residual residual_at(const ql_output *o, int64_t at, int64_t stride) {
+ql_residual ql_residual_at(const ql_output *o, int64_t at, int64_t stride) {
     return (ql_residual){
         .codes = o->residual + at,
         .stride = stride,
@@ -92,7 +92,7 @@ static void finish_sums(const ql_kernels *kernels, const ql_output *o, const int
                         int64_t sums_stride, int64_t row, int64_t rows, int64_t column,
                         int64_t columns, void *y, int64_t y_stride) {
     const int64_t at = row * y_stride + column;
-    const ql_residual residual = residual_at(o, at, y_stride);
+    const ql_residual residual = ql_residual_at(o, at, y_stride);
     if (o->type != QL_FLOAT32) {
         requantize_sums(kernels, o, sums, sums_stride, rows, column, columns, &residual,
                         (uint8_t *)y + at, y_stride);

@@ -472,6 +472,7 @@ static void multiply_chunk(void *context, long chunk) {
     ql_multiplication p = c->whole;
     ql_held held;
     held.ready = held.is_held = 0;
+    memset(held.unused, 0, sizeof held.unused);
     p.held = &held;
     const int64_t first = chunk / c->across * c->chunk_rows;
     const int64_t column = chunk % c->across * c->chunk_columns;

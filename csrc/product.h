@@ -63,6 +63,7 @@ struct ql_held {
     ql_sums_place to;
     int is_pending; /* whether the next tile finishes it */
     ql_pending pending;
+    char unused[QL_TILE_COLUMNS * sizeof(int32_t)]; /* where rows without a result are written */
     int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
 };
 

@@ -110,16 +110,27 @@ typedef struct {
     int64_t stride;
 } ql_sums_place;
 
+/* Codes to be added to sums, laid out like the results: their numbers, 0 to 255 after `flip`, less
+ * `zero` and times `factor`, every operation rounded. */
+typedef struct {
+    const uint8_t *codes;
+    int64_t stride;
+    uint8_t flip;
+    float zero, factor;
+} ql_residual;
+
 /* What becomes of the sums of a tile of all rows and strips, QL_TILE_COLUMNS apart, and where the
- * results of each row go: in codes, as in ql_requantize_tile, in reals, as in ql_rescale_tile, or
- * just copied. */
+ * results of each row go: in codes, as in ql_requantize_tile or ql_requantize_sum_tile, in reals,
+ * as in ql_rescale_tile, or just copied. */
 typedef struct {
     int type; /* QL_UINT8 or QL_INT8, QL_FLOAT32 or QL_INT32 */
     char *y[QL_TILE_ROWS];
     int64_t columns;
     const float *multiplier;
-    int32_t zero_point, lower, upper; /* of codes */
-    const float *row_factor;          /* of reals, and so is the rest */
+    int32_t zero_point, lower, upper;   /* of codes, and so is the residual */
+    ql_residual residual;               /* if its codes are not NULL, */
+    const uint8_t *added[QL_TILE_ROWS]; /* which are here, row by row */
+    const float *row_factor;            /* of reals, and so is the rest */
     int64_t row_step;
     const float *bias; /* or NULL */
     float lower_real, upper_real;
@@ -174,15 +185,7 @@ typedef void ql_narrow(const uint8_t *a, int64_t a_stride, int64_t rows, int64_t
 typedef void ql_requantize_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
                                 int64_t columns, const float *multiplier, int32_t zero_point,
                                 int32_t lower, int32_t upper, uint8_t *y, int64_t y_stride);
-/* The same with codes added, laid out like y: their numbers, 0 to 255 after `flip`, less `zero` and
- * times `factor`, every operation rounded. */
-typedef struct {
-    const uint8_t *codes;
-    int64_t stride;
-    uint8_t flip;
-    float zero, factor;
-} ql_residual;
-
+/* The same with codes added. */
 typedef void ql_requantize_sum_tile(const int32_t *sums, int64_t sums_stride, int64_t rows,
                                     int64_t columns, const float *multiplier,
                                     const ql_residual *residual, int32_t zero_point, int32_t lower,

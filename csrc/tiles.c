@@ -199,18 +199,51 @@ static int are_results(const ql_tiles *t) {
 static int is_finished_beside(const ql_tiles *t) {
     const ql_multiplication *p = t->whole;
     const ql_output *o = p->output;
-    if (t->rows != p->kernels->tile_rows || t->columns <= QL_STRIP || corrects(p) ||
-        o->residual != NULL)
+    if (t->rows != p->kernels->tile_rows || t->columns <= QL_STRIP || corrects(p))
         return 0;
     if (o->type == QL_FLOAT32)
-        return o->row_factor == NULL || p->rows->lines.rows == 0;
+        return o->residual == NULL && (o->row_factor == NULL || p->rows->lines.rows == 0);
+    if (o->residual != NULL && p->b->k <= QL_ALIGNMENT) /* a single step, which hides nothing */
+        return 0;
     return !o->code_step && o->row_factor == NULL && o->row_divisor == NULL;
 }
 
-/* What is pending of the tile at a row of the block. */
-static void set_pending(const ql_tiles *t, int64_t row, ql_pending *pending) {
+/* The codes that are added to those of each row, which lie as those do. */
+static void set_residual(const ql_tiles *t, const char *unused, ql_pending *pending) {
+    const ql_output *o = t->whole->output;
+    const int is_staged = t->to.staging != NULL;
+    const char *start = is_staged ? t->to.staging : t->to.y;
+    const uint8_t *codes = is_staged ? t->to.staged_residual : o->residual;
+    pending->residual = ql_residual_at(o, 0, 0);
+    for (int64_t i = 0; i < t->rows; i++)
+        pending->added[i] =
+            pending->y[i] == unused ? (const uint8_t *)unused : codes + (pending->y[i] - start);
+}
+
+static void set_codes(const ql_tiles *t, const char *unused, ql_pending *pending) {
+    const ql_output *o = t->whole->output;
+    pending->zero_point = o->zero_point[0];
+    pending->lower = o->lower[0];
+    pending->upper = o->upper[0];
+    pending->residual.codes = NULL;
+    if (o->residual != NULL)
+        set_residual(t, unused, pending);
+}
+
+static void set_reals(const ql_tiles *t, int64_t row, ql_pending *pending) {
     static const float one = 1;
-    static char unused[QL_TILE_COLUMNS * sizeof(int32_t)];
+    const ql_output *o = t->whole->output;
+    pending->row_step = o->row_factor == NULL ? 0 : o->row_step;
+    pending->row_factor = &one;
+    if (o->row_factor != NULL)
+        pending->row_factor = o->row_factor + (t->block->first + row) * o->row_step;
+    pending->bias = o->bias_real == NULL ? NULL : o->bias_real + t->column;
+    pending->lower_real = o->lower_real;
+    pending->upper_real = o->upper_real;
+}
+
+/* What is pending of the tile at a row of the block. */
+static void set_pending(const ql_tiles *t, int64_t row, char *unused, ql_pending *pending) {
     const ql_output *o = t->whole->output;
     pending->type = o->type;
     pending->columns = t->columns;
@@ -219,18 +252,10 @@ static void set_pending(const ql_tiles *t, int64_t row, ql_pending *pending) {
     if (o->type == QL_INT32)
         return;
     pending->multiplier = o->multiplier + t->column;
-    if (o->type == QL_FLOAT32) {
-        pending->row_step = o->row_factor == NULL ? 0 : o->row_step;
-        pending->row_factor =
-            o->row_factor == NULL ? &one : o->row_factor + (t->block->first + row) * o->row_step;
-        pending->bias = o->bias_real == NULL ? NULL : o->bias_real + t->column;
-        pending->lower_real = o->lower_real;
-        pending->upper_real = o->upper_real;
-        return;
-    }
-    pending->zero_point = o->zero_point[0];
-    pending->lower = o->lower[0];
-    pending->upper = o->upper[0];
+    if (o->type == QL_FLOAT32)
+        set_reals(t, row, pending);
+    else
+        set_codes(t, unused, pending);
 }
 
 /* The tile at a row of the block is what the processor holds now. */
@@ -247,7 +272,7 @@ static void hold(const ql_tiles *t, int64_t row, ql_held *held) {
     held->to = (ql_sums_place){held->sums, SUMS_STRIDE};
     held->is_pending = is_finished_beside(t);
     if (held->is_pending)
-        set_pending(t, row, &held->pending);
+        set_pending(t, row, held->unused, &held->pending);
 }
 
 /* What is left to do with a tile that has been stored. */

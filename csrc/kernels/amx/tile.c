@@ -76,7 +76,7 @@ typedef struct {
 } finisher;
 
 /* What becomes of it. */
-enum { NOTHING, CODES, REALS, SUMS };
+enum { NOTHING, CODES, CODES_OF_SUMS, REALS, SUMS };
 
 QL_INLINE finisher finisher_of(const int kind, const ql_pending *tile, const int32_t *sums) {
     finisher f = {
@@ -84,21 +84,27 @@ QL_INLINE finisher finisher_of(const int kind, const ql_pending *tile, const int
     if (kind == REALS)
         f.reals = rescaler_of(tile->multiplier, tile->bias, tile->lower_real, tile->upper_real,
                               tile->columns);
-    if (kind == CODES)
-        f.codes = requantizer_of(tile->zero_point, tile->lower, tile->upper, NULL);
-    for (int half = 0; half < 2 && kind == CODES; half++)
+    const int has_codes = kind == CODES || kind == CODES_OF_SUMS;
+    if (has_codes)
+        f.codes = requantizer_of(tile->zero_point, tile->lower, tile->upper,
+                                 kind == CODES ? NULL : &tile->residual);
+    for (int half = 0; half < 2 && has_codes; half++)
         f.multiplier_f32x16[half] =
             _mm512_maskz_loadu_ps(f.mask[half], tile->multiplier + 16 * half);
     return f;
 }
 
-QL_INLINE void codes_of_rows(const finisher *f, int64_t row) {
+QL_INLINE void codes_of_rows(const int has_residual, const finisher *f, int64_t row) {
     const __mmask32 bytes = (__mmask32)f->mask[1] << 16 | f->mask[0];
     __m512i steps_i32x16[4];
 #pragma GCC unroll 4
-    for (int k = 0; k < 4; k++)
-        steps_i32x16[k] = steps_of(f->sums + (row + k / 2) * QL_TILE_COLUMNS + k % 2 * 16, NULL,
-                                   0xffff, f->multiplier_f32x16[k % 2], &f->codes);
+    for (int k = 0; k < 4; k++) {
+        const int half = k % 2;
+        const uint8_t *added = has_residual ? f->tile->added[row + k / 2] + 16 * half : NULL;
+        steps_i32x16[k] =
+            steps_of(f->sums + (row + k / 2) * QL_TILE_COLUMNS + 16 * half, added,
+                     has_residual ? f->mask[half] : 0xffff, f->multiplier_f32x16[half], &f->codes);
+    }
     const __m512i codes_u8x64 = codes_of(steps_i32x16, &f->codes);
     _mm256_mask_storeu_epi8(f->tile->y[row], bytes, _mm512_castsi512_si256(codes_u8x64));
     _mm256_mask_storeu_epi8(f->tile->y[row + 1], bytes, _mm512_extracti64x4_epi64(codes_u8x64, 1));
@@ -106,8 +112,8 @@ QL_INLINE void codes_of_rows(const finisher *f, int64_t row) {
 
 QL_INLINE void finish_rows(const int kind, const finisher *f, int64_t row) {
     const ql_pending *tile = f->tile;
-    if (kind == CODES) {
-        codes_of_rows(f, row);
+    if (kind == CODES || kind == CODES_OF_SUMS) {
+        codes_of_rows(kind == CODES_OF_SUMS, f, row);
         return;
     }
     for (const int64_t last = row + 2; row < last; row++) {
@@ -243,6 +249,8 @@ QL_INLINE void tile(const int is_signed, const int lower, const int strips, cons
             tile(is_signed, lower, strips, SUMS, t, before, pending);                              \
         else if (pending->type == QL_FLOAT32)                                                      \
             tile(is_signed, lower, strips, REALS, t, before, pending);                             \
+        else if (pending->residual.codes != NULL)                                                  \
+            tile(is_signed, lower, strips, CODES_OF_SUMS, t, before, pending);                     \
         else                                                                                       \
             tile(is_signed, lower, strips, CODES, t, before, pending);                             \
     }
