@@ -36,6 +36,7 @@ enum {
     SHORT = 512,               /* products of a result that are soon computed */
     WIDE_BYTES = 2000,         /* of a row of results: half a page */
     MANY_BYTES = 2 << 20,      /* of all results: more than a second cache holds */
+    LEAVING_BYTES = 16 << 20,  /* of them: more than it pays to keep */
     ROWS_ALONG = 32            /* whose results are written side by side */
 };
 
@@ -125,6 +126,13 @@ static int is_wide_and_short(const ql_multiplication *p) {
     const int64_t row = p->to.y_stride * ql_size_of_result(p->output->type);
     return p->b->k <= SHORT && p->to.image == 0 && p->rows->lines.rows == 0 && row >= WIDE_BYTES &&
            (double)row * (double)p->rows->count >= MANY_BYTES;
+}
+
+/* Whether results are so many that a line had better not be read only to be written, although who
+ * reads them next finds them in no cache; not where that takes longer than the products. */
+static int leaves_caches(const ql_multiplication *p) {
+    return p->to.image == 0 && ql_size_of_result(p->output->type) == 4 && ql_are_lines(&p->to) &&
+           p->b->k > SHORT && (double)p->rows->count * (double)p->to.y_stride * 4 >= LEAVING_BYTES;
 }
 
 /* One block of rows, a few of them at a time by all columns. */
@@ -634,6 +642,7 @@ int ql_product(const ql_matrix *b, const ql_operand *operand, const ql_rows *row
         p->block_rows = rows->count; /* for packing once more would cost more */
     p->wide = !ql_fits_int32(b->k, reach_of_rows(p->kernels, rows), b->reach, output->bias, b->n);
     p->piece = groups_of_piece(p);
+    p->past_caches = leaves_caches(p);
     p->direct = operand != NULL && !p->wide && ql_is_direct(p->kernels, operand, rows->count);
     p->sliced = is_sliced(p);
     p->narrow = is_narrow(p);

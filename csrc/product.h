@@ -26,6 +26,7 @@ typedef struct {
     int sliced;            /* whether the operand is packed slice by slice of K */
     int32_t *begun;        /* the sums of a column of tiles, of all if it is sliced, or NULL */
     ql_held *held;         /* the tile that the processor holds, and what it is ready for */
+    int past_caches;       /* whether results may be written past the caches */
     int is_signed;         /* whether tiles take rows of int8 as they are */
     int wide;              /* whether sums need 64 bits */
     int direct;            /* whether the operand is multiplied as it lies */
@@ -83,6 +84,12 @@ void ql_complete_held(const ql_multiplication *p);
 
 static inline int64_t ql_whole_strips(int64_t columns) {
     return ql_ceil_div(columns, QL_STRIP) * QL_STRIP;
+}
+
+/* Whether rows of results of 4 bytes begin at cache lines. */
+static inline int ql_are_lines(const ql_target *to) {
+    const uintptr_t places = (uintptr_t)to->y | (uintptr_t)to->y_stride * sizeof(int32_t);
+    return places % QL_ALIGNMENT == 0;
 }
 
 static inline int32_t ql_bias_of(const ql_multiplication *p, int64_t column) {

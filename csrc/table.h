@@ -126,6 +126,7 @@ typedef struct {
     int type; /* QL_UINT8 or QL_INT8, QL_FLOAT32 or QL_INT32 */
     char *y[QL_TILE_ROWS];
     int64_t columns;
+    int past_caches; /* whether whole cache lines of reals or sums are written past the caches */
     const float *multiplier;
     int32_t zero_point, lower, upper;   /* of codes, and so is the residual */
     ql_residual residual;               /* if its codes are not NULL, */

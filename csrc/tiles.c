@@ -187,10 +187,9 @@ static int multiply_each(const ql_tiles *t) {
 static int are_results(const ql_tiles *t) {
     enum { FEW_PRODUCTS = 128, FEW_RESULTS = 128 * 1024 };
     const ql_multiplication *p = t->whole;
-    const uintptr_t lines = (uintptr_t)t->to.y | (uintptr_t)t->to.y_stride * sizeof(int32_t);
     return p->output->type == QL_INT32 && !corrects(p) && t->to.staging == NULL &&
-           p->rows->lines.rows == 0 && t->columns % QL_STRIP == 0 && lines % QL_ALIGNMENT == 0 &&
-           rows_read(p, t->block, t->rows) == t->rows &&
+           p->rows->lines.rows == 0 && t->columns % QL_STRIP == 0 && ql_are_lines(&t->to) &&
+           !p->past_caches && rows_read(p, t->block, t->rows) == t->rows &&
            (p->b->k <= FEW_PRODUCTS || (double)p->rows->count * (double)p->b->n <= FEW_RESULTS);
 }
 
@@ -247,6 +246,7 @@ static void set_pending(const ql_tiles *t, int64_t row, char *unused, ql_pending
     const ql_output *o = t->whole->output;
     pending->type = o->type;
     pending->columns = t->columns;
+    pending->past_caches = t->whole->past_caches && t->columns == QL_TILE_COLUMNS;
     ql_places_of_rows(&t->whole->rows->lines, t->block->first + row, t->rows, t->column, &t->to,
                       ql_size_of_result(o->type), unused, pending->y);
     if (o->type == QL_INT32)

@@ -24,6 +24,7 @@ from quantlib.testing import (
     extreme_codes,
     interesting_sizes,
 )
+from thread_counts import use_threads
 
 TILE_ROWS = (4, 6, 12, 16, 32)
 STRIPS = (16, 32)
@@ -133,6 +134,19 @@ def test_results_beyond_the_caches(
     fixed: dict[str, Any] = {"bias": rng.integers(-99, 99, n, np.int32)}
     assert_mostly_free(agree("qlinear_matmul", a, 0.1, -3, b, 0.2, 5, y_scale, -3, **fixed))
     agree("qlinear_matmul", a, 0.1, rows, b, 0.2, columns, None, None, **fixed)
+
+
+def test_results_past_the_caches(isa: str, rng: np.random.Generator) -> None:
+    """Of more than 16 MB, which the definition takes long for: sums along both axes are compared,
+    which any single wrong result changes."""
+    a, b = random_codes(rng, (2100, 520), np.int8), random_codes(rng, (520, 2032), np.int8)
+    exact_product, real_product = ql.MatMulInteger(b), ql.QLinearMatMul(b, 0.25, a_scale=1.0)
+    for threads in (1, 2):
+        with use_threads(threads):
+            exact, real = exact_product(a), real_product(a)
+        np.testing.assert_array_equal(exact.sum(1), a.astype(np.int64) @ b.sum(1, dtype=np.int64))
+        np.testing.assert_array_equal(exact.sum(0), a.sum(0, dtype=np.int64) @ b.astype(np.int64))
+        np.testing.assert_array_equal(real, exact * np.float32(0.25))
 
 
 @LEFT_TYPES

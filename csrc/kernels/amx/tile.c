@@ -119,11 +119,16 @@ QL_INLINE void finish_rows(const int kind, const finisher *f, int64_t row) {
     for (const int64_t last = row + 2; row < last; row++) {
         const int32_t *sums = f->sums + row * QL_TILE_COLUMNS;
         if (kind == REALS) {
-            rescale_row(&f->reals, sums, tile->row_factor[row * tile->row_step],
+            rescale_row(&f->reals, sums, tile->row_factor[row * tile->row_step], tile->past_caches,
                         (float *)tile->y[row]);
             continue;
         }
         int32_t *y = (int32_t *)tile->y[row];
+        if (tile->past_caches) {
+            _mm512_stream_si512((void *)y, _mm512_load_si512(sums));
+            _mm512_stream_si512((void *)(y + 16), _mm512_load_si512(sums + 16));
+            continue;
+        }
         _mm512_mask_storeu_epi32(y, f->mask[0], _mm512_load_si512(sums));
         _mm512_mask_storeu_epi32(y + 16, f->mask[1], _mm512_load_si512(sums + 16));
     }
@@ -278,8 +283,9 @@ DEFINE_STORE(whole, 1, 2)
 
 #undef DEFINE_STORE
 
-/* Back to the state that is cheap to switch between threads. */
+/* Back to the state that is cheap to switch between threads, which see what has been written. */
 void ql_amx_release(void) {
+    _mm_sfence();
     _tile_release();
 }
 

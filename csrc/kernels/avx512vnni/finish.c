@@ -99,7 +99,7 @@ void ql_avx512vnni_rescale(const int32_t *sums, int64_t sums_stride, int64_t row
         const rescaler r =
             rescaler_of(multiplier + j, bias == NULL ? NULL : bias + j, lower, upper, columns - j);
         for (int64_t i = 0; i < rows; i++)
-            rescale_row(&r, sums + i * sums_stride + j, row_factor[i * row_step],
+            rescale_row(&r, sums + i * sums_stride + j, row_factor[i * row_step], 0,
                         y + i * y_stride + j);
     }
 }

@@ -22,7 +22,8 @@ QL_INLINE rescaler rescaler_of(const float *multiplier, const float *bias, float
     return r;
 }
 
-QL_INLINE void rescale_row(const rescaler *r, const int32_t *sums, float factor, float *y) {
+QL_INLINE void rescale_row(const rescaler *r, const int32_t *sums, float factor, int past_caches,
+                           float *y) {
     const __m512 factor_f32x16 = _mm512_set1_ps(factor);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
@@ -32,6 +33,9 @@ QL_INLINE void rescale_row(const rescaler *r, const int32_t *sums, float factor,
             _mm512_mul_ps(value_f32x16, _mm512_mul_ps(factor_f32x16, r->multiplier_f32x16[half]));
         value_f32x16 = _mm512_add_ps(value_f32x16, r->bias_f32x16[half]);
         value_f32x16 = _mm512_min_ps(_mm512_max_ps(value_f32x16, r->lower_f32x16), r->upper_f32x16);
-        _mm512_mask_storeu_ps(y + 16 * half, r->mask[half], value_f32x16);
+        if (past_caches)
+            _mm512_stream_ps(y + 16 * half, value_f32x16);
+        else
+            _mm512_mask_storeu_ps(y + 16 * half, r->mask[half], value_f32x16);
     }
 }
