@@ -17,6 +17,18 @@ typedef struct {
     const intptr_t *extents, *strides;
     const void *base, *dtype;
     int flags;
+} head;
+
+enum { MOST_AXES = 8 };
+
+/* What a call looks at of an array, read once, so that what is checked is what is used even if
+ * another thread sets the array's shape meanwhile. */
+typedef struct {
+    char *data;
+    int rank;
+    intptr_t extents[MOST_AXES];
+    const void *dtype;
+    int flags;
 } array;
 
 enum { CONTIGUOUS = 0x1, ALIGNED = 0x100, WRITEABLE = 0x400 }; /* flags */
@@ -36,12 +48,24 @@ static const void *body_of(uintptr_t object, uintptr_t type) {
     return its_type == type ? address + known.head : NULL;
 }
 
-static const array *array_at(uintptr_t object) {
-    return body_of(object, known.array);
+/* The array there, or NULL for other objects, and for arrays of more axes. */
+static const array *array_at(uintptr_t object, array *to) {
+    const head *a = body_of(object, known.array);
+    const int rank = a == NULL ? -1 : a->rank;
+    if (rank < 0 || rank > MOST_AXES)
+        return NULL;
+    to->data = a->data;
+    to->rank = rank;
+    to->dtype = a->dtype;
+    to->flags = a->flags;
+    const intptr_t *extents = a->extents;
+    for (int i = 0; i < rank; i++)
+        to->extents[i] = extents[i];
+    return to;
 }
 
 int ql_array_read(uintptr_t object, ql_array_seen *seen) {
-    const array *a = array_at(object);
+    const head *a = body_of(object, known.array);
     if (a == NULL)
         return QL_DECLINED;
     *seen = (ql_array_seen){.data = (uintptr_t)a->data,
@@ -65,7 +89,8 @@ static int is_plain(const array *a, int type, int flags) {
 
 /* Whether at its address is an array that holds what it held. */
 static int is_unchanged(const ql_array_copy *copy) {
-    const array *a = array_at(copy->array);
+    array now;
+    const array *a = array_at(copy->array, &now);
     if (!is_plain(a, copy->type, READABLE) || a->rank != copy->rank)
         return 0;
     for (int i = 0; i < a->rank; i++)
@@ -131,7 +156,8 @@ static int can_take(const array *y, const ql_output *output, int64_t rows, int64
 
 int ql_call_product(const ql_product_call *call, uintptr_t left, int32_t zero_point,
                     uintptr_t result) {
-    const array *a = array_at(left), *y = array_at(result);
+    array left_array, result_array;
+    const array *a = array_at(left, &left_array), *y = array_at(result, &result_array);
     if (!is_operand(a, call->type) || a->rank != 2 || a->extents[1] != call->k ||
         !can_take(y, call->output, a->extents[0], call->n))
         return QL_DECLINED;
@@ -149,7 +175,9 @@ int ql_call_product(const ql_product_call *call, uintptr_t left, int32_t zero_po
 
 int ql_call_product_once(const ql_once_call *call, uintptr_t left, int32_t zero_point,
                          uintptr_t right, uintptr_t result) {
-    const array *a = array_at(left), *b = array_at(right), *y = array_at(result);
+    array left_array, right_array, result_array;
+    const array *a = array_at(left, &left_array), *b = array_at(right, &right_array);
+    const array *y = array_at(result, &result_array);
     if (!is_operand(a, call->left_type) || !is_operand(b, call->right_type) || a->rank != 2 ||
         b->rank != 2 || a->extents[1] != b->extents[0])
         return QL_DECLINED;
@@ -184,8 +212,9 @@ static int64_t places(const int64_t *extents) {
 int ql_call_conv(const ql_conv_call *call, uintptr_t x, int32_t zero_point, uintptr_t residual,
                  uintptr_t result) {
     const ql_conv_shape *s = call->shape;
-    const array *a = array_at(x), *y = array_at(result);
-    const array *added = residual ? array_at(residual) : NULL;
+    array x_array, result_array, residual_array;
+    const array *a = array_at(x, &x_array), *y = array_at(result, &result_array);
+    const array *added = residual ? array_at(residual, &residual_array) : NULL;
     if (!is_operand(a, call->type) || !is_images(a, call, s->channels, s->in) ||
         !is_plain(y, call->output->type, FILLABLE) || !is_images(y, call, s->out_channels, s->out))
         return QL_DECLINED;
@@ -228,7 +257,8 @@ static int64_t width(int type) {
 }
 
 int ql_call_affine(const ql_affine_call *call, uintptr_t operand, uintptr_t result) {
-    const array *x = array_at(operand), *y = array_at(result);
+    array operand_array, result_array;
+    const array *x = array_at(operand, &operand_array), *y = array_at(result, &result_array);
     if (!is_plain(x, call->x_type, READABLE) || !is_plain(y, call->y_type, FILLABLE) ||
         !same_shape(x, y))
         return QL_DECLINED;
@@ -249,7 +279,9 @@ int ql_call_affine(const ql_affine_call *call, uintptr_t operand, uintptr_t resu
 }
 
 int ql_call_min_max(uintptr_t operand, uintptr_t least, uintptr_t most) {
-    const array *x = array_at(operand), *lo = array_at(least), *hi = array_at(most);
+    array operand_array, least_array, most_array;
+    const array *x = array_at(operand, &operand_array);
+    const array *lo = array_at(least, &least_array), *hi = array_at(most, &most_array);
     const int type = is_plain(x, QL_FLOAT64, READABLE) ? QL_FLOAT64 : QL_FLOAT32;
     if (!is_plain(x, type, READABLE) || !is_plain(lo, type, FILLABLE) ||
         !is_plain(hi, type, FILLABLE) || lo->rank != 0 || hi->rank != 0)
@@ -262,7 +294,9 @@ int ql_call_min_max(uintptr_t operand, uintptr_t least, uintptr_t most) {
 
 int ql_call_blend(const ql_blending *blending, int multiplies, uintptr_t left, uintptr_t right,
                   uintptr_t result) {
-    const array *a = array_at(left), *b = array_at(right), *y = array_at(result);
+    array left_array, right_array, result_array;
+    const array *a = array_at(left, &left_array), *b = array_at(right, &right_array);
+    const array *y = array_at(result, &result_array);
     if (!is_plain(a, blending->a_signed ? QL_INT8 : QL_UINT8, READABLE) ||
         !is_plain(b, blending->b_signed ? QL_INT8 : QL_UINT8, READABLE) ||
         !is_plain(y, blending->y_signed ? QL_INT8 : QL_UINT8, FILLABLE) || !same_shape(a, b) ||
