@@ -152,12 +152,13 @@ static void sum_tile(const convolution *c, int64_t row, int64_t rows, const uint
         c->kernels->plane_tile(&c->product, w, x, rows, places, c->start + row * QL_STRIP, sums);
         return;
     }
-    const ql_pending_places none = {.rows = 0};
     int32_t of_pixels[QL_FEW_PLACES * TALLEST] __attribute__((aligned(QL_ALIGNMENT)));
+    const ql_pending_places none = {.rows = 0}, without_codes = {.sums = of_pixels, .rows = rows};
     for (int64_t i = 0; i < places; i += QL_FEW_PLACES) {
         const int64_t some = ql_min(QL_FEW_PLACES, places - i);
         c->kernels->pixel_tile(&c->product, w, x + i * QL_PART_BYTES, rows, some,
-                               c->start_of_row + row, of_pixels, &none);
+                               c->start_of_row + row, &none);
+        c->kernels->pixel_tile(&c->product, w, x, 0, 0, NULL, &without_codes);
         ql_transpose_part(c->kernels, of_pixels, TALLEST, some, rows, sums + i, WIDEST, 4);
     }
 }
@@ -200,8 +201,7 @@ static few_places few_places_from(const convolution *c, int64_t place, int64_t c
 }
 
 static ql_pending_places pending_places(const convolution *c, int64_t image, int64_t row,
-                                        int64_t rows, const few_places *found,
-                                        const int32_t *sums) {
+                                        int64_t rows, const few_places *found, int32_t *sums) {
     const int64_t plane = ql_pixels_of(c->shape->out);
     ql_pending_places pending = {
         .sums = sums,
@@ -216,16 +216,16 @@ static ql_pending_places pending_places(const convolution *c, int64_t image, int
     return pending;
 }
 
-/* The sums of a few rows at up to QL_FEW_PLACES places, and meanwhile the codes of another tile. */
+/* Multiplies a few rows at up to QL_FEW_PLACES places, and meanwhile stores and finishes the tile
+ * before. */
 static void sum_tile_beside(const convolution *c, int64_t row, int64_t rows, const uint8_t *x,
-                            int64_t places, int32_t *sums, const ql_pending_places *pending) {
+                            int64_t places, const ql_pending_places *pending) {
     const ql_plane_filter *f = c->filter;
     const int8_t *w = f->weights + row / QL_STRIP * f->block_step;
     if (f->of_pixels)
-        c->kernels->pixel_tile(&c->product, w, x, rows, places, c->start_of_row + row, sums,
-                               pending);
+        c->kernels->pixel_tile(&c->product, w, x, rows, places, c->start_of_row + row, pending);
     else
-        c->kernels->plane_tile_beside(&c->product, w, x, rows, places, sums, pending);
+        c->kernels->plane_tile_beside(&c->product, w, x, rows, places, pending);
 }
 
 /* The same, the codes of each tile beside the products of the next. Weights of a block of rows are
@@ -236,7 +236,6 @@ static void convolve_places_beside(const convolution *c, int64_t image, int64_t 
     enum { TILES = WIDEST / QL_FEW_PLACES };
     const int64_t bytes = ql_place_bytes(c->filter);
     ql_pending_places pending = {.rows = 0};
-    int64_t turn = 0;
     for (int64_t place = first; place < last; place += WIDEST) {
         const int64_t places = ql_min(WIDEST, last - place);
         few_places found[TILES];
@@ -246,14 +245,12 @@ static void convolve_places_beside(const convolution *c, int64_t image, int64_t 
         for (int64_t i = row; i < last_row; i += TALLEST)
             for (int64_t j = 0; j < places; j += QL_FEW_PLACES) {
                 const int64_t rows = ql_min(TALLEST, last_row - i);
-                int32_t *to = sums + turn * (TALLEST * QL_FEW_PLACES);
                 sum_tile_beside(c, i, rows, block + (place + j - begin) * bytes,
-                                ql_min(QL_FEW_PLACES, places - j), to, &pending);
-                pending = pending_places(c, image, i, rows, &found[j / QL_FEW_PLACES], to);
-                turn = 1 - turn;
+                                ql_min(QL_FEW_PLACES, places - j), &pending);
+                pending = pending_places(c, image, i, rows, &found[j / QL_FEW_PLACES], sums);
             }
     }
-    sum_tile_beside(c, row, 0, NULL, 0, NULL, &pending);
+    sum_tile_beside(c, row, 0, NULL, 0, &pending);
 }
 
 /* Whether products take long enough that codes are computed beside them. */

@@ -393,22 +393,25 @@ typedef struct {
 typedef void ql_plane_codes(const int32_t *sums, int64_t rows, const ql_place_run *runs,
                             int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane);
 
-/* A tile of sums that are still to become codes: sums[row][QL_FEW_PLACES] plus the start of their
- * row; or of pixels sums[place][QL_PLANE_ROWS], which have started from that. Results follow one
- * another in a plane of y, whatever places lie between them. */
+/* A tile whose sums are still in the processor, where they go, and what they become: codes of
+ * sums[row][QL_FEW_PLACES] plus the start of their row; or of pixels sums[place][QL_PLANE_ROWS],
+ * which have started from that. Results follow one another in a plane of y, whatever places lie
+ * between them. */
 typedef struct {
-    const int32_t *sums, *start;
+    int32_t *sums;
+    const int32_t *start;
     int64_t rows;        /* 0: there is none */
-    uint32_t has_result; /* a bit for each place */
+    uint32_t has_result; /* a bit for each place; 0: sums are stored, and no more */
     ql_codes codes;      /* with a multiplier for each row */
     uint8_t *y;
     int64_t plane;
 } ql_pending_places;
 
 /* The products of up to QL_PLANE_ROWS rows and QL_FEW_PLACES places like those of ql_plane_tile,
- * from 0 on, and meanwhile the codes of another tile. */
+ * from 0 on, whose sums stay in the processor; meanwhile the tile before is stored and finished.
+ * With no rows, that is all. */
 typedef void ql_plane_tile_beside(const ql_plane_product *product, const int8_t *w,
-                                  const uint8_t *x, int64_t rows, int64_t places, int32_t *sums,
+                                  const uint8_t *x, int64_t rows, int64_t places,
                                   const ql_pending_places *pending);
 
 /* Collects `count` pixels of `channels` planes, `plane` bytes apart, in cache lines:
@@ -420,11 +423,12 @@ typedef void ql_collect_pixels(const uint8_t *x, int64_t plane, int64_t channels
                                uint8_t flip, const int32_t *places, uint8_t *to, int64_t to_step);
 
 /* sums[place][QL_PLANE_ROWS] = start[row] + the products of up to QL_PLANE_ROWS rows of weights
- * with up to QL_FEW_PLACES pixels, which follow one another in x, modulo 2**32; and meanwhile the
- * codes of another tile. w: [part][strip][group][QL_STRIP][4]; start is of whole tiles; places may
- * be read and written up to the next multiple of QL_STRIP. */
+ * with up to QL_FEW_PLACES pixels, which follow one another in x, modulo 2**32; they stay in the
+ * processor, and meanwhile the tile before is stored and finished. With no rows, that is all.
+ * w: [part][strip][group][QL_STRIP][4]; start is of whole tiles; places may be read up to the next
+ * multiple of QL_STRIP, and all QL_FEW_PLACES are written. */
 typedef void ql_pixel_tile(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
-                           int64_t rows, int64_t places, const int32_t *start, int32_t *sums,
+                           int64_t rows, int64_t places, const int32_t *start,
                            const ql_pending_places *pending);
 
 /* Copies `runs` runs of `bytes` bytes each. */

@@ -8,7 +8,10 @@
  * Sums are in the order [place][row], planes of codes are not: those of four places become elements
  * of four bytes, 16 rows of one place after the other within the lanes of a vector, and eight such
  * vectors are then transposed. That is one shuffle for 8 codes, some 300 cycles for 32 x 32, of
- * which next to nothing is left to wait for where they alternate with products. */
+ * which next to nothing is left to wait for where they alternate with products.
+ *
+ * Sums stay in their registers until the first part of the next tile stores them, one register at a
+ * time: see tile.c. */
 #include "../target.h"
 
 #if QL_BUILDS_AMX
@@ -138,62 +141,94 @@ QL_INLINE void finish_piece(codes_beside *c) {
 
 /* --- products ------------------------------------------------------------------------------- */
 
+/* Stores what a register holds of the tile before, if there is one, and begins its sums anew. */
+#define EXCHANGE(register, from, offset)                                                           \
+    do {                                                                                           \
+        if (before != NULL)                                                                        \
+            _tile_stored(register, before + (offset), SUMS_STRIDE);                                \
+        _tile_loadd(register, from, 0); /* the same row 16 times */                                \
+    } while (0)
+
+enum { LOWER = 16 * QL_PLANE_ROWS }; /* where the second 16 places of sums are */
+
+/* One part; the first of a tile also exchanges sums. */
+QL_INLINE void step_of(const int strips, const int wide, const int is_first, const int8_t *w,
+                       const uint8_t *pixels, const int32_t *start, int32_t *before) {
+    _tile_loadd(6, w, 64);
+    _tile_loadd(4, pixels, 64);
+    if (is_first)
+        EXCHANGE(0, start, 0);
+    _tile_dpbusd(0, 4, 6);
+    if (wide) {
+        _tile_loadd(5, pixels + 16 * QL_PART_BYTES, 64);
+        if (is_first)
+            EXCHANGE(2, start, LOWER);
+        _tile_dpbusd(2, 5, 6);
+    }
+    if (strips == 2) {
+        _tile_loadd(7, w + QL_STRIP * QL_PART_BYTES, 64);
+        if (is_first)
+            EXCHANGE(1, start + 16, 16);
+        _tile_dpbusd(1, 4, 7);
+    }
+    if (strips == 2 && wide) {
+        if (is_first)
+            EXCHANGE(3, start + 16, LOWER + 16);
+        _tile_dpbusd(3, 5, 7);
+    }
+}
+
+#undef EXCHANGE
+
+/* The registers of two strips, or only those that a tile of so many strips and places has not. */
+QL_INLINE void store_others(const int strips, const int wide, int32_t *sums) {
+    if (strips == 0)
+        _tile_stored(0, sums, SUMS_STRIDE);
+    if (strips < 2)
+        _tile_stored(1, sums + 16, SUMS_STRIDE);
+    if (strips == 0 || !wide)
+        _tile_stored(2, sums + LOWER, SUMS_STRIDE);
+    if (strips < 2 || !wide)
+        _tile_stored(3, sums + LOWER + 16, SUMS_STRIDE);
+}
+
 /* One or two strips of rows at 32 places, or 16. */
 QL_INLINE void tile(const int strips, const int wide, const ql_plane_product *p, const int8_t *w,
-                    const uint8_t *x, const int32_t *start, int32_t *sums, codes_beside *codes) {
-    enum { PART = QL_PLANE_ROWS * QL_PART_BYTES, STRIP = QL_STRIP * QL_PART_BYTES };
-    _tile_loadd(0, start, 0); /* the same row 16 times */
-    if (strips == 2)
-        _tile_loadd(1, start + 16, 0);
-    if (wide)
-        _tile_loadd(2, start, 0);
-    if (wide && strips == 2)
-        _tile_loadd(3, start + 16, 0);
+                    const uint8_t *x, const int32_t *start, int32_t *before, codes_beside *codes) {
+    enum { PART = QL_PLANE_ROWS * QL_PART_BYTES };
+    if (before != NULL)
+        store_others(strips, wide, before);
+    step_of(strips, wide, 1, w, x + p->part[0], start, before);
     int64_t done = 0;
 #pragma GCC unroll 1
-    for (int64_t i = 0; i < p->parts; i++, w += PART) {
-        const uint8_t *pixels = x + p->part[i];
-        _tile_loadd(6, w, 64);
-        _tile_loadd(4, pixels, 64);
-        _tile_dpbusd(0, 4, 6);
-        if (wide) {
-            _tile_loadd(5, pixels + 16 * QL_PART_BYTES, 64);
-            _tile_dpbusd(2, 5, 6);
-        }
-        if (strips == 2) {
-            _tile_loadd(7, w + STRIP, 64);
-            _tile_dpbusd(1, 4, 7);
-            if (wide)
-                _tile_dpbusd(3, 5, 7);
-        }
-        for (done += PIECES; codes->piece * p->parts < done && codes->piece < PIECES;)
+    for (int64_t i = 1; i < p->parts; i++) {
+        step_of(strips, wide, 0, w + i * PART, x + p->part[i], NULL, NULL);
+        for (done += PIECES; codes->piece * (p->parts - 1) < done && codes->piece < PIECES;)
             finish_piece(codes);
     }
-    _tile_stored(0, sums, SUMS_STRIDE);
-    if (strips == 2)
-        _tile_stored(1, sums + 16, SUMS_STRIDE);
-    if (wide)
-        _tile_stored(2, sums + 16 * QL_PLANE_ROWS, SUMS_STRIDE);
-    if (wide && strips == 2)
-        _tile_stored(3, sums + 16 * QL_PLANE_ROWS + 16, SUMS_STRIDE);
+    while (codes->piece < PIECES)
+        finish_piece(codes);
 }
 
 void ql_amx_pixel_tile(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
-                       int64_t rows, int64_t places, const int32_t *start, int32_t *sums,
+                       int64_t rows, int64_t places, const int32_t *start,
                        const ql_pending_places *pending) {
+    int32_t *before = pending->rows > 0 ? pending->sums : NULL;
     codes_beside codes;
     begin_codes(&codes, pending);
-    if (rows == 0)
+    if (rows == 0) {
+        if (before != NULL)
+            store_others(0, 0, before);
         while (codes.piece < PIECES)
             finish_piece(&codes);
-    else if (rows > 16 && places > 16)
-        tile(2, 1, product, w, x, start, sums, &codes);
+    } else if (rows > 16 && places > 16)
+        tile(2, 1, product, w, x, start, before, &codes);
     else if (rows > 16)
-        tile(2, 0, product, w, x, start, sums, &codes);
+        tile(2, 0, product, w, x, start, before, &codes);
     else if (places > 16)
-        tile(1, 1, product, w, x, start, sums, &codes);
+        tile(1, 1, product, w, x, start, before, &codes);
     else
-        tile(1, 0, product, w, x, start, sums, &codes);
+        tile(1, 0, product, w, x, start, before, &codes);
 }
 
 QL_TARGET_END

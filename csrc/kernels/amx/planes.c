@@ -200,59 +200,84 @@ QL_INLINE void finish_until(codes_beside *c, int64_t row) {
         finish_rows(c);
 }
 
+/* Stores what a register holds of the tile before, if there is one, and begins its sums anew. */
+#define EXCHANGE(register, offset)                                                                 \
+    do {                                                                                           \
+        if (before != NULL)                                                                        \
+            _tile_stored(register, before + (offset), FEW_STRIDE);                                 \
+        _tile_zero(register);                                                                      \
+    } while (0)
+
+enum {
+    FEW_STRIDE = QL_FEW_PLACES * sizeof(int32_t),
+    LOWER = QL_STRIP * QL_FEW_PLACES /* where the sums of the lower block are */
+};
+
+/* One part; the first of a tile also exchanges sums, those of all registers. */
+QL_INLINE void step_beside(const int lower, const int wide, const int is_first,
+                           const ql_plane_product *p, const int8_t *w, const uint8_t *places,
+                           int32_t *before) {
+    _tile_loadd(4, w, 64);
+    _tile_loadd(6, places, p->group_step);
+    if (is_first)
+        EXCHANGE(0, 0);
+    _tile_dpbsud(0, 4, 6);
+    if (lower)
+        _tile_loadd(5, w + p->block_step, 64);
+    if (is_first)
+        EXCHANGE(2, LOWER);
+    if (lower)
+        _tile_dpbsud(2, 5, 6);
+    if (wide)
+        _tile_loadd(7, places + 64, p->group_step);
+    if (is_first)
+        EXCHANGE(1, 16);
+    if (wide)
+        _tile_dpbsud(1, 4, 7);
+    if (is_first)
+        EXCHANGE(3, LOWER + 16);
+    if (lower && wide)
+        _tile_dpbsud(3, 5, 7);
+}
+
+#undef EXCHANGE
+
+/* Sums stay in their registers until the first part of the next tile stores them: see tile.c. */
 QL_INLINE void blocks_beside(const int lower, const int wide, const ql_plane_product *p,
-                             const int8_t *w, const uint8_t *x, int32_t *sums,
+                             const int8_t *w, const uint8_t *x, int32_t *before,
                              codes_beside *codes) {
-    enum { STRIDE = QL_FEW_PLACES * sizeof(int32_t) };
-    const int8_t *w_lower = w + p->block_step;
     const int64_t rows = codes->tile->rows;
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    step_beside(lower, wide, 1, p, w, x + p->part[0], before);
     int64_t done = 0;
 #pragma GCC unroll 1
-    for (int64_t i = 0; i < p->parts; i++, w += 1024, w_lower += 1024) {
-        const uint8_t *places = x + p->part[i];
-        _tile_loadd(4, w, 64);
-        _tile_loadd(6, places, p->group_step);
-        _tile_dpbsud(0, 4, 6);
-        if (lower) {
-            _tile_loadd(5, w_lower, 64);
-            _tile_dpbsud(2, 5, 6);
-        }
-        if (wide) {
-            _tile_loadd(7, places + 64, p->group_step);
-            _tile_dpbsud(1, 4, 7);
-            if (lower)
-                _tile_dpbsud(3, 5, 7);
-        }
-        for (done += rows; codes->row * p->parts < done;)
+    for (int64_t i = 1; i < p->parts; i++) {
+        step_beside(lower, wide, 0, p, w + 1024 * i, x + p->part[i], NULL);
+        for (done += rows; codes->row * (p->parts - 1) < done && codes->row < rows;)
             finish_rows(codes);
     }
-    _tile_stored(0, sums, STRIDE);
-    if (wide)
-        _tile_stored(1, sums + 16, STRIDE);
-    if (lower)
-        _tile_stored(2, sums + QL_STRIP * QL_FEW_PLACES, STRIDE);
-    if (lower && wide)
-        _tile_stored(3, sums + QL_STRIP * QL_FEW_PLACES + 16, STRIDE);
+    finish_until(codes, rows);
 }
 
 void ql_amx_plane_tile_beside(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
-                              int64_t rows, int64_t places, int32_t *sums,
-                              const ql_pending_places *pending) {
+                              int64_t rows, int64_t places, const ql_pending_places *pending) {
+    int32_t *before = pending->rows > 0 ? pending->sums : NULL;
     codes_beside codes = codes_beside_of(pending);
+    if (rows == 0 && before != NULL) {
+        _tile_stored(0, before, FEW_STRIDE);
+        _tile_stored(1, before + 16, FEW_STRIDE);
+        _tile_stored(2, before + LOWER, FEW_STRIDE);
+        _tile_stored(3, before + LOWER + 16, FEW_STRIDE);
+    }
     if (rows == 0)
         finish_until(&codes, pending->rows);
     else if (rows > QL_STRIP && places > QL_STRIP)
-        blocks_beside(1, 1, product, w, x, sums, &codes);
+        blocks_beside(1, 1, product, w, x, before, &codes);
     else if (rows > QL_STRIP)
-        blocks_beside(1, 0, product, w, x, sums, &codes);
+        blocks_beside(1, 0, product, w, x, before, &codes);
     else if (places > QL_STRIP)
-        blocks_beside(0, 1, product, w, x, sums, &codes);
+        blocks_beside(0, 1, product, w, x, before, &codes);
     else
-        blocks_beside(0, 0, product, w, x, sums, &codes);
+        blocks_beside(0, 0, product, w, x, before, &codes);
 }
 
 QL_TARGET_END
