@@ -108,6 +108,11 @@ QL_INLINE __m256i convolve_two(const form f, const square *s, int line, int v,
                               convolve_vector(f, s, s->w[line], v + 1, column));
 }
 
+/* _mm_storeh_pd would want an aligned address. */
+QL_INLINE void store_high(uint8_t *to, __m128i codes_u8x16) {
+    _mm_storel_epi64((__m128i *)to, _mm_unpackhi_epi64(codes_u8x16, codes_u8x16));
+}
+
 /* Half of a group's channels: eight of each lane, of one line and of the other. */
 QL_INLINE void store_halves(const form f, const square *s, int64_t pixel, __m256i codes_u8x32) {
     const int64_t at = pixel * s->y_step + 8 * f.half;
@@ -116,12 +121,12 @@ QL_INLINE void store_halves(const form f, const square *s, int64_t pixel, __m256
     const __m128i high_u8x16 = _mm256_extracti128_si256(codes_u8x32, 1);
     _mm_storel_epi64((__m128i *)(s->y[0] + at), low_u8x16);
     if (f.lines == 2)
-        _mm_storeh_pd((double *)(s->y[1] + at), _mm_castsi128_pd(low_u8x16));
+        store_high(s->y[1] + at, low_u8x16);
     if (f.parts == 2 && pixel + s->apart >= s->pixels)
         return;
     _mm_storel_epi64((__m128i *)(s->y[0] + second), high_u8x16);
     if (f.lines == 2)
-        _mm_storeh_pd((double *)(s->y[1] + second), _mm_castsi128_pd(high_u8x16));
+        store_high(s->y[1] + second, high_u8x16);
 }
 
 /* All of them. */
