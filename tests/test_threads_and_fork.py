@@ -8,10 +8,12 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +23,7 @@ import numpy as np
 import pytest
 
 import quantlib as ql
+from quantlib.ops._remembered import Remembered
 
 Array = np.ndarray[Any, Any]
 
@@ -186,6 +189,38 @@ def test_a_fork_in_the_middle_of_other_threads_work(stress: ModuleType, jobs: li
 def test_a_child_of_a_child_computes(stress: ModuleType, jobs: list[Any]) -> None:
     assert all(job.is_right() for job in jobs)
     assert stress.answer_of_a_child(jobs, generations=3) == 0
+
+
+@FORKS
+def test_a_fork_while_parameters_are_remembered() -> None:
+    """A child keeps parameters like any process, whatever another thread was keeping just then."""
+    remembered: Remembered[int] = Remembered(4)
+    stop = threading.Event()
+
+    def keep(number: int) -> None:
+        remembered.keep(number, number)
+        remembered.hold("kind", (number, None), number)
+
+    def keep_on() -> None:
+        number = 0
+        while not stop.is_set():
+            keep(number := number + 1)
+
+    thread = threading.Thread(target=keep_on)
+    thread.start()
+    try:
+        for _ in range(20):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of a fork among threads
+                child = os.fork()
+            if child == 0:
+                signal.alarm(10)  # ends a child that waits
+                keep(-1)
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()
 
 
 @FORKS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -30,14 +29,18 @@ class _Held(NamedTuple):
 
 class Remembered(Generic[Made]):
     """The last things that were made, by a key. Checking parameters and bringing them to C's terms
-    takes far longer than a small operation."""
+    takes far longer than a small operation.
+
+    What is kept is replaced as a whole, never changed: of two threads at once one may lose what it
+    kept, which is made again. There is no lock, which a child that is forked in between would find
+    locked for ever.
+    """
 
     def __init__(self, most: int = 64) -> None:
         self._most = most
         self._kept: dict[Any, Made] = {}
         self._held = _Held(_native.finder(()), (), ())
         self._patience = PATIENCE
-        self._lock = threading.Lock()
 
     def again(self, kind: Any, parameters: tuple[Any, ...]) -> Made | None:
         """What a call before came to, if it was of this kind and had these very parameters."""
@@ -62,13 +65,12 @@ class Remembered(Generic[Made]):
             and _native.Parameters.can_hold(parameters)
         ):
             return
-        with self._lock:
-            find, held, entries = self._held
-            index = find(id(parameters))
-            before = [i for i in range(len(held)) if i != index][1 - self._most :]
-            held = (*(held[i] for i in before), _native.Parameters(parameters))
-            entries = (*(entries[i] for i in before), (kind, made))
-            self._held = _Held(_native.finder(held), held, entries)
+        find, held, entries = self._held
+        index = find(id(parameters))
+        before = [i for i in range(len(held)) if i != index][1 - self._most :]
+        held = (*(held[i] for i in before), _native.Parameters(parameters))
+        entries = (*(entries[i] for i in before), (kind, made))
+        self._held = _Held(_native.finder(held), held, entries)
 
     def get(self, key: Any) -> Made | None:
         """What was kept under a key; None is no key."""
@@ -77,10 +79,11 @@ class Remembered(Generic[Made]):
     def keep(self, key: Any, made: Made) -> None:
         if key is None:
             return
-        with self._lock:
-            while len(self._kept) >= self._most:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[key] = made
+        kept = self._kept.copy()
+        while len(kept) >= self._most:
+            del kept[next(iter(kept))]
+        kept[key] = made
+        self._kept = kept
 
 
 def key_of(*parameters: Any) -> Any:
