@@ -158,24 +158,30 @@ static int corrects(const ql_multiplication *p) {
     return p->b->has_zero_point || p->rows->zero_point_step;
 }
 
-/* What is left to do with the sums of a tile. */
-static void finish(const ql_tiles *t, int64_t row, int32_t *sums) {
+/* What is left to do with the sums of some rows. */
+static void finish(const ql_tiles *t, int64_t row, int64_t rows, int32_t *sums) {
     const ql_multiplication *p = t->whole;
     if (!p->wide && corrects(p))
-        correct(p, t->block->first, row, t->rows, t->column, t->columns, sums);
-    ql_finish_tile(p->kernels, p->output, &p->rows->lines, sums, t->block->first + row, t->rows,
+        correct(p, t->block->first, row, rows, t->column, t->columns, sums);
+    ql_finish_tile(p->kernels, p->output, &p->rows->lines, sums, t->block->first + row, rows,
                    t->column, t->columns, &t->to);
 }
 
+/* As many tiles as there is room for are finished together: of few products, the calls that it
+ * takes, and waiting for the first results, cost as much as the sums. */
 static int multiply_each(const ql_tiles *t) {
     const ql_multiplication *p = t->whole;
+    const int64_t together = QL_TILE_ROWS / t->rows * t->rows;
     int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
-    for (int64_t i = t->first; i < t->last; i += t->rows) {
-        if (!p->wide)
-            multiply_and_store(t, i, 0, p->b->groups, p->init + t->column, sums);
-        else if (wide_tile(t, i, sums) != QL_OK)
-            return QL_OVERFLOW;
-        finish(t, i, sums);
+    for (int64_t first = t->first, last; first < t->last; first = last) {
+        last = ql_min(first + together, t->last);
+        int32_t *to = sums;
+        for (int64_t i = first; i < last; i += t->rows, to += t->rows * QL_TILE_COLUMNS)
+            if (!p->wide)
+                multiply_and_store(t, i, 0, p->b->groups, p->init + t->column, to);
+            else if (wide_tile(t, i, to) != QL_OK)
+                return QL_OVERFLOW;
+        finish(t, first, last - first, sums);
     }
     return QL_OK;
 }
@@ -278,7 +284,7 @@ static void hold(const ql_tiles *t, int64_t row, ql_held *held) {
 /* What is left to do with a tile that has been stored. */
 static void finish_stored(const ql_held *held) {
     if (held->to.sums == held->sums)
-        finish(&held->of, held->row, held->to.sums);
+        finish(&held->of, held->row, held->of.rows, held->to.sums);
 }
 
 void ql_complete_held(const ql_multiplication *p) {
