@@ -54,6 +54,11 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->spread = ql_avx2_spread;
     kernels->grouped = ql_avx2_grouped;
 
+    kernels->plane_tile = ql_avx2_plane_tile;
+    kernels->plane_depth = 144;
+    kernels->interleave_planes = ql_avx2_interleave_planes;
+    kernels->plane_codes = ql_avx2_plane_codes;
+
     kernels->add = ql_avx2_add;
     kernels->multiply = ql_avx2_multiply;
     kernels->look_up = ql_avx2_look_up;

@@ -21,8 +21,6 @@ ql_channel_sums ql_avxvnni_channel_sums;
 ql_channel_codes ql_avxvnni_channel_codes;
 ql_spread ql_avxvnni_spread;
 ql_grouped ql_avxvnni_grouped;
-ql_interleave_planes ql_avxvnni_interleave_planes;
 ql_plane_tile ql_avxvnni_plane_tile;
-ql_plane_codes ql_avxvnni_plane_codes;
 
 #endif

@@ -1,4 +1,4 @@
-/* Convolutions with channels first for AVX-VNNI: see csrc/planes.c.
+/* Tiles of convolutions with channels first for AVX-VNNI: see csrc/planes.c.
  *
  * A tile is of six rows by two vectors of eight places: twelve sums, a broadcast group of weights,
  * two vectors of places. For a group of four channels that is 12 vpdpbusd and 8 loads. */
@@ -6,104 +6,9 @@
 
 #if QL_BUILDS_AVXVNNI
 
-#include "../portable/kernels.h"
 #include "kernels.h"
 
 QL_TARGET_BEGIN_AVXVNNI
-
-#include "../avx2/codes.h"
-
-/* --- places --------------------------------------------------------------------------------- */
-
-/* Four planes; in place of those that there are not, any other does. */
-typedef struct {
-    const uint8_t *plane[4];
-    __m256i flip_u8x32;
-} planes;
-
-QL_INLINE planes planes_from(const uint8_t *x, int64_t plane, int64_t channels, uint8_t flip) {
-    planes p = {.flip_u8x32 = _mm256_set1_epi8((char)flip)};
-    for (int64_t c = 0; c < 4; c++)
-        p.plane[c] = x + ql_min(c, channels - 1) * plane;
-    return p;
-}
-
-/* 32 places. Unpacking works within lanes, which are stored one by one. */
-QL_INLINE void interleave_32(const planes *p, int64_t at, uint8_t *to) {
-    __m256i row_u8x32[4], element_u8x32[4];
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++)
-        row_u8x32[c] = _mm256_xor_si256(
-            _mm256_loadu_si256((const __m256i *)(const void *)(p->plane[c] + at)), p->flip_u8x32);
-    const __m256i low_first = _mm256_unpacklo_epi8(row_u8x32[0], row_u8x32[1]);
-    const __m256i high_first = _mm256_unpackhi_epi8(row_u8x32[0], row_u8x32[1]);
-    const __m256i low_second = _mm256_unpacklo_epi8(row_u8x32[2], row_u8x32[3]);
-    const __m256i high_second = _mm256_unpackhi_epi8(row_u8x32[2], row_u8x32[3]);
-    element_u8x32[0] = _mm256_unpacklo_epi16(low_first, low_second);
-    element_u8x32[1] = _mm256_unpackhi_epi16(low_first, low_second);
-    element_u8x32[2] = _mm256_unpacklo_epi16(high_first, high_second);
-    element_u8x32[3] = _mm256_unpackhi_epi16(high_first, high_second);
-    __m128i *element = (__m128i *)(void *)to;
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        _mm_storeu_si128(element + i, _mm256_castsi256_si128(element_u8x32[i]));
-        _mm_storeu_si128(element + 4 + i, _mm256_extracti128_si256(element_u8x32[i], 1));
-    }
-}
-
-/* 16 bytes, or every second one of 31. */
-QL_INLINE __m128i load_16(const int step, const uint8_t *x) {
-    const __m128i first_u8x16 = _mm_loadu_si128((const __m128i *)(const void *)x);
-    if (step == 1)
-        return first_u8x16;
-    const __m128i last_u8x16 = _mm_loadu_si128((const __m128i *)(const void *)(x + 15));
-    return _mm_packus_epi16(_mm_and_si128(first_u8x16, _mm_set1_epi16(0xFF)),
-                            _mm_srli_epi16(last_u8x16, 8));
-}
-
-QL_INLINE void interleave_16(const int step, const planes *p, int64_t at, uint8_t *to) {
-    __m128i row_u8x16[4], *element = (__m128i *)(void *)to;
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; c++)
-        row_u8x16[c] = _mm_xor_si128(load_16(step, p->plane[c] + at * step),
-                                     _mm256_castsi256_si128(p->flip_u8x32));
-    const __m128i low_first = _mm_unpacklo_epi8(row_u8x16[0], row_u8x16[1]);
-    const __m128i high_first = _mm_unpackhi_epi8(row_u8x16[0], row_u8x16[1]);
-    const __m128i low_second = _mm_unpacklo_epi8(row_u8x16[2], row_u8x16[3]);
-    const __m128i high_second = _mm_unpackhi_epi8(row_u8x16[2], row_u8x16[3]);
-    _mm_storeu_si128(element, _mm_unpacklo_epi16(low_first, low_second));
-    _mm_storeu_si128(element + 1, _mm_unpackhi_epi16(low_first, low_second));
-    _mm_storeu_si128(element + 2, _mm_unpacklo_epi16(high_first, high_second));
-    _mm_storeu_si128(element + 3, _mm_unpackhi_epi16(high_first, high_second));
-}
-
-/* 16 places or more; the last 16 may overlap those before. */
-QL_INLINE void interleave_group(const int step, const planes *p, int64_t count, uint8_t *to) {
-    int64_t i = 0;
-    for (; step == 1 && i + 32 <= count; i += 32)
-        interleave_32(p, i, to + 4 * i);
-    for (; i < count; i += 16) {
-        const int64_t at = ql_min(i, count - 16);
-        interleave_16(step, p, at, to + 4 * at);
-    }
-}
-
-void ql_avxvnni_interleave_planes(const uint8_t *x, int64_t plane, int64_t channels, int64_t step,
-                                  int64_t count, uint8_t flip, uint8_t *to, int64_t group_step) {
-    if (step > 2 || count < 16) {
-        ql_portable_interleave_planes(x, plane, channels, step, count, flip, to, group_step);
-        return;
-    }
-    for (int64_t c = 0; c < channels; c += 4, x += 4 * plane, to += group_step) {
-        const planes p = planes_from(x, plane, channels - c, flip);
-        if (step == 1)
-            interleave_group(1, &p, count, to);
-        else
-            interleave_group(2, &p, count, to);
-    }
-}
-
-/* --- products ------------------------------------------------------------------------------- */
 
 QL_INLINE __m256i broadcast_group(const int8_t *group) {
     int32_t bits;
@@ -186,52 +91,6 @@ void ql_avxvnni_plane_tile(const ql_plane_product *product, const int8_t *w, con
                 tiles(2, product, from, x + 4 * place, some, begin, to + place);
             else
                 tiles(1, product, from, x + 4 * place, some, begin, to + place);
-    }
-}
-
-/* --- codes ---------------------------------------------------------------------------------- */
-
-/* The codes of 32 neighbouring sums, in order. */
-QL_INLINE __m256i codes_at(const stage *s, const int32_t *sums, __m256 multiplier_f32x8) {
-    const __m256i in_order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-    __m256i steps_i32x8[4];
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++) {
-        const __m256i sum_i32x8 = _mm256_loadu_si256((const __m256i *)(const void *)(sums + 8 * v));
-        steps_i32x8[v] =
-            _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_cvtepi32_ps(sum_i32x8), multiplier_f32x8));
-    }
-    const __m256i codes_u8x32 = codes_of(s, _mm256_packs_epi32(steps_i32x8[0], steps_i32x8[1]),
-                                         _mm256_packs_epi32(steps_i32x8[2], steps_i32x8[3]));
-    return _mm256_permutevar8x32_epi32(codes_u8x32, in_order);
-}
-
-/* One run of a row: vectors, of which the last one overlaps the one before; of fewer results, a
- * part of one. */
-QL_INLINE void finish_run(const stage *s, const int32_t *sums, __m256 multiplier_f32x8,
-                          const ql_place_run *run, uint8_t *y) {
-    enum { CODES = 32 };
-    if (run->count < CODES) {
-        const int64_t first = ql_min(run->first, QL_PLACES - CODES);
-        uint8_t codes[CODES];
-        _mm256_storeu_si256((__m256i *)(void *)codes, codes_at(s, sums + first, multiplier_f32x8));
-        copy_some(y + run->to, codes + run->first - first, run->count);
-        return;
-    }
-    for (int64_t i = 0; i < run->count; i += CODES) {
-        const int64_t at = ql_min(i, run->count - CODES);
-        _mm256_storeu_si256((__m256i *)(void *)(y + run->to + at),
-                            codes_at(s, sums + run->first + at, multiplier_f32x8));
-    }
-}
-
-void ql_avxvnni_plane_codes(const int32_t *sums, int64_t rows, const ql_place_run *runs,
-                            int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane) {
-    const stage s = stage_of(codes);
-    for (int64_t i = 0; i < rows; i++, sums += QL_PLACES, y += plane) {
-        const __m256 multiplier_f32x8 = _mm256_set1_ps(codes->multiplier[i]);
-        for (int64_t run = 0; run < count; run++)
-            finish_run(&s, sums, multiplier_f32x8, runs + run, y);
     }
 }
 

@@ -33,8 +33,6 @@ void ql_fill_avxvnni(ql_kernels *kernels) {
     kernels->grouped = ql_avxvnni_grouped;
     kernels->plane_tile = ql_avxvnni_plane_tile;
     kernels->plane_depth = 576;
-    kernels->interleave_planes = ql_avxvnni_interleave_planes;
-    kernels->plane_codes = ql_avxvnni_plane_codes;
 }
 
 #endif
