@@ -533,9 +533,8 @@ int ql_channelwise_conv(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
     cut c = cut_of(call);
     const int64_t items = s->batch * c.bands * c.blocks;
-    const int64_t lines = c.in_place ? s->out[1] : c.lines;
-    const int64_t products = lines * s->out[2] * c.block * ql_taps(s) * call->filter->multiplier;
-    c.chunk_items = call->kernels->small / 8 / products + 1;
+    const int64_t products = s->batch * s->out[1] * s->out[2] * s->out_channels * ql_taps(s);
+    c.chunk_items = ql_depthwise_chunk(call->kernels, items, products);
     ql_run_chunks((long)ql_ceil_div(items, c.chunk_items), convolve_chunk, &c);
     return ql_reported(&c.status);
 }

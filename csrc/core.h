@@ -302,6 +302,10 @@ typedef struct {
     void *y;
 } ql_channelwise;
 
+/* How many of the items that make up a depthwise convolution a thread takes at once (depthwise.c).
+ */
+int64_t ql_depthwise_chunk(const ql_kernels *kernels, int64_t items, int64_t products);
+
 /* Whether its shape fits; then, the convolution. */
 int ql_is_channelwise(const ql_channelwise *call);
 int ql_channelwise_conv(const ql_channelwise *call);

@@ -72,8 +72,9 @@ typedef struct {
 typedef struct {
     char *memory, *planes;
     int32_t *sums;
-    uint8_t *padding;  /* a line of the zero point's byte */
-    uint8_t *repeated; /* lines with each byte as often as output channels need it */
+    uint8_t *padding;            /* a line of the zero point's byte */
+    uint8_t *repeated;           /* lines with each byte as often as output channels need it */
+    uint8_t few[BLOCK_CHANNELS]; /* padding that suffices where no planes are made */
 } workspace;
 
 /* An item: where its output begins. */
@@ -140,9 +141,13 @@ static place place_of(const convolution *c, int64_t item) {
 /* The line of input that row `row` of a bundle's kernels meets, or NULL outside of the image. */
 static const uint8_t *line_at(const convolution *c, const place *at, int64_t row) {
     const ql_conv_shape *s = c->shape;
-    const int64_t rows = s->kernel[0] == 1 ? c->filter->planes * MOST_ROWS : s->kernel[1];
-    const int64_t d = at->depth * s->stride[0] - s->pad[0] + row / rows * s->dilation[0];
-    const int64_t h = at->line * s->stride[1] - s->pad[1] + row % rows * s->dilation[1];
+    int64_t d = at->depth * s->stride[0] - s->pad[0], h = at->line * s->stride[1] - s->pad[1];
+    if (s->kernel[0] == 1) {
+        h += row * s->dilation[1];
+    } else {
+        d += row / s->kernel[1] * s->dilation[0];
+        h += row % s->kernel[1] * s->dilation[1];
+    }
     if (!ql_inside(d, s->in[0]) || !ql_inside(h, s->in[1]))
         return NULL;
     return c->x + ((at->image * s->in[0] + d) * s->in[1] + h) * s->in[2] * c->channels;
@@ -297,6 +302,11 @@ static int convolve_item(const convolution *c, const workspace *w, int64_t item)
 
 static int borrow_workspace(const convolution *c, workspace *w) {
     const ql_depthwise_filter *f = c->filter;
+    if (c->squares == c->channels) {
+        w->memory = NULL;
+        w->padding = memset(w->few, c->zero, sizeof w->few);
+        return QL_OK;
+    }
     const int64_t width = c->block * f->multiplier;
     const int64_t planes = (f->planes + 1) * c->plane_step;
     const int64_t sums = c->has_codes ? 0 : c->tile * width * 4;
@@ -380,6 +390,10 @@ static void convolve_copies(void *context, long chunk) {
     ql_return(copy);
 }
 
+static int64_t largest_sum(const convolution *c) {
+    return ql_largest_sum(ql_taps(c->shape), c->output->bias, c->shape->out_channels);
+}
+
 /* Puts an entry of each channel in the order of planes, or leaves that of channels to windows. */
 static void arrange(const convolution *c, const void *entries, void *to) {
     if (c->in_windows)
@@ -390,10 +404,11 @@ static void arrange(const convolution *c, const void *entries, void *to) {
 
 /* What sums start from and are multiplied by, for whole strips; `scratch` has room for an entry of
  * each channel. */
-static void prepare_channels(convolution *c, int64_t largest, int32_t zero_point, int32_t *start,
-                             float *multiplier, int32_t *scratch) {
+static void prepare_channels(convolution *c, int32_t zero_point, int32_t *start, float *multiplier,
+                             int32_t *scratch) {
     const ql_output *o = c->output;
     const int64_t channels = c->shape->out_channels;
+    const int64_t largest = largest_sum(c);
     const int64_t rest = ql_ceil_div(channels, QL_STRIP) * QL_STRIP - channels;
     c->has_codes = c->filter->kernels->depthwise_codes != NULL && c->fits &&
                    ql_makes_codes(o, channels, largest);
@@ -406,6 +421,37 @@ static void prepare_channels(convolution *c, int64_t largest, int32_t zero_point
     arrange(c, o->multiplier, multiplier);
     memset(multiplier + channels, 0, (size_t)rest * sizeof *multiplier);
     c->codes = ql_codes_of(o, multiplier);
+}
+
+/* Whether the first call's parameters are those of this one; sums fit int32 then, too. */
+static int is_as_first(const ql_depthwise_first *first, const ql_output *o, int32_t zero_point,
+                       int64_t channels) {
+    const size_t size = (size_t)channels * 4;
+    return atomic_load_explicit(&first->state, memory_order_acquire) == QL_WRITTEN &&
+           ql_makes_codes(o, 0, 1) && first->zero_point == zero_point &&
+           first->has_bias == (o->bias != NULL) &&
+           (o->bias == NULL || memcmp(first->bias, o->bias, size) == 0) &&
+           memcmp(first->multiplier, o->multiplier, size) == 0;
+}
+
+/* Keeps what a call has arranged, if it is the first one. */
+static void keep_first(const convolution *c, int32_t zero_point) {
+    ql_depthwise_first *first = c->filter->first;
+    const ql_output *o = c->output;
+    const size_t channels = (size_t)c->shape->out_channels;
+    const size_t whole = (channels + QL_STRIP - 1) / QL_STRIP * QL_STRIP;
+    int empty = QL_EMPTY;
+    if (!c->has_codes || !atomic_compare_exchange_strong(&first->state, &empty, QL_BEING_WRITTEN))
+        return;
+    first->zero_point = zero_point;
+    first->in_windows = c->in_windows;
+    first->has_bias = o->bias != NULL;
+    if (o->bias != NULL)
+        memcpy(first->bias, o->bias, channels * sizeof *o->bias);
+    memcpy(first->multiplier, o->multiplier, channels * sizeof *o->multiplier);
+    memcpy(first->start, c->start, whole * sizeof *c->start);
+    memcpy(first->arranged, c->codes.multiplier, whole * sizeof *c->codes.multiplier);
+    atomic_store_explicit(&first->state, QL_WRITTEN, memory_order_release);
 }
 
 /* The convolution as one of channels that are first. */
@@ -422,6 +468,13 @@ static ql_channelwise channelwise_of(const convolution *c) {
                             .y = c->y};
 }
 
+int64_t ql_depthwise_chunk(const ql_kernels *kernels, int64_t items, int64_t products) {
+    enum { CHUNKS = 4 }; /* of the work that is just worth sharing */
+    if (products < kernels->small_depthwise || ql_threads() == 1)
+        return ql_max(items, 1);
+    return ql_max(items * (kernels->small_depthwise / CHUNKS) / products, 1);
+}
+
 /* Cuts the work for the threads, and does it. */
 static void convolve(convolution *c, int channels_first) {
     const ql_conv_shape *s = c->shape;
@@ -430,10 +483,36 @@ static void convolve(convolution *c, int channels_first) {
         cut(c);
     const int64_t blocks = ql_ceil_div(s->channels, c->channels);
     const int64_t items = channels_first ? blocks * s->batch : c->bundles * c->tiles;
-    const int64_t products = s->batch * pixels_of(s->out) * ql_taps(s) * s->out_channels / items;
-    c->chunk_items = c->filter->kernels->small / 8 / ql_max(products, 1) + 1;
+    const int64_t products = s->batch * pixels_of(s->out) * ql_taps(s) * s->out_channels;
+    c->chunk_items = ql_depthwise_chunk(c->filter->kernels, items, products);
     ql_run_chunks((long)ql_ceil_div(items, c->chunk_items),
                   channels_first ? convolve_copies : convolve_chunk, c);
+}
+
+/* The convolution, when its parameters are arranged. */
+static int convolve_arranged(convolution *c, int channels_first) {
+    if (c->in_windows) {
+        const ql_channelwise by_channel = channelwise_of(c);
+        ql_report(&c->status, ql_is_gathered(&by_channel) ? ql_gathered_conv(&by_channel)
+                                                          : ql_channelwise_conv(&by_channel));
+    } else {
+        convolve(c, channels_first);
+    }
+    return ql_reported(&c->status);
+}
+
+/* The same after arranging them. */
+static int convolve_anew(convolution *c, int channels_first, int32_t zero_point) {
+    const int64_t whole = ql_ceil_div(c->shape->out_channels, QL_STRIP) * QL_STRIP;
+    char *memory = ql_borrow((size_t)whole * 3 * sizeof(int32_t));
+    if (memory == NULL)
+        return QL_NO_MEMORY;
+    int32_t *start = (int32_t *)memory, *scratch = start + whole;
+    prepare_channels(c, zero_point, start, (float *)(scratch + whole), scratch);
+    keep_first(c, zero_point);
+    const int status = convolve_arranged(c, channels_first);
+    ql_return(memory);
+    return status;
 }
 
 int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x_signed,
@@ -451,25 +530,17 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
                      .status = {QL_OK}};
     if (shape->batch * shape->out[0] * shape->out[1] * shape->out[2] == 0)
         return QL_OK;
-    const int64_t largest = ql_largest_sum(ql_taps(shape), output->bias, shape->out_channels);
-    c.fits = largest <= INT32_MAX;
-    ql_channelwise by_channel = channelwise_of(&c);
+    const int32_t zero_point = x_zero_point + ql_shift(x_signed, to_signed);
+    const ql_depthwise_first *first = filter->first;
+    const int as_first = is_as_first(first, output, zero_point, shape->out_channels);
+    c.fits = as_first || largest_sum(&c) <= INT32_MAX;
+    const ql_channelwise by_channel = channelwise_of(&c);
     c.in_windows =
         channels_first && by_channel.filter != NULL && c.fits && ql_is_channelwise(&by_channel);
-    const int64_t whole = ql_ceil_div(shape->out_channels, QL_STRIP) * QL_STRIP;
-    char *memory = ql_borrow((size_t)whole * 3 * sizeof(int32_t));
-    if (memory == NULL)
-        return QL_NO_MEMORY;
-    int32_t *start = (int32_t *)memory, *scratch = start + whole;
-    prepare_channels(&c, largest, x_zero_point + ql_shift(x_signed, to_signed), start,
-                     (float *)(scratch + whole), scratch);
-    if (c.in_windows) {
-        by_channel = channelwise_of(&c);
-        ql_report(&c.status, ql_is_gathered(&by_channel) ? ql_gathered_conv(&by_channel)
-                                                         : ql_channelwise_conv(&by_channel));
-    } else {
-        convolve(&c, channels_first);
-    }
-    ql_return(memory);
-    return ql_reported(&c.status);
+    if (!as_first || first->in_windows != c.in_windows)
+        return convolve_anew(&c, channels_first, zero_point);
+    c.start = first->start;
+    c.has_codes = 1;
+    c.codes = ql_codes_of(output, first->arranged);
+    return convolve_arranged(&c, channels_first);
 }

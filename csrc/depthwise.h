@@ -5,6 +5,21 @@
 
 #include "core.h"
 
+/* What sums start from and are multiplied by, in the order of the kernels, of the first call that
+ * made codes straight from sums: nearly always that of all others, too, which then need not arrange
+ * it anew. It is written once, and there is no lock that a forked child could find taken. */
+typedef struct {
+    atomic_int state; /* QL_EMPTY, QL_BEING_WRITTEN or, with all the rest in place, QL_WRITTEN */
+    int has_bias, in_windows;
+    int32_t zero_point; /* of the input, and */
+    int32_t *bias;      /* the parameters */
+    float *multiplier;  /* as they were given */
+    int32_t *start;     /* for whole strips, as */
+    float *arranged;    /* the multipliers */
+} ql_depthwise_first;
+
+enum { QL_EMPTY, QL_BEING_WRITTEN, QL_WRITTEN };
+
 struct ql_depthwise_filter {
     const ql_kernels *kernels;
     int64_t size;
@@ -17,6 +32,7 @@ struct ql_depthwise_filter {
     int32_t *totals;                /* of each output channel's weights */
     uint8_t *codes;                 /* as they were given */
     ql_channelwise_filter *windows; /* for channels first, or NULL */
+    ql_depthwise_first *first;      /* what the first call has arranged */
 };
 
 /* The first plane of a bundle that line number `line` of it reads. */

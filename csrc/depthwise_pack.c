@@ -150,6 +150,12 @@ static void put_weights(ql_depthwise_filter *f, const uint8_t *w, int is_signed,
     }
 }
 
+/* A filter is one block: plan, what the first call arranges, and from a cache line on weights. */
+enum {
+    PLAN = (sizeof(ql_depthwise_filter) + QL_ALIGNMENT - 1) / QL_ALIGNMENT * QL_ALIGNMENT,
+    HEAD = PLAN + (sizeof(ql_depthwise_first) + QL_ALIGNMENT - 1) / QL_ALIGNMENT * QL_ALIGNMENT
+};
+
 ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const int32_t *zero_points,
                                        const ql_conv_shape *shape) {
     ql_depthwise_filter plan = {
@@ -165,9 +171,8 @@ ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const in
     const int64_t out = shape->out_channels, codes = out * ql_taps(shape);
     const int64_t strips = ql_ceil_div(out, QL_STRIP);
     plan.line_size = strips * plan.repeats * plan.reach * plan.taps * QL_STRIP * 4;
-    const int64_t weights = plan.lines * plan.line_size;
-    plan.size = QL_ALIGNMENT * 2 + weights + out * 4 + codes;
-    _Static_assert(sizeof plan <= QL_ALIGNMENT * 2, "weights begin at a cache line");
+    const int64_t weights = plan.lines * plan.line_size, room = strips * QL_STRIP * 4;
+    plan.size = HEAD + weights + 4 * room + out * 4 + codes;
     ql_depthwise_filter *filter = ql_allocate((size_t)plan.size);
     uint32_t *channels = ql_allocate((size_t)out * 2 * sizeof *channels);
     const int has_windows = ql_has_windows(plan.kernels, shape);
@@ -175,8 +180,14 @@ ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const in
         plan.windows = ql_channelwise_room(plan.kernels, shape, plan.repeats);
     if (filter != NULL && channels != NULL && (plan.windows != NULL || !has_windows)) {
         *filter = plan;
-        filter->weights = (char *)filter + QL_ALIGNMENT * 2;
-        filter->totals = (int32_t *)(filter->weights + weights);
+        filter->weights = (char *)filter + HEAD;
+        filter->first = (ql_depthwise_first *)((char *)filter + PLAN);
+        char *memory = filter->weights + weights;
+        *filter->first = (ql_depthwise_first){.start = (int32_t *)memory,
+                                              .arranged = (float *)(memory + room),
+                                              .bias = (int32_t *)(memory + 2 * room),
+                                              .multiplier = (float *)(memory + 3 * room)};
+        filter->totals = (int32_t *)(memory + 4 * room);
         filter->codes = (uint8_t *)(filter->totals + out);
         memset(filter->weights, 0, (size_t)weights);
         memcpy(filter->codes, w, (size_t)codes);

@@ -142,8 +142,8 @@ int ql_gathered_conv(const ql_channelwise *call) {
     c.copies = (const uint8_t *)copies;
     c.gathering = (ql_gathering *)memory;
     find_all(s, c.gathering);
-    c.block =
-        ql_min(s->channels, call->kernels->small / 8 / (s->out[1] * s->out[2] * SIDE * SIDE) + 1);
+    const int64_t products = all * s->out[1] * s->out[2] * SIDE * SIDE;
+    c.block = ql_depthwise_chunk(call->kernels, s->channels, products);
     c.blocks = ql_ceil_div(s->channels, c.block);
     ql_run_chunks((long)(c.blocks * s->batch), convolve_item, &c);
     ql_return(memory);

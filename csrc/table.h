@@ -532,7 +532,8 @@ typedef struct ql_kernels {
      */
     ql_multiply_held *multiply_held[2][2][QL_TILE_STRIPS];
     ql_store_held *store_held[2][QL_TILE_STRIPS];
-    int64_t small; /* products that are too few to share among threads */
+    int64_t small;           /* products that are too few to share among threads */
+    int64_t small_depthwise; /* of depthwise convolutions, which have fewer of them in a while */
     /* Readies the processor for tiles of so many rows, or NULL; tiles of a multiple of row_step
      * rows are ready when those of tile_rows are. */
     void (*prepare)(int64_t rows);

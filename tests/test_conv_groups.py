@@ -270,6 +270,22 @@ def test_biases_at_the_ends_of_int32(layout: str, rng: np.random.Generator) -> N
                 ops.qlinear_conv(**call, y_scale=1e7, y_zero_point=np.int8(3))
 
 
+def test_stages_in_turn(rng: np.random.Generator) -> None:
+    """A filter arranges what a call needs once, and for another stage anew."""
+    w, b = codes(rng, (83, 1, 3, 3), np.int8), codes(rng, 83, np.int8).astype(np.int32)
+    stage = {"x_scale": 0.02, "w_scale": 0.01, "y_scale": 0.4, "y_zero_point": np.uint8(120)}
+    settings = {"group": 83, "layout": "NHWC", "strides": (1, 2), "pads": (1, 1, 1, 1), "b": b}
+    for isa in isas():
+        with use_isa(isa):
+            convolution = ops.QLinearConv(w, **stage, x_zero_point=7, **settings)
+            for dtype in (np.uint8, np.int8, np.uint8, np.uint8):
+                x = codes(rng, (1, 4, 9, 83), dtype)
+                call = {"x": x, "x_zero_point": dtype(7), "w": w, "w_zero_point": np.int8(0)}
+                assert_bit_exact(
+                    convolution(x), reference.qlinear_conv(**call, **stage, **settings)
+                )
+
+
 def test_threads_share_lines(rng: np.random.Generator) -> None:
     """Layers that are large enough to be shared, in bundles that do not divide their lines."""
     for channels, stride in ((48, 1), (80, 2)):

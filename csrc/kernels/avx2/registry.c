@@ -20,6 +20,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->dot = 2;
     kernels->element_size = 2;
     kernels->small = 1 << 20;
+    kernels->small_depthwise = 128 << 10;
     kernels->tile_rows = 6;
     kernels->tile_strips = 1;
     kernels->tile[0][0] = ql_avx2_tile_1;

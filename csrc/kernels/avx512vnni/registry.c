@@ -26,6 +26,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->dot = 4;
     kernels->element_size = 1;
     kernels->small = 4 << 20;
+    kernels->small_depthwise = 256 << 10;
     kernels->tile_rows = 12;
     kernels->tile_strips = 2;
     memcpy(kernels->tile, tiles, sizeof tiles);

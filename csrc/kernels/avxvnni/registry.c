@@ -9,6 +9,7 @@ void ql_fill_avxvnni(ql_kernels *kernels) {
     kernels->dot = 4;
     kernels->element_size = 1;
     kernels->small = 2 << 20;
+    kernels->small_depthwise = 256 << 10;
     kernels->tile[0][0] = ql_avxvnni_tile_1;
     kernels->tile[1][0] = ql_avxvnni_tile_2;
     kernels->tile[2][0] = ql_avxvnni_tile_3;

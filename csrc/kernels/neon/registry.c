@@ -16,6 +16,7 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->group_step = 2;
     kernels->element_size = 2;
     kernels->small = 2 << 20;
+    kernels->small_depthwise = 256 << 10;
     kernels->tile_rows = 6;
     kernels->tile_strips = 1;
     kernels->tile[0][0] = ql_neon_tile_1;

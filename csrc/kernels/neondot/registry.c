@@ -12,6 +12,7 @@ void ql_fill_neondot(ql_kernels *kernels) {
     kernels->element_size = 1;
     kernels->left_signed = 1;
     kernels->small = 4 << 20;
+    kernels->small_depthwise = 512 << 10;
     kernels->tile[0][0] = ql_neondot_tile_1;
     kernels->tile[1][0] = ql_neondot_tile_2;
     kernels->tile[2][0] = ql_neondot_tile_3;

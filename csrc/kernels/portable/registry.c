@@ -29,6 +29,7 @@ void ql_fill_portable(ql_kernels *kernels) {
         .group_step = 1,
         .element_size = 2,
         .small = 256 << 10,
+        .small_depthwise = 32 << 10,
         .tile_rows = 4,
         .tile_strips = 1,
         .row_alignment = 1,

@@ -167,9 +167,15 @@ static void compare_convolution(enum fill fill, int in_planes) {
         memcmp(unpacked, w, (size_t)(s.out_channels * in * taps)) != 0)
         fail("weights were not unpacked");
     uint8_t *y = draw_result(&output, rows, s.out_channels, s.out_channels);
+    const int64_t in_pixels = s.in[0] * s.in[1] * s.in[2], size = bytes_of(output.type);
+    if (s.in[2] % 2) /* what a filter arranges for its first call, the next ones may not need */
+        ql_conv(filter, x, x_signed, x_zero == 0, &s, 0, &output, residual, y);
     int status = ql_conv(filter, x, x_signed, x_zero, &s, 0, &output, residual, y);
     compare_result(&output, status, exact, rows, s.out_channels, y, s.out_channels);
-    const int64_t in_pixels = s.in[0] * s.in[1] * s.in[2], size = bytes_of(output.type);
+    uint8_t *again = draw_result(&output, rows, s.out_channels, s.out_channels);
+    if (ql_conv(filter, x, x_signed, x_zero, &s, 0, &output, residual, again) != status ||
+        (status == QL_OK && memcmp(again, y, (size_t)(rows * s.out_channels * size)) != 0))
+        fail("another call has another result");
     uint8_t *x_first = allocate(s.batch * in_pixels * s.channels);
     reorder(x, x_first, s.batch, in_pixels, s.channels, 1);
     uint8_t *first_residual = residual == NULL ? NULL : allocate(rows * s.out_channels);
