@@ -36,6 +36,11 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->interleave = ql_neon_interleave;
     kernels->depthwise = ql_neon_depthwise;
     kernels->depthwise_codes = ql_neon_depthwise_codes;
+    kernels->depthwise_square = ql_neon_depthwise_square;
+    kernels->channel_sums = ql_neon_channel_sums;
+    kernels->channel_codes = ql_neon_channel_codes;
+    kernels->channel_results = 64;
+    kernels->spread = ql_neon_spread;
     kernels->grouped = ql_neon_grouped;
 
     kernels->add = ql_neon_add;
