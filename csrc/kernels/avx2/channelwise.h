@@ -74,6 +74,16 @@ QL_INLINE void add_window(const int spacing, const char *x, __m256i w, __m256i s
     }
 }
 
+/* Sums are complete before anything else is loaded: GCC would form the products of all windows of a
+ * kernel of 3 x 3 first, and have registers for half of them. */
+QL_INLINE void add_now(__m256i sum_i32x8[4]) {
+    __asm__ volatile(""
+                     : "+x"(sum_i32x8[0]), "+x"(sum_i32x8[1]), "+x"(sum_i32x8[2]),
+                       "+x"(sum_i32x8[3])
+                     :
+                     : "memory");
+}
+
 /* The same for all windows. */
 QL_INLINE void add_windows(const int spacing, const ql_channels *c, const char *x,
                            __m256i sum_i32x8[4]) {
@@ -160,11 +170,15 @@ QL_INLINE __m256i codes_at(const int few, const int spacing, const ql_channels *
                            const source *from, const char *x) {
     __m256i sum_i32x8[4] = {from->start_i32x8, from->start_i32x8, from->start_i32x8,
                             from->start_i32x8};
+    if (few) {
 #pragma GCC unroll 6
-    for (int i = 0; few && i < FEW; i++)
-        add_window(spacing, x + from->offset[i], from->w[i], sum_i32x8);
-    if (!few)
+        for (int i = 0; i < FEW; i++) {
+            add_window(spacing, x + from->offset[i], from->w[i], sum_i32x8);
+            add_now(sum_i32x8);
+        }
+    } else {
         add_windows(spacing, c, x, sum_i32x8);
+    }
     const __m256i first_i16x16 = _mm256_packs_epi32(steps_by(sum_i32x8[0], from->multiplier_f32x8),
                                                     steps_by(sum_i32x8[1], from->multiplier_f32x8));
     const __m256i second_i16x16 =
