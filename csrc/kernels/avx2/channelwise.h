@@ -74,16 +74,6 @@ QL_INLINE void add_window(const int spacing, const char *x, __m256i w, __m256i s
     }
 }
 
-/* Sums are complete before anything else is loaded: GCC would form the products of all windows of a
- * kernel of 3 x 3 first, and have registers for half of them. */
-QL_INLINE void add_now(__m256i sum_i32x8[4]) {
-    __asm__ volatile(""
-                     : "+x"(sum_i32x8[0]), "+x"(sum_i32x8[1]), "+x"(sum_i32x8[2]),
-                       "+x"(sum_i32x8[3])
-                     :
-                     : "memory");
-}
-
 /* The same for all windows. */
 QL_INLINE void add_windows(const int spacing, const ql_channels *c, const char *x,
                            __m256i sum_i32x8[4]) {
@@ -174,7 +164,8 @@ QL_INLINE __m256i codes_at(const int few, const int spacing, const ql_channels *
 #pragma GCC unroll 6
         for (int i = 0; i < FEW; i++) {
             add_window(spacing, x + from->offset[i], from->w[i], sum_i32x8);
-            add_now(sum_i32x8);
+            complete_sums(sum_i32x8);
+            complete_sums(sum_i32x8 + 2);
         }
     } else {
         add_windows(spacing, c, x, sum_i32x8);

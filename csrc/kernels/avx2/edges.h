@@ -1,8 +1,14 @@
-/* Parts of vectors, at edges. To be included within a target region. */
+/* Parts of vectors, at edges, and sums in registers. To be included within a target region. */
 #ifndef QL_AVX2_EDGES_H
 #define QL_AVX2_EDGES_H
 
 #include "../target.h"
+
+/* Two sums are complete before anything else is loaded: GCC would form the products of a whole loop
+ * first, and have registers for half of them. */
+QL_INLINE void complete_sums(__m256i sum_i32x8[2]) {
+    __asm__ volatile("" : "+x"(sum_i32x8[0]), "+x"(sum_i32x8[1]) : : "memory");
+}
 
 /* Copies up to 32 bytes, in pieces of one size, of which the last overlaps the one before. */
 QL_INLINE void copy_some(uint8_t *to, const uint8_t *from, int64_t bytes) {

@@ -141,6 +141,8 @@ QL_INLINE void add_pairs(const int rows, const int vectors, const __m256i x_i16x
         for (int v = 0; v < vectors; v++)
             sum_i32x8[i][v] =
                 _mm256_add_epi32(sum_i32x8[i][v], _mm256_madd_epi16(x_i16x16[v], w_i16x16));
+        if (vectors == 2)
+            complete_sums(sum_i32x8[i]);
     }
 }
 

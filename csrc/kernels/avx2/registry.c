@@ -56,7 +56,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->grouped = ql_avx2_grouped;
 
     kernels->plane_tile = ql_avx2_plane_tile;
-    kernels->plane_depth = 144;
+    kernels->plane_depth = 192;
     kernels->interleave_planes = ql_avx2_interleave_planes;
     kernels->plane_codes = ql_avx2_plane_codes;
 
