@@ -93,8 +93,7 @@ static int64_t count_squares(const convolution *c) {
     const ql_conv_shape *s = c->shape;
     const int fits = f->planes * f->kernels->depthwise_rows == MOST_ROWS &&
                      f->lines <= ql_depthwise_square_lines(s);
-    if (f->kernels->depthwise_square == NULL || !c->has_codes || !fits || f->repeats > 1 ||
-        f->multiplier > 1)
+    if (!c->has_codes || !fits || f->repeats > 1 || f->multiplier > 1)
         return 0;
     return c->channels / QL_STRIP * QL_STRIP;
 }
@@ -410,8 +409,7 @@ static void prepare_channels(convolution *c, int32_t zero_point, int32_t *start,
     const int64_t channels = c->shape->out_channels;
     const int64_t largest = largest_sum(c);
     const int64_t rest = ql_ceil_div(channels, QL_STRIP) * QL_STRIP - channels;
-    c->has_codes = c->filter->kernels->depthwise_codes != NULL && c->fits &&
-                   ql_makes_codes(o, channels, largest);
+    c->has_codes = c->fits && ql_makes_codes(o, channels, largest);
     ql_start_sums(c->filter->totals, c->fits ? o->bias : NULL, zero_point, channels, scratch);
     arrange(c, scratch, start);
     memset(start + channels, 0, (size_t)rest * sizeof *start);

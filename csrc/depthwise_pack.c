@@ -12,7 +12,7 @@ static int64_t planes_of_line(const ql_depthwise_filter *f, int64_t line) {
  * need not share planes. */
 static void choose_bundle(ql_depthwise_filter *f, const ql_conv_shape *s) {
     const int64_t rows = f->kernels->depthwise_rows;
-    const int64_t square = f->kernels->depthwise_square == NULL ? 0 : ql_depthwise_square_lines(s);
+    const int64_t square = ql_depthwise_square_lines(s);
     const int64_t most = square > 0 ? square : s->kernel[0] == 1 && s->dilation[1] == 1 ? rows : 1;
     double least = 0;
     for (int64_t lines = 1; lines <= most; lines++) {

@@ -561,12 +561,12 @@ typedef struct ql_kernels {
     int depthwise_signed; /* whether such bytes are numbers -128 to 127 instead of 0 to 255 */
     ql_interleave *interleave;
     ql_depthwise *depthwise;
-    ql_depthwise_codes *depthwise_codes;   /* or NULL: sums are finished like those of products */
-    ql_depthwise_square *depthwise_square; /* or NULL: lines become planes first */
-    ql_channel_sums *channel_sums;         /* or NULL: channels that are first become last */
-    ql_channel_codes *channel_codes;       /* goes with channel_sums, and so does spread */
-    int channel_results;                   /* the least results of a plane that these are for */
-    int channels_in_place;                 /* whether channel_codes reads lines where they are */
+    ql_depthwise_codes *depthwise_codes;
+    ql_depthwise_square *depthwise_square;
+    ql_channel_sums *channel_sums;   /* or NULL: channels that are first become last */
+    ql_channel_codes *channel_codes; /* goes with channel_sums, and so does spread */
+    int channel_results;             /* the least results of a plane that these are for */
+    int channels_in_place;           /* whether channel_codes reads lines where they are */
     ql_spread *spread;
     ql_gather_codes *gather_codes;   /* or NULL: small planes are done as others are */
     ql_grouped *grouped;             /* or NULL: narrow groups are products */

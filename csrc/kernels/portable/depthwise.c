@@ -34,6 +34,20 @@ static void sum_strip(const ql_line *line, const char *x, const int16_t *w,
                             (uint32_t)products[2 * i + 1]);
 }
 
+void ql_portable_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
+                                 int64_t y_stride) {
+    const int64_t elements = line->repeats * line->planes * line->taps;
+    for (int64_t c = 0; c < line->channels; c += QL_STRIP)
+        for (int64_t p = 0; p < line->pixels; p++) {
+            int32_t strip[QL_STRIP];
+            uint8_t code[QL_STRIP];
+            sum_strip(line, line->x + 4 * c + p * line->pixel_step,
+                      (const int16_t *)(line->w + 4 * c * elements), line->start + c, strip);
+            ql_portable_codes_of_strip(codes, strip, codes->multiplier + c, code);
+            memcpy(y + p * y_stride + c, code, (size_t)ql_min(QL_STRIP, line->channels - c));
+        }
+}
+
 void ql_portable_depthwise(const ql_line *line, int32_t *sums, int64_t sums_stride) {
     const int64_t elements = line->repeats * line->planes * line->taps;
     for (int64_t c = 0; c < line->channels; c += QL_STRIP)

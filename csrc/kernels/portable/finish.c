@@ -18,6 +18,19 @@ void ql_portable_requantize(const int32_t *sums, int64_t sums_stride, int64_t ro
     }
 }
 
+void ql_portable_codes_of_strip(const ql_codes *codes, const int32_t *restrict sums,
+                                const float *restrict multiplier, uint8_t *restrict y) {
+    const ql_codes c = *codes;
+    const float low = (float)(c.lower - c.zero_point), high = (float)(c.upper - c.zero_point);
+    for (int i = 0; i < QL_STRIP; i++) {
+        float steps = (float)sums[i] * multiplier[i];
+        steps = steps > low ? steps : low;
+        steps = steps < high ? steps : high;
+        const int32_t code = (int32_t)((steps + 12582912.0f) - 12582912.0f) + c.zero_point;
+        y[i] = (uint8_t)code ^ c.flip;
+    }
+}
+
 void ql_portable_requantize_sum(const int32_t *sums, int64_t sums_stride, int64_t rows,
                                 int64_t columns, const float *restrict multiplier,
                                 const ql_residual *residual, int32_t zero_point, int32_t lower,

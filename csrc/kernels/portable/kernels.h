@@ -36,6 +36,8 @@ ql_transpose_bytes ql_portable_transpose_bytes;
 ql_weave_bytes ql_portable_weave_bytes;
 ql_interleave ql_portable_interleave;
 ql_depthwise ql_portable_depthwise;
+ql_depthwise_codes ql_portable_depthwise_codes;
+ql_depthwise_square ql_portable_depthwise_square;
 ql_interleave_planes ql_portable_interleave_planes;
 ql_collect_pixels ql_portable_collect_pixels;
 ql_blend_run ql_portable_add, ql_portable_multiply;
@@ -46,5 +48,9 @@ ql_total ql_portable_total;
 ql_average_run ql_portable_average;
 ql_double_rows ql_portable_double_rows;
 QL_DECLARE_REAL(portable);
+
+/* What becomes of the sums of a strip. */
+void ql_portable_codes_of_strip(const ql_codes *codes, const int32_t *sums, const float *multiplier,
+                                uint8_t *y);
 
 #endif

@@ -56,6 +56,8 @@ void ql_fill_portable(ql_kernels *kernels) {
         .depthwise_lanes = 1,
         .interleave = ql_portable_interleave,
         .depthwise = ql_portable_depthwise,
+        .depthwise_codes = ql_portable_depthwise_codes,
+        .depthwise_square = ql_portable_depthwise_square,
 
         .add = ql_portable_add,
         .multiply = ql_portable_multiply,
