@@ -45,7 +45,9 @@ QL_INLINE void spread_short_lines(const int width, const ql_spreading *s) {
     }
 }
 
-QL_INLINE void spread_lines(const ql_spreading *s) {
+QL_INLINE void spread_lines(const ql_spreading *spreading) {
+    const ql_spreading own = *spreading; /* which no number can be stored over */
+    const ql_spreading *s = &own;
     if (s->columns <= 8) {
         spread_short_lines(8, s);
         return;
