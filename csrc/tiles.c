@@ -6,13 +6,14 @@
 
 enum {
     GROUPS_PER_PIECE = 8192, /* 255 * 128 * 4 * 8192 < 2**31: a piece of K fits int32 */
-    SUMS_STRIDE = QL_TILE_COLUMNS * sizeof(int32_t)
+    SUMS_STRIDE = QL_TILE_COLUMNS * sizeof(int32_t),
+    ROWS_TOGETHER = 2 * QL_TILE_ROWS /* that are finished, of tiles that are not held: 8 KiB */
 };
 
 /* The terms that differ from row to row. */
 static void correct(const ql_multiplication *p, int64_t first, int64_t in_block, int64_t rows,
                     int64_t column, int64_t columns, int32_t *sums) {
-    int32_t row_sum[QL_TILE_ROWS], zero_point[QL_TILE_ROWS];
+    int32_t row_sum[ROWS_TOGETHER], zero_point[ROWS_TOGETHER];
     for (int64_t i = 0; i < rows; i++) {
         row_sum[i] = p->b->has_zero_point ? (int32_t)p->row_sums[in_block + i] : 0;
         zero_point[i] = p->rows->zero_point_step || p->sliced
@@ -171,8 +172,8 @@ static void finish(const ql_tiles *t, int64_t row, int64_t rows, int32_t *sums) 
  * takes, and waiting for the first results, cost as much as the sums. */
 static int multiply_each(const ql_tiles *t) {
     const ql_multiplication *p = t->whole;
-    const int64_t together = QL_TILE_ROWS / t->rows * t->rows;
-    int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
+    const int64_t together = ROWS_TOGETHER / t->rows * t->rows;
+    int32_t sums[ROWS_TOGETHER * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
     for (int64_t first = t->first, last; first < t->last; first = last) {
         last = ql_min(first + together, t->last);
         int32_t *to = sums;
