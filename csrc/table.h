@@ -16,12 +16,13 @@ enum {
     QL_NARROW = 4,        /* the most columns that rows are multiplied with as they lie */
     QL_PIXELS = 8,        /* of a line that depthwise convolutions take together */
     QL_GROUPED_ROWS = 16, /* pixels that tiles of groups have at most, and are read beyond a line */
-    QL_TOGETHER = 64,     /* the most outputs of a channel that they compute together */
-    QL_PACK_STRIPS = 4,   /* the most strips that are packed together: a cache line of a row */
-    QL_PLACES = 64,       /* of planes that are convolved together: a cache line of results */
-    QL_PLANE_ROWS = 32,   /* the most output channels that are */
-    QL_FEW_PLACES = 32,   /* of tiles whose codes are computed beside the next one */
-    QL_PART_BYTES = 64,   /* the products that a row of weights has in a part */
+    QL_GROUPED_PLACES = 4, /* tiles of groups that are multiplied together */
+    QL_TOGETHER = 64,      /* the most outputs of a channel that they compute together */
+    QL_PACK_STRIPS = 4,    /* the most strips that are packed together: a cache line of a row */
+    QL_PLACES = 64,        /* of planes that are convolved together: a cache line of results */
+    QL_PLANE_ROWS = 32,    /* the most output channels that are */
+    QL_FEW_PLACES = 32,    /* of tiles whose codes are computed beside the next one */
+    QL_PART_BYTES = 64,    /* the products that a row of weights has in a part */
     QL_ALIGNMENT = 64,
     QL_BINS_LOG2 = 12,
     QL_TABLES = 4,               /* histograms that neighbouring values are counted in */
@@ -264,8 +265,6 @@ typedef struct {
     const int64_t *offsets; /* of taps, in bytes */
     int64_t taps, turns;    /* each element meets `turns` elements of its group: 1, 2 or 4 */
     int64_t pixel_step;     /* in bytes */
-    int64_t slice;          /* 64 bytes, or for tiles of a pixel's, 16 or 32 that stand apart, */
-    int64_t slice_step;     /* so many bytes before the next slice */
     const char *w;          /* [tap][turn][4] vectors of elements of four int8; where planes are of
                                int16, two vectors for each, first the even channels' */
     const int32_t *start;   /* of the sums of channels 0, 4, 8 ...; of 1, 5, 9 ...; and so on */
@@ -276,11 +275,39 @@ typedef struct {
  * `start`, what becomes of them in y. */
 typedef void ql_grouped(const ql_grouped_line *line, int32_t *sums, const ql_codes *codes,
                         uint8_t *y, int64_t y_stride);
-/* Sums in the order of channels, as `start` is, and for a multiple of the rows that the processor
- * is ready for. Taps are pieces of 64 bytes, each for four strips of weights:
- * [piece][strip][element][16]. A strip meets the pieces of its slice: the slices of 16, 32 or 64
- * channels of the lines are `slice_step` bytes apart. */
-typedef void ql_grouped_tiles(const ql_grouped_line *line, int32_t *sums);
+
+/* Up to 16 output channels that see one slice of the input, for tiles of groups: where the slice
+ * begins; weights of pieces of 64 bytes, [piece][element][16]; what 16 sums start from; and where
+ * codes go. */
+typedef struct {
+    const char *x, *w;
+    const int32_t *start;
+    const float *multiplier;
+    uint8_t *y;
+    int64_t outputs;
+} ql_grouped_strip;
+
+/* Where a tile's first pixel is in a slice, and its result in y, in bytes. */
+typedef struct {
+    int64_t x, y;
+} ql_grouped_place;
+
+/* The same pixels for some strips: `rows` that follow one another from each place. Up to
+ * QL_GROUPED_ROWS pixels, and up to two pieces, can be read beyond the last one. */
+typedef struct {
+    const ql_grouped_strip *strips;
+    const ql_grouped_place *places;
+    int64_t strip_count, place_count, rows;
+    const int64_t *offsets; /* of pieces, in bytes */
+    int64_t pieces;
+    int64_t x_step, y_step; /* from one pixel to the next, in bytes */
+} ql_grouped_tiles_item;
+
+/* What becomes of the sums, with the multipliers of strips; or without `codes`, for one strip and
+ * up to QL_GROUPED_PLACES places, the sums: [place][16 rows][16]. There is room for those always.
+ */
+typedef void ql_grouped_tiles(const ql_grouped_tiles_item *item, const ql_codes *codes,
+                              int32_t *sums);
 
 /* --- channels that are first (channelwise.c) --- */
 

@@ -423,11 +423,34 @@ def test_narrow_groups_large_steps_and_biases(layout: str, rng: np.random.Genera
             ops.qlinear_conv(**call, y_scale=1e7, y_zero_point=np.int8(3))
 
 
+@LAYOUTS
+def test_groups_of_any_width(layout: str, rng: np.random.Generator) -> None:
+    """Groups that share 16 results or have more, and other numbers of channels out than in."""
+    shapes = [
+        (3, 3, 32), (5, 5, 24), (6, 6, 7), (16, 4, 5), (4, 16, 3), (24, 24, 3), (40, 17, 2),
+        (48, 48, 2), (20, 80, 2), (64, 1, 5), (33, 50, 2), (64, 128, 2), (65, 129, 2),
+    ]  # fmt: skip
+    for index, (width, out, group) in enumerate(shapes):
+        size = [(9, 30), (3, 7), (5, 17), (2, 161)][index % 4]
+        x = images(rng, layout, (1, width * group, *size), BYTES[index % 2])
+        w = codes(rng, (out * group, width, *[(3, 3), (1, 1), (2, 5)][index % 3]), np.int8)
+        dilations, strides = (1, 1 + index // 2 % 2), (1 + index % 3 // 2, 1 + index // 4 % 2)
+        call = quantized(
+            x, w, rng, group=group, pads=(1, 2, 1, 2), strides=strides, dilations=dilations,
+            layout=layout,
+        )  # fmt: skip
+        y = compare("qlinear_conv", call | {"y_zero_point": (np.uint8(130), np.int8(5))[index % 2]})
+        assert free(y) > 0.9
+        residual = {"residual": codes(rng, y.shape, np.uint8), "residual_scale": 0.01}
+        compare("qlinear_conv", call | residual | {"activation": (-1.0, 3.0)})
+        compare("qlinear_conv", call | {"y_scale": None, "y_zero_point": None})
+
+
 def test_narrow_groups_prepared_weights_come_back(rng: np.random.Generator) -> None:
     """Packing loses nothing, on whichever instruction set a copy is made."""
     x = images(rng, "NHWC", (1, 40, 4, 5), np.uint8)
-    w = codes(rng, (40, 8, 3, 3), np.int8)
-    for isa in isas():
+    for isa, out in itertools.product(isas(), (40, 15)):
+        w = codes(rng, (out, 8, 3, 3), np.int8)
         with use_isa(isa):
             layer = ql.ConvInteger(w, 3, group=5, layout="NHWC")
             again = type(layer)(**layer._arguments())
