@@ -43,7 +43,8 @@ def test_files_of_shapes_are_found_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "layers"), [("targets", 12), ("resnet50", 23), ("mobilenet_v2", 30), ("resnext50", 7)]
+    ("name", "layers"),
+    [("targets", 12), ("resnet50", 23), ("mobilenet_v2", 30), ("resnext50", 7), ("groups", 27)],
 )
 def test_labels_of_convolutions_are_the_lines_of_their_files(name: str, layers: int) -> None:
     shapes = part("shapes")
@@ -56,7 +57,7 @@ def test_labels_of_convolutions_are_the_lines_of_their_files(name: str, layers: 
 def test_a_convolution_in_several_files_is_measured_once() -> None:
     shapes = part("shapes")
     labels = [shape.label for shape in shapes.conv_shapes(shapes.CONV_FILES)]
-    assert len(set(labels)) == len(labels) == 23 + 30 + 7 + 2  # the batch, and the groups
+    assert len(set(labels)) == len(labels) == 23 + 30 + 7 + 27 + 2  # the batch, and the groups
 
 
 def test_the_convolutions_of_a_network_follow_one_another() -> None:
