@@ -66,6 +66,7 @@ typedef struct {
     int fits;             /* whether that includes the bias, because all sums fit int32 with it */
     ql_codes codes;       /* what becomes of them, if has_codes: then no sums are stored */
     int has_codes;
+    int rolls; /* whether tiles of input are multiplied for three lines of output at a time */
     int64_t tile, rows, lines; /* pixels of a line; of those in a tile unit's; lines of a band */
     int64_t tiles, bands;
     int64_t columns, held; /* of input under them */
@@ -370,7 +371,7 @@ static int finish_tiles(const convolution *c, const workspace *w, const place *a
     part.strip_count = 1;
     part.places += place;
     part.place_count = ql_min(PLACES, all->place_count - place);
-    c->filter->kernels->grouped_tiles(&part, NULL, w->sums);
+    c->filter->kernels->grouped_tiles(&part, 0, NULL, w->sums);
     int status = QL_OK;
     for (int64_t i = 0; i < part.place_count && status == QL_OK; i++) {
         const int is_last = (place + i) % of_line == of_line - 1;
@@ -392,13 +393,15 @@ static int convolve_tiles(const convolution *c, const workspace *w, const place 
         .strip_count = find_strips(c, w, at),
         .place_count = find_places(c, w, at, rows),
         .rows = rows,
+        .line_places = ql_ceil_div(at->pixels, rows),
+        .line_step = c->columns * f->slice,
         .offsets = w->offsets,
         .pieces = ql_count_pieces(f) * f->repeats,
         .x_step = c->shape->stride[2] * f->slice,
         .y_step = y_stride_of(c),
     };
     if (c->has_codes)
-        f->kernels->grouped_tiles(&item, &c->codes, w->sums);
+        f->kernels->grouped_tiles(&item, c->rolls, &c->codes, w->sums);
     int status = QL_OK;
     for (int64_t strip = 0; !c->has_codes && strip < item.strip_count; strip++)
         for (int64_t i = 0; i < item.place_count && status == QL_OK; i += PLACES)
@@ -474,7 +477,7 @@ static void convolve_chunk(void *context, long chunk) {
     const int64_t last = ql_min(first + c->chunk_items, items_of(c));
     const ql_kernels *kernels = c->filter->kernels;
     if (c->filter->in_tiles)
-        kernels->prepare_grouped(c->rows);
+        kernels->prepare_grouped(c->rows, c->rolls);
     for (int64_t item = first; item < last && status == QL_OK; item++)
         status = convolve_item(c, &w, item);
     if (c->filter->in_tiles)
@@ -499,6 +502,13 @@ static int64_t whole_outputs(const ql_grouped_filter *f) {
     return f->in_tiles ? f->out_channels + QL_STRIP : f->blocks * BLOCK;
 }
 
+/* Whether each line of the kernel is one piece of weights, of three, and lines are neighbours. */
+static int rolls(const convolution *c) {
+    const ql_grouped_filter *f = c->filter;
+    return f->in_tiles && f->lines == 3 && f->line_pieces == 1 && f->repeats == 1 &&
+           c->shape->stride[1] == 1 && c->shape->dilation[1] == 1;
+}
+
 /* What sums start from and are multiplied by; `scratch` has room for an entry of each channel. */
 static void prepare_channels(convolution *c, int32_t zero_point, int32_t *start, float *multiplier,
                              int32_t *scratch) {
@@ -517,6 +527,7 @@ static void prepare_channels(convolution *c, int32_t zero_point, int32_t *start,
     memset(multiplier + whole - last, 0, (size_t)last * sizeof *multiplier);
     put_in_order(c->filter, o->multiplier, multiplier);
     c->codes = ql_codes_of(o, multiplier);
+    c->rolls = rolls(c);
 }
 
 int ql_grouped_conv(const ql_grouped_filter *filter, const uint8_t *x, int x_signed,

@@ -298,15 +298,17 @@ typedef struct {
     const ql_grouped_strip *strips;
     const ql_grouped_place *places;
     int64_t strip_count, place_count, rows;
-    const int64_t *offsets; /* of pieces, in bytes */
+    int64_t line_places, line_step; /* places of a line; from one line to the next, in bytes */
+    const int64_t *offsets;         /* of pieces, in bytes */
     int64_t pieces;
     int64_t x_step, y_step; /* from one pixel to the next, in bytes */
 } ql_grouped_tiles_item;
 
-/* What becomes of the sums, with the multipliers of strips; or without `codes`, for one strip and
+/* What becomes of the sums, with the multipliers of strips, where `rolls` of three pieces that are
+ * those of three lines, and places are line by line; or without `codes`, for one strip and
  * up to QL_GROUPED_PLACES places, the sums: [place][16 rows][16]. There is room for those always.
  */
-typedef void ql_grouped_tiles(const ql_grouped_tiles_item *item, const ql_codes *codes,
+typedef void ql_grouped_tiles(const ql_grouped_tiles_item *item, int rolls, const ql_codes *codes,
                               int32_t *sums);
 
 /* --- channels that are first (channelwise.c) --- */
@@ -599,7 +601,7 @@ typedef struct ql_kernels {
     ql_grouped *grouped;             /* or NULL: narrow groups are products */
     ql_grouped_tiles *grouped_tiles; /* or NULL */
     /* Readies the processor for those of up to QL_GROUPED_ROWS pixels; `release` goes with it. */
-    void (*prepare_grouped)(int64_t rows);
+    void (*prepare_grouped)(int64_t rows, int rolls);
 
     ql_plane_tile *plane_tile; /* or NULL: planes are transposed, and so are results */
     int plane_depth;           /* the most products of a sum for which it beats that; 0: all */

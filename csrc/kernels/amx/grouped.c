@@ -8,7 +8,11 @@
  *
  * Sums are held in their registers until the next four tiles begin (tile.c says why), and become
  * codes beside the products of those: 16 codes of four pixels take 21 instructions on two ports, 11
- * cycles, and those of four tiles 170, as long as 3 x 3 taps of 16 channels. */
+ * cycles, and those of four tiles 170.
+ *
+ * Where each of three lines of the kernel is one piece, their weights stay in registers, and a tile
+ * of pixels is loaded once for the three lines of results that see it: one load, which takes 30
+ * cycles if rows lie across cache lines, and no other for three tdpbusd of 16. */
 #include "../target.h"
 
 #if QL_BUILDS_AMX
@@ -23,13 +27,13 @@ QL_TARGET_BEGIN_AMX
 
 enum { TILE = QL_GROUPED_ROWS * QL_STRIP /* sums */, PIECE = 1024, PIXELS = 4 };
 
-/* Registers 0 to 3 hold sums, 4 and 5 pixels, 6 and 7 weights. */
-void ql_amx_prepare_grouped(int64_t rows) {
+/* Registers 0 to 3 hold sums, 4 and 5 pixels, 6 weights; or 0 to 2, 3 and 4, and 5 to 7. */
+void ql_amx_prepare_grouped(int64_t rows, int rolls) {
     const uint8_t pixels = (uint8_t)rows;
     const ql_amx_configuration shape = {
         .palette = 1,
         .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
-        .rows = {pixels, pixels, pixels, pixels, pixels, pixels, 16, 16},
+        .rows = {pixels, pixels, pixels, pixels, pixels, rolls ? 16 : pixels, 16, 16},
     };
     ql_amx_configure(&shape);
 }
@@ -181,9 +185,110 @@ QL_INLINE void convolve(const int plain, const int has_codes, const ql_grouped_t
         finish_pixels(plain, &f);
 }
 
-void ql_amx_grouped_tiles(const ql_grouped_tiles_item *item, const ql_codes *codes, int32_t *sums) {
+/* --- three lines at a time --- */
+
+/* A tile of results, or none: then there is no place. */
+typedef struct {
+    const ql_grouped_strip *strip;
+    const ql_grouped_place *place;
+} result;
+
+/* What registers hold, each a tile of one of three neighbouring lines. */
+typedef struct {
+    result held[3];
+} roll;
+
+/* One tile of input, of line `line` of those under `lines` lines of results: the last line of the
+ * kernel completes one line of results, and the first one begins another, whose register is stored
+ * before. */
+#define ROLL(first, second, third, pixels)                                                         \
+    do {                                                                                           \
+        _tile_loadd(pixels, x, x_step);                                                            \
+        if (line > 0 && line <= lines)                                                             \
+            _tile_dpbusd(third, pixels, 6);                                                        \
+        if (line > 1)                                                                              \
+            _tile_dpbusd(second, pixels, 7);                                                       \
+        if (line < lines) {                                                                        \
+            stored = r->held[first];                                                               \
+            if (stored.place != NULL)                                                              \
+                _tile_stored(first, to, 64);                                                       \
+            _tile_loadd(first, strip->start, 0);                                                   \
+            _tile_dpbusd(first, pixels, 5);                                                        \
+            r->held[first] = (result){strip, place};                                               \
+        }                                                                                          \
+    } while (0)
+
+QL_INLINE result roll_line(roll *r, int phase, const ql_grouped_strip *strip,
+                           const ql_grouped_place *place, const char *x, int64_t x_step,
+                           int64_t line, int64_t lines, int32_t *to) {
+    result stored = {NULL, NULL};
+    if (phase == 0)
+        ROLL(0, 1, 2, 3);
+    else if (phase == 1)
+        ROLL(1, 2, 0, 4);
+    else
+        ROLL(2, 0, 1, 3);
+    return stored;
+}
+
+#undef ROLL
+
+QL_INLINE void finish_tile(const int plain, finisher *f, const result *of, const int32_t *sums) {
+    if (of->place == NULL)
+        return;
+    const held one = {of->strip, of->place, 1};
+    f->sums = sums;
+    finish_from(f, &one);
+    while (f->tile == 0)
+        finish_pixels(plain, f);
+}
+
+/* Down the places that are one below the other: results are completed as their lines are. What has
+ * been stored becomes codes beside the products of the next line. */
+QL_INLINE void roll_down(const int plain, const ql_grouped_tiles_item *item, const ql_codes *codes,
+                         int32_t *sums) {
+    const int64_t lines = item->place_count / item->line_places;
+    finisher f = {.stage = stage_of(codes), .rows = item->rows, .y_step = item->y_step};
+    roll r = {.held = {{NULL, NULL}}};
+    result stored = {NULL, NULL};
+    int phase = 0, slot = 0, base = 0;
+    for (int64_t s = 0; s < item->strip_count; s++) {
+        const ql_grouped_strip *strip = item->strips + s;
+        _tile_loadd(5, strip->w, 64);
+        _tile_loadd(6, strip->w + PIECE, 64);
+        _tile_loadd(7, strip->w + 2 * PIECE, 64);
+        for (int64_t column = 0; column < item->line_places; column++) {
+            const char *x = strip->x + item->places[column].x;
+            phase = base;
+            for (int64_t line = 0; line < lines + 2; line++, x += item->line_step) {
+                const ql_grouped_place *place =
+                    item->places + ql_min(line, lines - 1) * item->line_places + column;
+                const result next = roll_line(&r, phase, strip, place, x, item->x_step, line, lines,
+                                              sums + slot * TILE);
+                finish_tile(plain, &f, &stored, sums + (slot ^ 1) * TILE);
+                stored = next;
+                slot ^= 1;
+                phase = phase == 2 ? 0 : phase + 1;
+            }
+            base = (int)((base + lines) % 3);
+        }
+    }
+    finish_tile(plain, &f, &stored, sums + (slot ^ 1) * TILE);
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + TILE, 64);
+    _tile_stored(2, sums + 2 * TILE, 64);
+    for (int i = 0; i < 3; i++)
+        finish_tile(plain, &f, &r.held[i], sums + i * TILE);
+}
+
+void ql_amx_grouped_tiles(const ql_grouped_tiles_item *item, int rolls, const ql_codes *codes,
+                          int32_t *sums) {
     if (codes == NULL)
         convolve(0, 0, item, NULL, sums);
+    else if (rolls && is_plain(codes))
+        roll_down(1, item, codes, sums);
+    else if (rolls)
+        roll_down(0, item, codes, sums);
     else if (is_plain(codes))
         convolve(1, 1, item, codes, sums);
     else

@@ -24,7 +24,7 @@ void ql_amx_prepare_planes(int64_t groups);
 ql_pixel_tile ql_amx_pixel_tile;
 void ql_amx_prepare_pixels(void);
 ql_grouped_tiles ql_amx_grouped_tiles;
-void ql_amx_prepare_grouped(int64_t rows);
+void ql_amx_prepare_grouped(int64_t rows, int rolls);
 ql_gather_codes ql_amx_gather_codes;
 
 #endif
