@@ -63,6 +63,7 @@ typedef struct {
     int64_t bundles, tiles, chunk_items;
     int64_t tile, columns; /* pixels; columns of input that they see, up to QL_PIXELS more */
     int64_t squares;       /* channels that need no planes, the first ones */
+    int64_t lines;         /* of an item: a bundle, or several */
     int64_t block;         /* channels of input */
     int64_t plane_step;    /* bytes */
     ql_status status;
@@ -117,20 +118,21 @@ static void cut(convolution *c) {
         c->block = ql_ceil_div(ql_ceil_div(c->block, blocks), BLOCK_CHANNELS) * BLOCK_CHANNELS;
     }
     c->plane_step = (c->columns * c->block * f->multiplier + QL_STRIP) * 4;
-    c->bundles = s->batch * s->out[0] * ql_ceil_div(s->out[1], f->lines);
+    c->lines = c->squares > 0 && f->blocks != NULL && s->stride[1] == 2 ? 2 : f->lines;
+    c->bundles = s->batch * s->out[0] * ql_ceil_div(s->out[1], c->lines);
 }
 
 static place place_of(const convolution *c, int64_t item) {
     const ql_conv_shape *s = c->shape;
-    const int64_t bundles = ql_ceil_div(s->out[1], c->filter->lines); /* of an image */
+    const int64_t bundles = ql_ceil_div(s->out[1], c->lines); /* of an image */
     place at;
     at.pixel = item % c->tiles * c->tile;
     item /= c->tiles;
-    at.line = item % bundles * c->filter->lines;
+    at.line = item % bundles * c->lines;
     item /= bundles;
     at.depth = item % s->out[0];
     at.image = item / s->out[0];
-    at.lines = ql_min(c->filter->lines, s->out[1] - at.line);
+    at.lines = ql_min(c->lines, s->out[1] - at.line);
     at.pixels = ql_min(c->tile, s->out[2] - at.pixel);
     return at;
 }
@@ -258,7 +260,7 @@ static int convolve_block(const convolution *c, const workspace *w, const place 
     return QL_OK;
 }
 
-/* The groups of a bundle of lines of a kernel of 3 x 3, without planes. */
+/* The groups of one or two lines of a kernel of 3 x 3, without planes. */
 static void convolve_squares(const convolution *c, const workspace *w, const place *at) {
     const ql_depthwise_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
@@ -270,10 +272,11 @@ static void convolve_squares(const convolution *c, const workspace *w, const pla
                         .pixels = at->pixels,
                         .channels = c->squares,
                         .lines = (int)at->lines,
-                        .w = f->weights + c->first_channel * f->planes * 3 * 4,
+                        .w = f->blocks != NULL ? f->blocks : f->weights,
                         .w_step = f->line_size,
                         .start = c->start + c->first_channel};
-    for (int64_t row = 0; row < at->lines + 2; row++) {
+    square.w += c->first_channel * f->planes * 3 * 4;
+    for (int64_t row = 0; row < 3 + (at->lines - 1) * s->stride[1]; row++) {
         const uint8_t *line = line_at(c, at, row);
         square.row[row] = line == NULL ? w->padding : line;
         square.column_step[row] = line == NULL ? 0 : c->channels;
@@ -287,15 +290,26 @@ static void convolve_squares(const convolution *c, const workspace *w, const pla
                                  c->channels, s->out[2] * c->channels);
 }
 
-static int convolve_item(const convolution *c, const workspace *w, int64_t item) {
-    const place at = place_of(c, item);
-    int status = QL_OK;
+/* The channels of a bundle that need planes. */
+static int convolve_blocks(const convolution *c, const workspace *w, const place *at) {
     const int64_t last = c->first_channel + c->channels;
-    if (c->squares)
-        convolve_squares(c, w, &at);
+    int status = QL_OK;
     for (int64_t channel = c->first_channel + c->squares; channel < last && status == QL_OK;
          channel += c->block)
-        status = convolve_block(c, w, &at, channel, ql_min(c->block, last - channel));
+        status = convolve_block(c, w, at, channel, ql_min(c->block, last - channel));
+    return status;
+}
+
+static int convolve_item(const convolution *c, const workspace *w, int64_t item) {
+    place at = place_of(c, item);
+    const int64_t limit = at.line + at.lines;
+    if (c->squares)
+        convolve_squares(c, w, &at);
+    int status = QL_OK;
+    for (; at.line < limit && status == QL_OK; at.line += c->filter->lines) {
+        at.lines = ql_min(c->filter->lines, limit - at.line);
+        status = convolve_blocks(c, w, &at);
+    }
     return status;
 }
 

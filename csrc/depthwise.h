@@ -29,8 +29,10 @@ struct ql_depthwise_filter {
     int64_t planes, reach, repeats; /* of a bundle; of one of its lines; times through them */
     char *weights;                  /* [line][stretch][repeat][plane][tap][channel], 4 bytes each */
     int64_t line_size;              /* bytes */
-    int32_t *totals;                /* of each output channel's weights */
-    uint8_t *codes;                 /* as they were given */
+    char *blocks;    /* where the kernels take those, of 3 x 3 with a stride of 2, for two lines:
+                        [line][stretch][block][channel], each line as large; or NULL */
+    int32_t *totals; /* of each output channel's weights */
+    uint8_t *codes;  /* as they were given */
     ql_channelwise_filter *windows; /* for channels first, or NULL */
     ql_depthwise_first *first;      /* what the first call has arranged */
 };

@@ -1,6 +1,18 @@
 /* Weights of depthwise convolutions, packed as depthwise.c explains. */
 #include "depthwise.h"
 
+enum { BLOCKS = 3 }; /* of a kernel of 3 x 3 */
+
+/* The bytes of the weights of a line in blocks. */
+static int64_t size_of_blocks(const ql_depthwise_filter *f) {
+    return BLOCKS * 4 * ql_ceil_div(f->channels * f->multiplier, QL_STRIP) * QL_STRIP;
+}
+
+static int has_blocks(const ql_depthwise_filter *f, const ql_conv_shape *s) {
+    return f->kernels->square_blocks && f->repeats == 1 && ql_depthwise_square_lines(s) > 0 &&
+           s->stride[2] == 2;
+}
+
 /* How many planes line number `line` of a bundle reads. */
 static int64_t planes_of_line(const ql_depthwise_filter *f, int64_t line) {
     const int64_t last = (line * f->step + f->rows - 1) / f->kernels->depthwise_rows;
@@ -105,6 +117,21 @@ static void put_in_windows(ql_depthwise_filter *f, int64_t channel, int64_t row,
     }
 }
 
+/* Puts one weight of 3 x 3 where both of two lines with a stride of 2 have it. The two rows that a
+ * line does not share with the other one are a block of two columns, [column][row], and another one
+ * of which the kernel has only the first column; the row that both see is the last block. */
+static void put_in_blocks(ql_depthwise_filter *f, int64_t place, int64_t row, int64_t tap,
+                          int32_t weight) {
+    const stretch s = stretch_of(f, place);
+    for (int64_t line = 0; line < 2; line++) {
+        const int is_shared = row == (line == 0 ? 2 : 0);
+        const int64_t block = is_shared ? 2 : tap / 2;
+        const int64_t number = is_shared ? tap : tap % 2 * 2 + row - line;
+        const int64_t element = s.first * BLOCKS + block * s.width + place - s.first;
+        ((int8_t *)f->blocks)[line * size_of_blocks(f) + 4 * element + number] = (int8_t)weight;
+    }
+}
+
 /* Puts one weight where each line of a bundle has it. */
 static void put_weight(ql_depthwise_filter *f, int64_t place, int64_t row, int64_t tap,
                        int32_t weight) {
@@ -142,6 +169,8 @@ static void put_weights(ql_depthwise_filter *f, const uint8_t *w, int is_signed,
             const int32_t weight =
                 weight_at(w, channel * depth + i, is_signed, zero_points[channel]);
             put_weight(f, place, i / f->taps, i % f->taps, weight);
+            if (f->blocks != NULL)
+                put_in_blocks(f, place, i / f->taps, i % f->taps, weight);
             if (f->windows != NULL)
                 put_in_windows(f, channel, i / f->taps, i % f->taps, weight);
             total += weight;
@@ -172,7 +201,8 @@ ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const in
     const int64_t strips = ql_ceil_div(out, QL_STRIP);
     plan.line_size = strips * plan.repeats * plan.reach * plan.taps * QL_STRIP * 4;
     const int64_t weights = plan.lines * plan.line_size, room = strips * QL_STRIP * 4;
-    plan.size = HEAD + weights + 4 * room + out * 4 + codes;
+    const int64_t blocks = has_blocks(&plan, shape) ? 2 * size_of_blocks(&plan) : 0;
+    plan.size = HEAD + weights + blocks + 4 * room + out * 4 + codes;
     ql_depthwise_filter *filter = ql_allocate((size_t)plan.size);
     uint32_t *channels = ql_allocate((size_t)out * 2 * sizeof *channels);
     const int has_windows = ql_has_windows(plan.kernels, shape);
@@ -182,14 +212,16 @@ ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const in
         *filter = plan;
         filter->weights = (char *)filter + HEAD;
         filter->first = (ql_depthwise_first *)((char *)filter + PLAN);
-        char *memory = filter->weights + weights;
+        if (blocks > 0)
+            filter->blocks = filter->weights + weights;
+        char *memory = filter->weights + weights + blocks;
         *filter->first = (ql_depthwise_first){.start = (int32_t *)memory,
                                               .arranged = (float *)(memory + room),
                                               .bias = (int32_t *)(memory + 2 * room),
                                               .multiplier = (float *)(memory + 3 * room)};
         filter->totals = (int32_t *)(memory + 4 * room);
         filter->codes = (uint8_t *)(filter->totals + out);
-        memset(filter->weights, 0, (size_t)weights);
+        memset(filter->weights, 0, (size_t)(weights + blocks));
         memcpy(filter->codes, w, (size_t)codes);
         put_weights(filter, w, is_signed, zero_points, channels);
     } else {

@@ -15,6 +15,7 @@ enum {
     QL_DIRECT_ROWS = 8,   /* the most rows that are multiplied with an operand as it lies */
     QL_NARROW = 4,        /* the most columns that rows are multiplied with as they lie */
     QL_PIXELS = 8,        /* of a line that depthwise convolutions take together */
+    QL_SQUARE_ROWS = 5,   /* of input that two lines of a kernel of 3 x 3 see at most */
     QL_GROUPED_ROWS = 16, /* pixels that tiles of groups have at most, and are read beyond a line */
     QL_GROUPED_PLACES = 4, /* tiles of groups that are multiplied together */
     QL_TOGETHER = 64,      /* the most outputs of a channel that they compute together */
@@ -240,17 +241,19 @@ typedef struct {
 typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                                 int64_t y_stride);
 
-/* One or two lines of output of kernels of 3 x 3, straight from the lines of input, of which there
- * are two more: whole strips of channels, in the order that planes have. Column number `first` of
- * the input is that of the first pixel's first tap; those outside of `width` are padding. */
+/* One or two lines of output of kernels of 3 x 3, straight from the lines of input that they see:
+ * whole strips of channels, in the order that planes have. Column number `first` of the input is
+ * that of the first pixel's first tap; those outside of `width` are padding. */
 typedef struct {
-    const uint8_t *row[4];
-    int64_t column_step[4], channel_step[4]; /* of the rows, in bytes: 0 where all bytes are one */
+    const uint8_t *row[QL_SQUARE_ROWS];
+    int64_t column_step[QL_SQUARE_ROWS]; /* in bytes, and 0 where all bytes are one, as is */
+    int64_t channel_step[QL_SQUARE_ROWS];
     int64_t first, width;
     uint8_t flip, zero; /* numbers are bytes ^ flip; the number of padding */
     int64_t stride, pixels, channels;
-    int lines;      /* 1, or 2 with a stride of 1 */
-    const char *w;  /* [strip or group][plane][tap][channel] for each line, */
+    int lines;      /* 1, or 2 with strides of 1, or of 2 where weights are in blocks */
+    const char *w;  /* [strip or group][plane][tap][channel], or with a stride of 2 those of
+                       `square_blocks`, for each line, */
     int64_t w_step; /* which are so many bytes apart */
     const int32_t *start;
 } ql_square;
@@ -592,6 +595,8 @@ typedef struct ql_kernels {
     ql_depthwise *depthwise;
     ql_depthwise_codes *depthwise_codes;
     ql_depthwise_square *depthwise_square;
+    int square_blocks; /* whether that takes, with a stride of 2, [strip or group][block][channel]
+                          as weights, of elements of several columns (depthwise_pack.c) */
     ql_channel_sums *channel_sums;   /* or NULL: channels that are first become last */
     ql_channel_codes *channel_codes; /* goes with channel_sums, and so does spread */
     int channel_results;             /* the least results of a plane that these are for */

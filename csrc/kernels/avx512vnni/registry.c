@@ -53,6 +53,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->depthwise = ql_avx512vnni_depthwise;
     kernels->depthwise_codes = ql_avx512vnni_depthwise_codes;
     kernels->depthwise_square = ql_avx512vnni_depthwise_square;
+    kernels->square_blocks = 1;
     kernels->channel_sums = ql_avx512vnni_channel_sums;
     kernels->channel_codes = ql_avx512vnni_channel_codes;
     kernels->channel_results = 16;
