@@ -29,15 +29,23 @@
  * 72 bytes for each output channel, 8 for each part of K and 4 for each pixel of a few lines.
  * Places are taken 64 at a time, which is a cache line of codes, and all weights go by, unless
  * those of one tile stay in the first cache: then all places of a block do. Large weights go by
- * only once for all places of a block. */
+ * only once for all places of a block.
+ *
+ * Where K is not deep, tiles are strips: the rows of one block of weights at all 64 places, whose
+ * codes are whole cache lines. Those take about as long as the products, and are computed beside
+ * the products of the second next tile, whose sums are not those being stored. */
 #include "planes.h"
 
 enum {
     WEIGHT_BYTES = 1 << 20,  /* that stay in the second cache besides */
     FIRST_BYTES = 18 * 1024, /* of weights of a tile, or of places, that stay in the first one */
+    STRIP_BYTES = 16 * 1024, /* of WIDEST places that do, while the weights of strips go by */
     TALLEST = QL_PLANE_ROWS,
     WIDEST = QL_PLACES
 };
+
+/* Tiles of sums are stored and finished alone; or beside the next one; or so are strips of rows. */
+typedef enum { ALONE, BESIDE, STRIPS } way;
 
 /* One call. */
 typedef struct {
@@ -53,6 +61,7 @@ typedef struct {
     const float *multiplier;
     ql_codes codes;
     int has_codes;
+    way way;
     int64_t blocks;      /* of an image */
     int64_t across;      /* chunks side by side, which share a block */
     int64_t chunk_rows;  /* of each */
@@ -184,7 +193,7 @@ static void convolve_places(const convolution *c, int64_t image, int64_t begin, 
 
 /* Which of a few places have results, and where in a plane those belong. */
 typedef struct {
-    uint32_t has_result;
+    uint64_t has_result;
     int64_t before; /* so many results come before */
 } few_places;
 
@@ -195,7 +204,7 @@ static few_places few_places_from(const convolution *c, int64_t place, int64_t c
     for (int64_t i = 0; i < count; i += at->pitch - column, column = 0) {
         const int64_t results = ql_min(at->width - column, count - i);
         if (results > 0)
-            found.has_result |= (uint32_t)(((uint64_t)1 << results) - 1) << i;
+            found.has_result |= ~(uint64_t)0 >> (WIDEST - results) << i;
     }
     return found;
 }
@@ -232,10 +241,10 @@ static void sum_tile_beside(const convolution *c, int64_t row, int64_t rows, con
  * in the first cache for the second few places of WIDEST. */
 static void convolve_places_beside(const convolution *c, int64_t image, int64_t begin,
                                    int64_t first, int64_t last, int64_t row, int64_t last_row,
-                                   const uint8_t *block, int32_t *sums) {
+                                   const uint8_t *block, int32_t *sums,
+                                   ql_pending_places *pending) {
     enum { TILES = WIDEST / QL_FEW_PLACES };
     const int64_t bytes = ql_place_bytes(c->filter);
-    ql_pending_places pending = {.rows = 0};
     for (int64_t place = first; place < last; place += WIDEST) {
         const int64_t places = ql_min(WIDEST, last - place);
         few_places found[TILES];
@@ -246,38 +255,81 @@ static void convolve_places_beside(const convolution *c, int64_t image, int64_t 
             for (int64_t j = 0; j < places; j += QL_FEW_PLACES) {
                 const int64_t rows = ql_min(TALLEST, last_row - i);
                 sum_tile_beside(c, i, rows, block + (place + j - begin) * bytes,
-                                ql_min(QL_FEW_PLACES, places - j), &pending);
-                pending = pending_places(c, image, i, rows, &found[j / QL_FEW_PLACES], sums);
+                                ql_min(QL_FEW_PLACES, places - j), pending);
+                *pending = pending_places(c, image, i, rows, &found[j / QL_FEW_PLACES], sums);
             }
     }
-    sum_tile_beside(c, row, 0, NULL, 0, &pending);
 }
 
-/* Whether products take long enough that codes are computed beside them. */
-static int is_beside(const convolution *c) {
-    enum { LEAST_PARTS = 4 };
-    if (c->filter->of_pixels)
-        return c->has_codes;
-    return c->has_codes && c->kernels->plane_tile_beside != NULL && c->product.parts >= LEAST_PARTS;
+/* What a chunk has not finished: the tile that the processor holds and, of strips, the one that was
+ * stored before. */
+typedef struct {
+    ql_pending_places held, stored;
+} unfinished;
+
+/* The same by strips of rows at WIDEST places, which stay in the first cache; the codes of each
+ * beside the products of the second next. Two tiles of sums take turns. */
+static void convolve_strips(const convolution *c, int64_t image, int64_t begin, int64_t first,
+                            int64_t last, int64_t row, int64_t last_row, const uint8_t *block,
+                            int32_t *sums, unfinished *rest) {
+    const ql_plane_filter *f = c->filter;
+    for (int64_t place = first; place < last; place += WIDEST) {
+        const int64_t places = ql_min(WIDEST, last - place);
+        const few_places found = few_places_from(c, place, places);
+        for (int64_t i = row; i < last_row; i += QL_STRIP) {
+            int32_t *before = rest->held.rows > 0 ? rest->held.sums : NULL;
+            c->kernels->plane_strip_beside(&c->product, f->weights + i / QL_STRIP * f->block_step,
+                                           block + (place - begin) * QL_PLANE_GROUP, places, before,
+                                           &rest->stored);
+            rest->stored = rest->held;
+            rest->held = pending_places(c, image, i, ql_min(QL_STRIP, last_row - i), &found,
+                                        before == sums ? sums + QL_STRIP * WIDEST : sums);
+        }
+    }
+}
+
+/* Stores and finishes the rest. */
+static void complete(const convolution *c, const unfinished *rest) {
+    int32_t *before = rest->held.rows > 0 ? rest->held.sums : NULL;
+    if (c->way == BESIDE)
+        sum_tile_beside(c, 0, 0, NULL, 0, &rest->held);
+    if (c->way != STRIPS)
+        return;
+    c->kernels->plane_strip_beside(&c->product, NULL, NULL, 0, before, &rest->stored);
+    c->kernels->plane_strip_beside(&c->product, NULL, NULL, 0, NULL, &rest->held);
+}
+
+/* Strips where places stay in the first cache, and all weights in the second one. */
+static way way_of(const convolution *c) {
+    const ql_plane_filter *f = c->filter;
+    if (!c->has_codes || (!f->of_pixels && c->kernels->plane_strip_beside == NULL))
+        return ALONE;
+    const int64_t bytes = WIDEST * f->taps * ql_plane_groups(f) * QL_PLANE_GROUP;
+    return !f->of_pixels && bytes <= STRIP_BYTES ? STRIPS : BESIDE;
 }
 
 /* One block; a few rows at a time where all weights are too many to stay in the second cache, or
  * where those of a tile stay in the first one and places do not. */
 static void convolve_block(const convolution *c, int64_t item, int64_t row, int64_t last_row,
-                           uint8_t *block, int32_t *sums) {
+                           uint8_t *block, int32_t *sums, unfinished *rest) {
     const int64_t image = item / c->blocks, which = item % c->blocks;
     const int64_t first = ql_first_of_block(&c->input.at, which);
     const int64_t last =
         ql_min(ql_first_of_block(&c->input.at, which + 1), c->input.at.lines * c->input.at.pitch);
     const int64_t strip = c->filter->block_step, weights = (last_row - row) / QL_STRIP * strip;
     const int64_t of_places = WIDEST * c->filter->taps * c->filter->channels;
-    const int beside = is_beside(c);
-    const int stay = beside && of_places > FIRST_BYTES && 2 * strip <= FIRST_BYTES;
+    const int stay = c->way == BESIDE && of_places > FIRST_BYTES && 2 * strip <= FIRST_BYTES;
     const int64_t step = weights > WEIGHT_BYTES || stay ? TALLEST : last_row - row;
     ql_load_places(&c->input, image, first, last, block);
-    for (int64_t i = row; i < last_row; i += step)
-        (beside ? convolve_places_beside : convolve_places)(
-            c, image, first, first, last, i, ql_min(i + step, last_row), block, sums);
+    for (int64_t i = row, next; i < last_row; i = next) {
+        next = ql_min(i + step, last_row);
+        if (c->way == STRIPS)
+            convolve_strips(c, image, first, first, last, i, next, block, sums, rest);
+        else if (c->way == BESIDE)
+            convolve_places_beside(c, image, first, first, last, i, next, block, sums, &rest->held);
+        else
+            convolve_places(c, image, first, first, last, i, next, block, sums);
+    }
 }
 
 static void convolve_chunk(void *context, long chunk) {
@@ -296,8 +348,10 @@ static void convolve_chunk(void *context, long chunk) {
         c->kernels->prepare_pixels();
     else if (c->kernels->prepare_planes != NULL)
         c->kernels->prepare_planes(c->filter->groups);
+    unfinished rest = {.held = {.rows = 0}, .stored = {.rows = 0}};
     for (int64_t item = first; item < last; item++)
-        convolve_block(c, item, row, last_row, block, (int32_t *)(block + size));
+        convolve_block(c, item, row, last_row, block, (int32_t *)(block + size), &rest);
+    complete(c, &rest);
     ql_return(block);
     if (c->kernels->release != NULL)
         c->kernels->release();
@@ -401,7 +455,8 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
     ql_list_places(&c.input, (int32_t *)(part + parts));
     ql_set_plane_parts(&c.input, part);
     c.product = (ql_plane_product){part, parts, filter->groups, at->group_step, filter->block_step};
-    if (!is_beside(&c))
+    c.way = way_of(&c);
+    if (c.way == ALONE)
         repeat_start(&c, rows, start);
     ql_run_chunks(cut(&c, wanted), convolve_chunk, &c);
     ql_return(memory);

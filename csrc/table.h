@@ -426,14 +426,14 @@ typedef void ql_plane_codes(const int32_t *sums, int64_t rows, const ql_place_ru
                             int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane);
 
 /* A tile whose sums are still in the processor, where they go, and what they become: codes of
- * sums[row][QL_FEW_PLACES] plus the start of their row; or of pixels sums[place][QL_PLANE_ROWS],
- * which have started from that. Results follow one another in a plane of y, whatever places lie
- * between them. */
+ * sums[row][QL_FEW_PLACES], or [QL_PLACES] of strips, plus the start of their row; or of pixels
+ * sums[place][QL_PLANE_ROWS], which have started from that. Results follow one another in a plane
+ * of y, whatever places lie between them. */
 typedef struct {
     int32_t *sums;
     const int32_t *start;
     int64_t rows;        /* 0: there is none */
-    uint32_t has_result; /* a bit for each place; 0: sums are stored, and no more */
+    uint64_t has_result; /* a bit for each place; 0: sums are stored, and no more */
     ql_codes codes;      /* with a multiplier for each row */
     uint8_t *y;
     int64_t plane;
@@ -445,6 +445,13 @@ typedef struct {
 typedef void ql_plane_tile_beside(const ql_plane_product *product, const int8_t *w,
                                   const uint8_t *x, int64_t rows, int64_t places,
                                   const ql_pending_places *pending);
+
+/* The same of QL_STRIP rows and up to QL_PLACES places, two tiles behind: the sums of the tile
+ * before are stored, unless `before` is NULL, and a tile that was stored then is finished. With no
+ * places, that is all. */
+typedef void ql_plane_strip_beside(const ql_plane_product *product, const int8_t *w,
+                                   const uint8_t *x, int64_t places, int32_t *before,
+                                   const ql_pending_places *pending);
 
 /* Collects `count` pixels of `channels` planes, `plane` bytes apart, in cache lines:
  *
@@ -610,10 +617,11 @@ typedef struct ql_kernels {
 
     ql_plane_tile *plane_tile; /* or NULL: planes are transposed, and so are results */
     int plane_depth;           /* the most products of a sum for which it beats that; 0: all */
-    ql_plane_tile_beside *plane_tile_beside; /* or NULL */
-    void (*prepare_planes)(int64_t groups);  /* readies the processor for such parts, or NULL */
-    ql_pixel_tile *pixel_tile;               /* or NULL */
-    void (*prepare_pixels)(void);            /* goes with it */
+    ql_plane_tile_beside *plane_tile_beside;   /* or NULL */
+    ql_plane_strip_beside *plane_strip_beside; /* there if that is */
+    void (*prepare_planes)(int64_t groups);    /* readies the processor for such parts, or NULL */
+    ql_pixel_tile *pixel_tile;                 /* or NULL */
+    void (*prepare_pixels)(void);              /* goes with it */
     ql_interleave_planes *interleave_planes;
     ql_collect_pixels *collect_pixels;
     ql_plane_codes *plane_codes;

@@ -20,6 +20,7 @@ void ql_amx_prepare(int64_t rows);
 void ql_amx_release(void);
 ql_plane_tile ql_amx_plane_tile;
 ql_plane_tile_beside ql_amx_plane_tile_beside;
+ql_plane_strip_beside ql_amx_plane_strip_beside;
 void ql_amx_prepare_planes(int64_t groups);
 ql_pixel_tile ql_amx_pixel_tile;
 void ql_amx_prepare_pixels(void);

@@ -63,8 +63,8 @@ QL_INLINE void begin_codes(codes_beside *c, const ql_pending_places *tile) {
     c->lower_u8x64 = _mm512_set1_epi8((char)codes->lower);
     c->upper_u8x64 = _mm512_set1_epi8((char)codes->upper);
     c->flip_u8x64 = _mm512_set1_epi8((char)codes->flip);
-    c->results = tile->has_result;
-    c->stored = (__mmask32)first_bytes(__builtin_popcount(tile->has_result));
+    c->results = (__mmask32)tile->has_result;
+    c->stored = (__mmask32)first_bytes(__builtin_popcountll(tile->has_result));
 }
 
 QL_INLINE __m512i steps_of(const int32_t *sums, __m512 multiplier_f32x16) {

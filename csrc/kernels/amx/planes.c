@@ -9,7 +9,12 @@
  * cycles beside them: some 50 where rows of places lie across cache lines.
  *
  * Codes of the sums of 32 rows and places take vectors some 250 cycles, the products of K = 256
- * tiles some 400. Where instructions alternate, more than half of the former is hidden. */
+ * tiles some 400. Where instructions alternate, more than half of the former is hidden.
+ *
+ * A strip is of 16 rows at 64 places. Measured: each tdpbsud keeps both ports of vectors busy for
+ * some 9 cycles, tile loads none; beside four of them some 88 vector instructions are hidden. So
+ * codes are spread over all products. Sums begin at zero and what they start from is added later:
+ * loading it into a tile of sums takes 30 cycles for each. */
 #include "../target.h"
 
 #if QL_BUILDS_AMX
@@ -146,13 +151,13 @@ typedef struct {
 
 QL_INLINE codes_beside codes_beside_of(const ql_pending_places *tile) {
     const ql_codes *codes = &tile->codes;
-    const int count = __builtin_popcount(tile->has_result);
+    const int count = __builtin_popcountll(tile->has_result);
     return (codes_beside){.tile = tile,
                           .zero_i16x32 = _mm512_set1_epi16((int16_t)codes->zero_point),
                           .lower_u8x64 = _mm512_set1_epi8((char)codes->lower),
                           .upper_u8x64 = _mm512_set1_epi8((char)codes->upper),
                           .flip_u8x64 = _mm512_set1_epi8((char)codes->flip),
-                          .results = tile->has_result,
+                          .results = (__mmask32)tile->has_result,
                           .stored = (__mmask32)first_bytes(count)};
 }
 
@@ -278,6 +283,126 @@ void ql_amx_plane_tile_beside(const ql_plane_product *product, const int8_t *w, 
         blocks_beside(0, 1, product, w, x, before, &codes);
     else
         blocks_beside(0, 0, product, w, x, before, &codes);
+}
+
+/* --- strips beside codes -------------------------------------------------------------------- */
+
+/* The codes of a pending strip of rows, row by row: a cache line each. */
+typedef struct {
+    const ql_pending_places *tile;
+    __m512i zero_i16x32, lower_u8x64, upper_u8x64, flip_u8x64;
+    int is_plain,
+        is_whole;     /* neither bounded nor flipped; a result for each place up to the last */
+    __mmask64 stored; /* as many as there are results */
+    int64_t row;      /* the next one */
+} lines_beside;
+
+QL_INLINE lines_beside lines_beside_of(const ql_pending_places *tile) {
+    const ql_codes *codes = &tile->codes;
+    const __mmask64 stored = first_bytes(__builtin_popcountll(tile->has_result));
+    return (lines_beside){
+        .tile = tile,
+        .zero_i16x32 = _mm512_set1_epi16((int16_t)codes->zero_point),
+        .lower_u8x64 = _mm512_set1_epi8((char)codes->lower),
+        .upper_u8x64 = _mm512_set1_epi8((char)codes->upper),
+        .flip_u8x64 = _mm512_set1_epi8((char)codes->flip),
+        .is_plain = codes->lower == 0 && codes->upper == 255 && codes->flip == 0,
+        .is_whole = stored == tile->has_result,
+        .stored = stored,
+    };
+}
+
+/* Up to `count` more rows. */
+QL_INLINE void finish_lines(lines_beside *c, int64_t count) {
+    const __m512i order_i32x16 =
+        _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const ql_pending_places *tile = c->tile;
+    for (const int64_t last = ql_min(c->row + count, tile->rows); c->row < last; c->row++) {
+        const int32_t *sums = tile->sums + c->row * QL_PLACES;
+        const __m512 multiplier_f32x16 = _mm512_set1_ps(tile->codes.multiplier[c->row]);
+        const __m512i start_i32x16 = _mm512_set1_epi32(tile->start[c->row]);
+        __m512i steps_i32x16[4];
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; v++)
+            steps_i32x16[v] = _mm512_cvtps_epi32(
+                _mm512_mul_ps(_mm512_cvtepi32_ps(
+                                  _mm512_add_epi32(_mm512_load_si512(sums + 16 * v), start_i32x16)),
+                              multiplier_f32x16));
+        const __m512i low_i16x32 =
+            _mm512_adds_epi16(_mm512_packs_epi32(steps_i32x16[0], steps_i32x16[1]), c->zero_i16x32);
+        const __m512i high_i16x32 =
+            _mm512_adds_epi16(_mm512_packs_epi32(steps_i32x16[2], steps_i32x16[3]), c->zero_i16x32);
+        __m512i codes_u8x64 = _mm512_packus_epi16(low_i16x32, high_i16x32);
+        if (!c->is_plain) {
+            codes_u8x64 =
+                _mm512_min_epu8(_mm512_max_epu8(codes_u8x64, c->lower_u8x64), c->upper_u8x64);
+            codes_u8x64 = _mm512_xor_si512(codes_u8x64, c->flip_u8x64);
+        }
+        codes_u8x64 = _mm512_permutexvar_epi32(order_i32x16, codes_u8x64);
+        if (!c->is_whole)
+            codes_u8x64 = _mm512_maskz_compress_epi8(tile->has_result, codes_u8x64);
+        _mm512_mask_storeu_epi8(tile->y + c->row * tile->plane, c->stored, codes_u8x64);
+    }
+}
+
+/* Products of a strip of rows with 16 places; the first of a tile store the sums of the one before
+ * and begin anew. All are followed by some codes. */
+#define MULTIPLY_STRIP(sums, v, places_register)                                                   \
+    do {                                                                                           \
+        if (v < strips)                                                                            \
+            _tile_loadd(places_register, places + 64 * v, p->group_step);                          \
+        if (is_first && before != NULL)                                                            \
+            _tile_stored(sums, before + 16 * v, SUMS_STRIDE);                                      \
+        if (is_first)                                                                              \
+            _tile_zero(sums);                                                                      \
+        if (v < strips) {                                                                          \
+            _tile_dpbsud(sums, 4, places_register);                                                \
+            finish_lines(codes, each);                                                             \
+        }                                                                                          \
+    } while (0)
+
+QL_INLINE void strip_step(const int strips, const int is_first, const ql_plane_product *p,
+                          const int8_t *w, const uint8_t *places, int32_t *before,
+                          lines_beside *codes, int64_t each) {
+    _tile_loadd(4, w, 64);
+    MULTIPLY_STRIP(0, 0, 6);
+    MULTIPLY_STRIP(1, 1, 7);
+    MULTIPLY_STRIP(2, 2, 6);
+    MULTIPLY_STRIP(3, 3, 7);
+}
+
+#undef MULTIPLY_STRIP
+
+/* Codes are spread evenly over the products, as a processor has so much room for what waits. */
+QL_INLINE void strip_beside(const int strips, const ql_plane_product *p, const int8_t *w,
+                            const uint8_t *x, int32_t *before, lines_beside *codes) {
+    const int64_t products = strips * p->parts;
+    const int64_t each = (codes->tile->rows + products - 1) / products;
+    strip_step(strips, 1, p, w, x + p->part[0], before, codes, each);
+#pragma GCC unroll 1
+    for (int64_t i = 1; i < p->parts; i++)
+        strip_step(strips, 0, p, w + 1024 * i, x + p->part[i], NULL, codes, each);
+}
+
+void ql_amx_plane_strip_beside(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
+                               int64_t places, int32_t *before, const ql_pending_places *pending) {
+    lines_beside codes = lines_beside_of(pending);
+    if (places == 0 && before != NULL) {
+        _tile_stored(0, before, SUMS_STRIDE);
+        _tile_stored(1, before + 16, SUMS_STRIDE);
+        _tile_stored(2, before + 32, SUMS_STRIDE);
+        _tile_stored(3, before + 48, SUMS_STRIDE);
+    }
+    if (places == 0)
+        finish_lines(&codes, QL_STRIP);
+    else if (places > 48)
+        strip_beside(4, product, w, x, before, &codes);
+    else if (places > 32)
+        strip_beside(3, product, w, x, before, &codes);
+    else if (places > 16)
+        strip_beside(2, product, w, x, before, &codes);
+    else
+        strip_beside(1, product, w, x, before, &codes);
 }
 
 QL_TARGET_END

@@ -31,6 +31,7 @@ void ql_fill_amx(ql_kernels *kernels) {
     kernels->release = ql_amx_release;
     kernels->plane_tile = ql_amx_plane_tile;
     kernels->plane_tile_beside = ql_amx_plane_tile_beside;
+    kernels->plane_strip_beside = ql_amx_plane_strip_beside;
     kernels->prepare_planes = ql_amx_prepare_planes;
     kernels->pixel_tile = ql_amx_pixel_tile;
     kernels->prepare_pixels = ql_amx_prepare_pixels;
