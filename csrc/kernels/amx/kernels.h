@@ -26,6 +26,8 @@ ql_pixel_tile ql_amx_pixel_tile;
 void ql_amx_prepare_pixels(void);
 ql_grouped_tiles ql_amx_grouped_tiles;
 void ql_amx_prepare_grouped(int64_t rows, int rolls);
+ql_spread ql_amx_spread;
+ql_channel_codes ql_amx_channel_codes;
 ql_gather_codes ql_amx_gather_codes;
 
 #endif

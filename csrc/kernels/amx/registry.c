@@ -37,6 +37,8 @@ void ql_fill_amx(ql_kernels *kernels) {
     kernels->prepare_pixels = ql_amx_prepare_pixels;
     kernels->grouped_tiles = ql_amx_grouped_tiles;
     kernels->prepare_grouped = ql_amx_prepare_grouped;
+    kernels->spread = ql_amx_spread;
+    kernels->channel_codes = ql_amx_channel_codes;
     kernels->gather_codes = ql_amx_gather_codes;
 }
 
