@@ -64,6 +64,7 @@ typedef struct {
     int64_t tile, columns; /* pixels; columns of input that they see, up to QL_PIXELS more */
     int64_t squares;       /* channels that need no planes, the first ones */
     int64_t lines;         /* of an item: a bundle, or several */
+    int in_blocks;         /* whether those have weights in blocks */
     int64_t block;         /* channels of input */
     int64_t plane_step;    /* bytes */
     ql_status status;
@@ -118,7 +119,9 @@ static void cut(convolution *c) {
         c->block = ql_ceil_div(ql_ceil_div(c->block, blocks), BLOCK_CHANNELS) * BLOCK_CHANNELS;
     }
     c->plane_step = (c->columns * c->block * f->multiplier + QL_STRIP) * 4;
-    c->lines = c->squares > 0 && f->blocks != NULL && s->stride[1] == 2 ? 2 : f->lines;
+    /* An axis of a single result has a stride of 1, whatever the weights were packed for. */
+    c->in_blocks = c->squares > 0 && f->blocks != NULL && s->stride[2] == 2;
+    c->lines = c->in_blocks && s->stride[1] == 2 ? 2 : f->lines;
     c->bundles = s->batch * s->out[0] * ql_ceil_div(s->out[1], c->lines);
 }
 
@@ -272,7 +275,7 @@ static void convolve_squares(const convolution *c, const workspace *w, const pla
                         .pixels = at->pixels,
                         .channels = c->squares,
                         .lines = (int)at->lines,
-                        .w = f->blocks != NULL ? f->blocks : f->weights,
+                        .w = c->in_blocks ? f->blocks : f->weights,
                         .w_step = f->line_size,
                         .start = c->start + c->first_channel};
     square.w += c->first_channel * f->planes * 3 * 4;
