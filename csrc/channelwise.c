@@ -403,8 +403,7 @@ static void convolve_channels(const cut *c, workspace *w, const place *at, const
         .regrouping = w->gathers ? &w->gathering : NULL,
     };
     if (call->codes != NULL) {
-        ql_codes codes = *call->codes;
-        codes.multiplier += channel;
+        const ql_codes codes = ql_codes_from(call->codes, channel);
         call->kernels->channel_codes(&some, &codes, (uint8_t *)call->y + to, plane);
         return;
     }
@@ -463,8 +462,7 @@ static void convolve_in_place(const cut *c, const workspace *w, const place *at)
         .inside = ~(uint32_t)0 << 8 * s->pad[2],
         .zero = call->zero,
     };
-    ql_codes codes = *call->codes;
-    codes.multiplier += at->channel;
+    const ql_codes codes = ql_codes_from(call->codes, at->channel);
     call->kernels->channel_codes(&some, &codes,
                                  (uint8_t *)call->y + plane * out + c->begin * s->out[2], out);
 }

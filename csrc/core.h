@@ -226,10 +226,21 @@ int64_t ql_largest_sum(int64_t depth, const int32_t *bias, int64_t channels);
 void ql_start_sums(const int32_t *restrict totals, const int32_t *restrict bias, int32_t zero_point,
                    int64_t channels, int32_t *restrict start);
 
+/* Whether codes are made by fused multiply-adds; then sums start from `fused_start` besides, which
+ * is to be added, and those that are of no channel from QL_UNUSED_START, a float as common as
+ * others. */
+enum { QL_UNUSED_START = 0x4B400000 };
+int ql_is_fused(const ql_kernels *kernels, const ql_output *output);
+void ql_add_starts(const int32_t *restrict fused_start, int64_t channels, int32_t *restrict start);
+
 /* Whether sums up to `largest` can become codes at once, because steps fit int32; and those, with
  * multipliers in any order. */
 int ql_makes_codes(const ql_output *output, int64_t channels, int64_t largest);
 ql_codes ql_codes_of(const ql_output *output, const float *multiplier);
+/* The same by fused multiply-adds: of the opposite multipliers and addends if codes are opposed. */
+ql_codes ql_fused_codes_of(const ql_output *output, const float *multiplier, const float *addend);
+int ql_is_opposed(const ql_output *output);
+void ql_oppose(float *restrict multiplier, float *restrict addend, int64_t count);
 
 /* Adds the bias to the sums of one pixel; QL_OVERFLOW if one does not fit. */
 int ql_add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels);

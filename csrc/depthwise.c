@@ -245,7 +245,8 @@ static int convolve_block(const convolution *c, const workspace *w, const place 
     const int64_t depth = f->repeats * f->reach * f->taps; /* elements of a channel */
     const int64_t y_stride = c->channels * f->multiplier;
     ql_codes codes = c->codes;
-    codes.multiplier = c->has_codes ? codes.multiplier + first : NULL;
+    if (c->has_codes)
+        codes = ql_codes_from(&codes, first);
     for (int64_t i = 0; i < at->lines; i++) {
         const int64_t out_line = (at->image * s->out[0] + at->depth) * s->out[1] + at->line + i;
         const int64_t pixel = out_line * s->out[2] + at->pixel;
@@ -286,8 +287,7 @@ static void convolve_squares(const convolution *c, const workspace *w, const pla
         square.channel_step[row] = line != NULL;
     }
     const int64_t line = (at->image * s->out[0] + at->depth) * s->out[1] + at->line;
-    ql_codes codes = c->codes;
-    codes.multiplier += c->first_channel;
+    const ql_codes codes = ql_codes_from(&c->codes, c->first_channel);
     f->kernels->depthwise_square(&square, &codes,
                                  (uint8_t *)c->y + (line * s->out[2] + at->pixel) * c->channels,
                                  c->channels, s->out[2] * c->channels);
@@ -418,35 +418,55 @@ static void arrange(const convolution *c, const void *entries, void *to) {
         ql_depthwise_put_in_order(c->filter, entries, to);
 }
 
-/* What sums start from and are multiplied by, for whole strips; `scratch` has room for an entry of
- * each channel. */
-static void prepare_channels(convolution *c, int32_t zero_point, int32_t *start, float *multiplier,
-                             int32_t *scratch) {
+/* Memory for what belongs to channels: an entry of each for whole strips. */
+typedef struct {
+    int32_t *start, *scratch;
+    float *multiplier, *addend;
+} entries;
+
+/* What sums start from and how they become codes. */
+static void prepare_channels(convolution *c, int32_t zero_point, const entries *to) {
     const ql_output *o = c->output;
     const int64_t channels = c->shape->out_channels;
-    const int64_t largest = largest_sum(c);
-    const int64_t rest = ql_ceil_div(channels, QL_STRIP) * QL_STRIP - channels;
-    c->has_codes = c->fits && ql_makes_codes(o, channels, largest);
-    ql_start_sums(c->filter->totals, c->fits ? o->bias : NULL, zero_point, channels, scratch);
-    arrange(c, scratch, start);
-    memset(start + channels, 0, (size_t)rest * sizeof *start);
-    c->start = start;
+    const int64_t whole = ql_ceil_div(channels, QL_STRIP) * QL_STRIP;
+    c->has_codes = c->filter->kernels->depthwise_codes != NULL && c->fits &&
+                   ql_makes_codes(o, channels, largest_sum(c));
+    const int is_fused = c->has_codes && ql_is_fused(c->filter->kernels, o);
+    ql_start_sums(c->filter->totals, c->fits ? o->bias : NULL, zero_point, channels, to->scratch);
+    if (is_fused)
+        ql_add_starts(o->fused_start, channels, to->scratch);
+    for (int64_t i = channels; i < whole; i++) {
+        to->start[i] = is_fused ? QL_UNUSED_START : 0;
+        to->multiplier[i] = 0;
+        to->addend[i] = 0;
+    }
+    arrange(c, to->scratch, to->start);
+    c->start = to->start;
     if (!c->has_codes)
         return;
-    arrange(c, o->multiplier, multiplier);
-    memset(multiplier + channels, 0, (size_t)rest * sizeof *multiplier);
-    c->codes = ql_codes_of(o, multiplier);
+    arrange(c, o->multiplier, to->multiplier);
+    c->codes = ql_codes_of(o, to->multiplier);
+    if (is_fused) {
+        arrange(c, o->fused_addend, to->addend);
+        if (ql_is_opposed(o))
+            ql_oppose(to->multiplier, to->addend, channels);
+        c->codes = ql_fused_codes_of(o, to->multiplier, to->addend);
+    }
 }
 
 /* Whether the first call's parameters are those of this one; sums fit int32 then, too. */
-static int is_as_first(const ql_depthwise_first *first, const ql_output *o, int32_t zero_point,
+static int is_as_first(const ql_depthwise_filter *f, const ql_output *o, int32_t zero_point,
                        int64_t channels) {
+    const ql_depthwise_first *first = f->first;
     const size_t size = (size_t)channels * 4;
+    const int is_fused = ql_is_fused(f->kernels, o);
     return atomic_load_explicit(&first->state, memory_order_acquire) == QL_WRITTEN &&
            ql_makes_codes(o, 0, 1) && first->zero_point == zero_point &&
            first->has_bias == (o->bias != NULL) &&
            (o->bias == NULL || memcmp(first->bias, o->bias, size) == 0) &&
-           memcmp(first->multiplier, o->multiplier, size) == 0;
+           memcmp(first->multiplier, o->multiplier, size) == 0 && first->is_fused == is_fused &&
+           (!is_fused || (first->is_opposed == ql_is_opposed(o) &&
+                          memcmp(first->fused_start, o->fused_start, size) == 0));
 }
 
 /* Keeps what a call has arranged, if it is the first one. */
@@ -466,6 +486,12 @@ static void keep_first(const convolution *c, int32_t zero_point) {
     memcpy(first->multiplier, o->multiplier, channels * sizeof *o->multiplier);
     memcpy(first->start, c->start, whole * sizeof *c->start);
     memcpy(first->arranged, c->codes.multiplier, whole * sizeof *c->codes.multiplier);
+    first->is_fused = c->codes.addend != NULL;
+    if (first->is_fused) {
+        first->is_opposed = ql_is_opposed(o);
+        memcpy(first->fused_start, o->fused_start, channels * sizeof *o->fused_start);
+        memcpy(first->addend, c->codes.addend, whole * sizeof *c->codes.addend);
+    }
     atomic_store_explicit(&first->state, QL_WRITTEN, memory_order_release);
 }
 
@@ -519,11 +545,12 @@ static int convolve_arranged(convolution *c, int channels_first) {
 /* The same after arranging them. */
 static int convolve_anew(convolution *c, int channels_first, int32_t zero_point) {
     const int64_t whole = ql_ceil_div(c->shape->out_channels, QL_STRIP) * QL_STRIP;
-    char *memory = ql_borrow((size_t)whole * 3 * sizeof(int32_t));
+    char *memory = ql_borrow((size_t)whole * 4 * sizeof(int32_t));
     if (memory == NULL)
         return QL_NO_MEMORY;
-    int32_t *start = (int32_t *)memory, *scratch = start + whole;
-    prepare_channels(c, zero_point, start, (float *)(scratch + whole), scratch);
+    const entries entries = {(int32_t *)memory, (int32_t *)memory + whole,
+                             (float *)memory + 2 * whole, (float *)memory + 3 * whole};
+    prepare_channels(c, zero_point, &entries);
     keep_first(c, zero_point);
     const int status = convolve_arranged(c, channels_first);
     ql_return(memory);
@@ -547,7 +574,7 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
         return QL_OK;
     const int32_t zero_point = x_zero_point + ql_shift(x_signed, to_signed);
     const ql_depthwise_first *first = filter->first;
-    const int as_first = is_as_first(first, output, zero_point, shape->out_channels);
+    const int as_first = is_as_first(filter, output, zero_point, shape->out_channels);
     c.fits = as_first || largest_sum(&c) <= INT32_MAX;
     const ql_channelwise by_channel = channelwise_of(&c);
     c.in_windows =
@@ -556,6 +583,7 @@ int ql_depthwise_conv(const ql_depthwise_filter *filter, const uint8_t *x, int x
         return convolve_anew(&c, channels_first, zero_point);
     c.start = first->start;
     c.has_codes = 1;
-    c.codes = ql_codes_of(output, first->arranged);
+    c.codes = first->is_fused ? ql_fused_codes_of(output, first->arranged, first->addend)
+                              : ql_codes_of(output, first->arranged);
     return convolve_arranged(&c, channels_first);
 }

@@ -10,12 +10,14 @@
  * it anew. It is written once, and there is no lock that a forked child could find taken. */
 typedef struct {
     atomic_int state; /* QL_EMPTY, QL_BEING_WRITTEN or, with all the rest in place, QL_WRITTEN */
-    int has_bias, in_windows;
-    int32_t zero_point; /* of the input, and */
-    int32_t *bias;      /* the parameters */
-    float *multiplier;  /* as they were given */
-    int32_t *start;     /* for whole strips, as */
-    float *arranged;    /* the multipliers */
+    int has_bias, in_windows, is_fused, is_opposed;
+    int32_t zero_point;   /* of the input, and */
+    int32_t *bias;        /* the parameters */
+    float *multiplier;    /* as they were given, */
+    int32_t *fused_start; /* this, too */
+    int32_t *start;       /* for whole strips, as */
+    float *arranged;      /* the multipliers */
+    float *addend;        /* and these */
 } ql_depthwise_first;
 
 enum { QL_EMPTY, QL_BEING_WRITTEN, QL_WRITTEN };

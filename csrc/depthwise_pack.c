@@ -202,7 +202,7 @@ ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const in
     plan.line_size = strips * plan.repeats * plan.reach * plan.taps * QL_STRIP * 4;
     const int64_t weights = plan.lines * plan.line_size, room = strips * QL_STRIP * 4;
     const int64_t blocks = has_blocks(&plan, shape) ? 2 * size_of_blocks(&plan) : 0;
-    plan.size = HEAD + weights + blocks + 4 * room + out * 4 + codes;
+    plan.size = HEAD + weights + blocks + 6 * room + out * 4 + codes;
     ql_depthwise_filter *filter = ql_allocate((size_t)plan.size);
     uint32_t *channels = ql_allocate((size_t)out * 2 * sizeof *channels);
     const int has_windows = ql_has_windows(plan.kernels, shape);
@@ -218,8 +218,10 @@ ql_depthwise_filter *ql_depthwise_pack(const uint8_t *w, int is_signed, const in
         *filter->first = (ql_depthwise_first){.start = (int32_t *)memory,
                                               .arranged = (float *)(memory + room),
                                               .bias = (int32_t *)(memory + 2 * room),
-                                              .multiplier = (float *)(memory + 3 * room)};
-        filter->totals = (int32_t *)(memory + 4 * room);
+                                              .multiplier = (float *)(memory + 3 * room),
+                                              .addend = (float *)(memory + 4 * room),
+                                              .fused_start = (int32_t *)(memory + 5 * room)};
+        filter->totals = (int32_t *)(memory + 6 * room);
         filter->codes = (uint8_t *)(filter->totals + out);
         memset(filter->weights, 0, (size_t)(weights + blocks));
         memcpy(filter->codes, w, (size_t)codes);

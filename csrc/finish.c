@@ -282,6 +282,42 @@ ql_codes ql_codes_of(const ql_output *o, const float *multiplier) {
                       .flip = ql_flip(0, o->type == QL_INT8)};
 }
 
+int ql_is_fused(const ql_kernels *kernels, const ql_output *o) {
+    return kernels->fuses && o->fused_addend != NULL;
+}
+
+void ql_add_starts(const int32_t *restrict fused_start, int64_t channels, int32_t *restrict start) {
+    for (int64_t i = 0; i < channels; i++)
+        start[i] = (int32_t)((uint32_t)start[i] + (uint32_t)fused_start[i]);
+}
+
+/* The number is rounded together with magic, of which half-way cases must not see whether the zero
+ * point is even: where it is odd, 255 - number is made of the opposite products. */
+int ql_is_opposed(const ql_output *o) {
+    return *o->zero_point % 2 != 0;
+}
+
+void ql_oppose(float *restrict multiplier, float *restrict addend, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        multiplier[i] = -multiplier[i];
+        addend[i] = -addend[i];
+    }
+}
+
+ql_codes ql_fused_codes_of(const ql_output *o, const float *multiplier, const float *addend) {
+    ql_codes codes = ql_codes_of(o, multiplier);
+    if (ql_is_opposed(o)) {
+        const int32_t lower = codes.lower;
+        codes.zero_point = 255 - codes.zero_point;
+        codes.lower = 255 - codes.upper;
+        codes.upper = 255 - lower;
+        codes.flip ^= 255;
+    }
+    codes.addend = addend;
+    codes.magic = -12582912.0f - (float)codes.zero_point;
+    return codes;
+}
+
 /* If one does not fit, the sum has another sign than both of its terms. Looked at all together, so
  * that the loop vectorizes. */
 int ql_add_bias(int32_t *restrict sums, const int32_t *restrict bias, int64_t channels) {

@@ -109,8 +109,7 @@ static void convolve_planes(const convolution *c, const uint8_t *x, int64_t plan
         .channels = planes,
         .outputs = outputs,
     };
-    ql_codes codes = *call->codes;
-    codes.multiplier += channel;
+    const ql_codes codes = ql_codes_from(call->codes, channel);
     call->kernels->gather_codes(&some, &codes, (uint8_t *)call->y + plane * outputs);
 }
 

@@ -298,7 +298,8 @@ static int convolve_lines(const convolution *c, const workspace *w, const place 
                             .pixels = at->pixels,
                             .channels = at->channels};
     ql_codes codes = c->codes;
-    codes.multiplier = c->has_codes ? codes.multiplier + at->channel : NULL;
+    if (c->has_codes)
+        codes = ql_codes_from(&codes, at->channel);
     uint8_t *y = (uint8_t *)(c->channels_first ? w->results : c->y);
     int status = QL_OK;
     for (int64_t i = 0; i < at->lines && status == QL_OK; i++) {

@@ -128,6 +128,8 @@ typedef struct ql_output {
     const float *bias_real; /* per column, added to float32 results, or NULL */
     float lower_real;       /* the reals between which float32 results are kept */
     float upper_real;
+    const int32_t *fused_start; /* of 8-bit results, per column, both from ql_fuse; or both NULL */
+    const float *fused_addend;
     /* Codes to be added, laid out like the results, or NULL; ql_conv fills them in. Less their zero
      * point and times their factor they are worth as much as accumulators times multipliers. With
      * them rows have no factors of their own. */
@@ -136,6 +138,14 @@ typedef struct ql_output {
     int32_t residual_zero_point;
     float residual_factor;
 } ql_output;
+
+/* For each multiplier a start and an addend such that, for sums from -reach to reach, the integer
+ * next to fma(the float with the bits start + sum, multiplier, addend) is that next to f32(sum) *
+ * multiplier if that is from -255 to 255, and else beyond on the same side, within 16 bits. If
+ * there are none for one of QL_FUSED_TOGETHER multipliers, these have the start 0 and the addend
+ * NaN. QL_DECLINED, with nothing to be used, if that is so of all. */
+enum { QL_FUSED_TOGETHER = 64 };
+int ql_fuse(const float *multiplier, int64_t count, int64_t reach, int32_t *start, float *addend);
 
 /* y = output((a - a_zero_point) @ (b - b_zero_point) + bias) with exact accumulators. */
 int ql_matmul(const ql_matrix *b, const void *a, int64_t rows, int64_t a_stride, int a_signed,

@@ -232,12 +232,31 @@ typedef void ql_depthwise(const ql_line *line, int32_t *sums, int64_t sums_strid
 
 /* What becomes of the sums: y = saturate(rint(f32(sum) * multiplier) + zero_point), kept between
  * lower and upper, in numbers 0 to 255 whose bytes are `flip`ped at the end. Products must fit
- * int32, and multipliers be there for whole strips. */
+ * int32, and multipliers be there for whole strips.
+ *
+ * With addends, sums are the bits of floats (fused.c), and
+ *
+ *     magic - fma(sum, multiplier, addend)  =  -(3 * 2**22 + number)
+ *
+ * is a float whose lower 16 bits are the number, and whose upper ones are negative as an integer.
+ * Where an addend is NaN, those of the other QL_FUSED_TOGETHER channels are, too, and their sums
+ * are as without addends. */
 typedef struct {
-    const float *multiplier;
+    const float *multiplier, *addend; /* the latter may be NULL */
     int32_t zero_point, lower, upper;
     uint8_t flip;
+    float magic;
 } ql_codes;
+
+/* Those from a channel on. */
+static inline ql_codes ql_codes_from(const ql_codes *codes, int64_t channel) {
+    ql_codes from = *codes;
+    from.multiplier += channel;
+    if (from.addend != NULL)
+        from.addend += channel;
+    return from;
+}
+
 typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                                 int64_t y_stride);
 
@@ -597,6 +616,7 @@ typedef struct ql_kernels {
 
     int depthwise_rows;   /* 4 of bytes or 2 of int16 */
     int depthwise_lanes;  /* 1, 2 or 4 */
+    int fuses;            /* whether kernels that make codes can take addends */
     int depthwise_signed; /* whether such bytes are numbers -128 to 127 instead of 0 to 255 */
     ql_interleave *interleave;
     ql_depthwise *depthwise;

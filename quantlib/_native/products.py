@@ -38,7 +38,9 @@ class Stage:
         bias: Array | None,
         columns: int,
         residual: Residual | None = None,
+        reach: int | None = None,
     ) -> None:
+        """`reach` is the most that an accumulator can be, if it is worth to know it."""
         self.dtype: np.dtype[Any] = np.dtype(np.int32) if output is None else output.dtype
         self.kept: list[Array] = []
         self.struct = struct = ffi.new("ql_output *")
@@ -62,6 +64,17 @@ class Stage:
         struct.code_step = int(codes[0].ndim > 0)
         for name, code in zip(("zero_point", "lower", "upper"), codes, strict=True):
             setattr(struct, name, self._keep(code.reshape(-1), np.int32, INT32S))
+        if reach is not None and residual is None:
+            self._fuse(columns, reach)
+
+    def _fuse(self, columns: int, reach: int) -> None:
+        """Let codes be made by fused multiply-adds, if that makes the same ones."""
+        struct = self.struct
+        start, addend = np.empty(columns, np.int32), np.empty(columns, np.float32)
+        starts, addends = ffi.from_buffer(INT32S, start), ffi.from_buffer(FLOATS, addend)
+        if lib.ql_fuse(struct.multiplier, columns, reach, starts, addends) == lib.QL_OK:
+            self.kept += start, addend
+            struct.fused_start, struct.fused_addend = starts, addends
 
     def _keep_multiplier(self, output: Output) -> Array:
         """The multipliers of the columns; what rows multiply and divide them by is kept."""

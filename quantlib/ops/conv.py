@@ -230,6 +230,7 @@ class QLinearConv(Prepared):
         _require_three_axes(shape)
         zero_points = given["x_zero_point"], given["w_zero_point"]
         _, zw = conv_zero_points(example, weights, shape, *zero_points)
+        self._distance = _distance(weights, zw) if shape.group > 1 else None
         added = no_residual(given["residual_scale"], given["residual_zero_point"], shape.out_shape)
         self._stage(example, added, shape)
         self._filter = _native.Filter(weights, zw, shape)
@@ -306,7 +307,7 @@ class QLinearConv(Prepared):
         output, bias = qlinear_conv_output(x, shape, *(given[name] for name in names))
         scales = given["residual_scale"], given["residual_zero_point"], given["y_scale"]
         term = residual_of(residual, *scales, shape.out_shape)
-        entry = zx, _stage(output, bias, shape.out_channels, term)
+        entry = zx, _stage(output, bias, shape.out_channels, term, self._distance)
         self._stages[x.dtype if residual is None else (x.dtype, residual.dtype)] = entry
         return entry
 
@@ -339,8 +340,18 @@ class _Plainly:
         return y
 
 
+def _distance(w: Array, zero_points: Array) -> Array:
+    """How far the weights of each output channel are away from its zero point, all together."""
+    steps = w.astype(np.int64) - zero_points.reshape(-1, *(1,) * (w.ndim - 1))
+    return np.abs(steps).sum(axis=tuple(range(1, w.ndim)))
+
+
 def _stage(
-    output: Output, bias: Array, columns: int, residual: Residual | None = None
+    output: Output,
+    bias: Array,
+    columns: int,
+    residual: Residual | None = None,
+    distance: Array | None = None,
 ) -> _native.Stage:
     """The output stage with channels last, whatever the layout."""
     flat = replace(
@@ -348,7 +359,11 @@ def _stage(
         column_factor=output.column_factor.reshape(-1),
         bias=None if output.bias is None else output.bias.reshape(-1),
     )
-    return _native.Stage(flat, np.broadcast_to(bias.reshape(-1), (columns,)), columns, residual)
+    terms = np.broadcast_to(bias.reshape(-1), (columns,))
+    reach = None
+    if distance is not None and distance.size:
+        reach = int((255 * distance + np.abs(terms.astype(np.int64))).max())
+    return _native.Stage(flat, terms, columns, residual, reach)
 
 
 def _require_three_axes(shape: ConvShape) -> None:

@@ -100,7 +100,7 @@ typedef struct {
     const int32_t *sums;
     held of;
     int64_t tile, row, rows, y_step;
-    __m512 multiplier_f32x16[4];
+    factors by[4];
     __mmask16 mask;
 } finisher;
 
@@ -112,7 +112,7 @@ QL_INLINE void finish_from(finisher *f, const held *of) {
     f->mask = first(of->strip->outputs);
 #pragma GCC unroll 4
     for (int p = 0; p < PIXELS; p++)
-        f->multiplier_f32x16[p] = _mm512_maskz_loadu_ps(f->mask, of->strip->multiplier);
+        f->by[p].multiplier_f32x16 = _mm512_maskz_loadu_ps(f->mask, of->strip->multiplier);
 }
 
 /* The next four pixels, the last of which may be some that have been done, or of fewer rows. */
@@ -126,7 +126,7 @@ QL_INLINE void finish_pixels(const int plain, finisher *f) {
         sums_i32x16[p] = _mm512_load_si512(from + p * QL_STRIP);
     const __m512i codes_u8x64 = _mm512_permutexvar_epi32(
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15),
-        codes_of(plain, &f->stage, sums_i32x16, f->multiplier_f32x16));
+        codes_of(plain ? CONVERTED_PLAINLY : CONVERTED, &f->stage, sums_i32x16, f->by));
     _mm_mask_storeu_epi8(y, f->mask, _mm512_castsi512_si128(codes_u8x64));
     if (f->rows > 1)
         _mm_mask_storeu_epi8(y + f->y_step, f->mask, _mm512_extracti32x4_epi32(codes_u8x64, 1));
@@ -378,14 +378,14 @@ void ql_amx_grouped_tiles(const ql_grouped_tiles_item *item, int rolls, const ql
                           int32_t *sums) {
     if (codes == NULL)
         convolve(0, 0, item, NULL, sums);
-    else if (rolls && is_plain(codes))
+    else if (rolls && way_of(codes) == CONVERTED_PLAINLY)
         roll_down(1, item, codes, sums);
     else if (rolls)
         roll_down(0, item, codes, sums);
     else if (item->strip_count > 1 && item->strips[0].x == item->strips[1].x)
-        is_plain(codes) ? convolve_pairs(1, item, codes, sums)
-                        : convolve_pairs(0, item, codes, sums);
-    else if (is_plain(codes))
+        way_of(codes) == CONVERTED_PLAINLY ? convolve_pairs(1, item, codes, sums)
+                                           : convolve_pairs(0, item, codes, sums);
+    else if (way_of(codes) == CONVERTED_PLAINLY)
         convolve(1, 1, item, codes, sums);
     else
         convolve(0, 1, item, codes, sums);

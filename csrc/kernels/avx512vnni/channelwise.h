@@ -12,7 +12,7 @@
  * `mover`, how some bytes do; mover_of_lines, as lines are spread, and mover_of_codes, as codes are
  * put in order, and gathered, too, if there are lines to be; move_lines and move_codes.
  *
- * A kernel of 3 x 3 costs 12 vpdpbusd and 17 instructions for the codes before they move, for 64
+ * A kernel of 3 x 3 costs 12 vpdpbusd and 12 instructions for the codes before they move, for 64
  * outputs: two can start in a cycle. Most of the 12 loads touch two cache lines, and take as long
  * as two. */
 
@@ -171,7 +171,7 @@ QL_INLINE void store_lines(const ql_channels *c, __m512i codes_u8x64, uint8_t *y
 typedef struct {
     int64_t offset[MORE];
     __m512i w_i8x64[MORE], start_i32x16;
-    __m512 multiplier_f32x16;
+    factors by;
 } source;
 
 /* The sums of 64 outputs from x on. */
@@ -237,7 +237,7 @@ QL_INLINE void sums_of_lines(const lines_source *s, const char *x, __m512i sum_i
 /* Sums that are not codes yet, and where these go: `left` bytes. */
 typedef struct {
     __m512i sum_i32x16[4];
-    __m512 multiplier_f32x16;
+    factors by;
     uint8_t *y;
     int64_t left;
 } pending;
@@ -250,13 +250,12 @@ QL_INLINE void store_some(uint8_t *y, __m512i codes_u8x64, int64_t left) {
 }
 
 /* Stores codes of one line, or of several lines that share a vector. */
-QL_INLINE void finish(const int plain, const int step, const int together, const ql_channels *c,
+QL_INLINE void finish(const int way, const int step, const int together, const ql_channels *c,
                       const layout *l, pending *p) {
-    const __m512 multiplier_f32x16[4] = {p->multiplier_f32x16, p->multiplier_f32x16,
-                                         p->multiplier_f32x16, p->multiplier_f32x16};
+    const factors by[4] = {p->by, p->by, p->by, p->by};
     const int gathers = together && c->regrouping != NULL;
-    const __m512i codes_u8x64 = move_codes(
-        step, gathers, &l->order, codes_of(plain, &l->codes, p->sum_i32x16, multiplier_f32x16));
+    const __m512i codes_u8x64 =
+        move_codes(step, gathers, &l->order, codes_of(way, &l->codes, p->sum_i32x16, by));
     if (together && !gathers)
         store_lines(c, codes_u8x64, p->y, p->left);
     else
@@ -264,23 +263,23 @@ QL_INLINE void finish(const int plain, const int step, const int together, const
 }
 
 /* The sums of a vector, and the codes of the one before: neither waits for the other. */
-QL_INLINE void advance(const int plain, const int known, const int step, const int together,
+QL_INLINE void advance(const int way, const int known, const int step, const int together,
                        const ql_channels *c, const layout *l, const source *s, const char *x,
                        uint8_t *y, int64_t left, pending *p) {
-    pending next = {.multiplier_f32x16 = s->multiplier_f32x16, .y = y, .left = left};
+    pending next = {.by = s->by, .y = y, .left = left};
     sums_at(known, step, c, s, x, next.sum_i32x16);
     if (p->left > 0)
-        finish(plain, step, together, c, l, p);
+        finish(way, step, together, c, l, p);
     *p = next;
 }
 
 /* Lines that share vectors. */
-QL_INLINE void convolve_together(const int plain, const int known, const int step,
+QL_INLINE void convolve_together(const int way, const int known, const int step,
                                  const ql_channels *c, const layout *l, const source *s,
                                  const char *x, uint8_t *y, pending *p) {
     const int64_t bytes = OUTPUTS / c->pitch * c->width;
     for (int64_t left = c->lines * c->width; left > 0; left -= bytes) {
-        advance(plain, known, step, 1, c, l, s, x, y, left, p);
+        advance(way, known, step, 1, c, l, s, x, y, left, p);
         x += step * OUTPUTS;
         y += bytes;
     }
@@ -288,37 +287,37 @@ QL_INLINE void convolve_together(const int plain, const int known, const int ste
 
 /* Lines of some vectors each, of which the last one overlaps the one before, or, if there is none,
  * the line that follows. */
-QL_INLINE void convolve_lines(const int plain, const int known, const int step,
-                              const ql_channels *c, const layout *l, const source *s, const char *x,
-                              uint8_t *y, pending *p) {
+QL_INLINE void convolve_lines(const int way, const int known, const int step, const ql_channels *c,
+                              const layout *l, const source *s, const char *x, uint8_t *y,
+                              pending *p) {
     const int64_t last = ql_max(c->width - OUTPUTS, 0), next = step * c->pitch;
     int64_t left = c->lines * c->width;
     for (; left > 0; left -= c->width, x += next, y += c->width) {
         for (int64_t i = 0; i < last; i += OUTPUTS)
-            advance(plain, known, step, 0, c, l, s, x + step * i, y + i, OUTPUTS, p);
-        advance(plain, known, step, 0, c, l, s, x + step * last, y + last, left - last, p);
+            advance(way, known, step, 0, c, l, s, x + step * i, y + i, OUTPUTS, p);
+        advance(way, known, step, 0, c, l, s, x + step * last, y + last, left - last, p);
     }
 }
 
 /* Lines where they are, one or two at a time. */
-QL_INLINE void convolve_in_place(const int plain, const int together, const ql_channels *c,
+QL_INLINE void convolve_in_place(const int way, const int together, const ql_channels *c,
                                  const layout *l, const source *all, const char *x, uint8_t *y,
                                  pending *p) {
     const int64_t lines = together ? 2 : 1, bytes = lines * c->width;
     lines_source s = {.all = *all};
     prepare_lines(c, &s);
     for (int64_t left = c->lines * c->width; left > 0; left -= bytes) {
-        pending next = {.multiplier_f32x16 = all->multiplier_f32x16, .y = y, .left = left};
+        pending next = {.by = all->by, .y = y, .left = left};
         sums_of_lines(&s, x, next.sum_i32x16);
         if (p->left > 0)
-            finish(plain, 2, together, c, l, p);
+            finish(way, 2, together, c, l, p);
         *p = next;
         x += lines * c->line;
         y += bytes;
     }
 }
 
-QL_INLINE void convolve_channels(const int plain, const int known, const int step,
+QL_INLINE void convolve_channels(const int way, const int known, const int step,
                                  const ql_channels *channels, const ql_codes *codes, uint8_t *y,
                                  int64_t y_step) {
     const int together = channels->pitch <= OUTPUTS / 2;
@@ -332,47 +331,72 @@ QL_INLINE void convolve_channels(const int plain, const int known, const int ste
         s.offset[i] = c.offsets[i];
     for (int64_t channel = 0; channel < channels->channels; channel++, y += y_step) {
         s.start_i32x16 = _mm512_set1_epi32(channels->start[channel]);
-        s.multiplier_f32x16 = _mm512_set1_ps(codes->multiplier[channel]);
+        s.by = factors_of(way, codes, channel);
 #pragma GCC unroll 10
         for (int i = 0; i < known; i++)
             s.w_i8x64[i] = _mm512_set1_epi32((int32_t)c.weights[i]);
         if (known == FEW && step == 2 && c.line > 0 && together)
-            convolve_in_place(plain, 1, &c, &l, &s, c.x, y, &p);
+            convolve_in_place(way, 1, &c, &l, &s, c.x, y, &p);
         else if (known == FEW && step == 2 && c.line > 0)
-            convolve_in_place(plain, 0, &c, &l, &s, c.x, y, &p);
+            convolve_in_place(way, 0, &c, &l, &s, c.x, y, &p);
         else if (together || known == MORE)
-            convolve_together(plain, known, step, &c, &l, &s, c.x, y, &p);
+            convolve_together(way, known, step, &c, &l, &s, c.x, y, &p);
         else
-            convolve_lines(plain, known, step, &c, &l, &s, c.x, y, &p);
+            convolve_lines(way, known, step, &c, &l, &s, c.x, y, &p);
         c.x += c.x_step;
         c.weights += c.windows;
     }
     if (p.left > 0 && together)
-        finish(plain, step, 1, &c, &l, &p);
+        finish(way, step, 1, &c, &l, &p);
     else if (p.left > 0)
-        finish(plain, step, 0, &c, &l, &p);
+        finish(way, step, 0, &c, &l, &p);
 }
 
-QL_INLINE void convolve(const int plain, const ql_channels *c, const ql_codes *codes, uint8_t *y,
+QL_INLINE void convolve(const int way, const ql_channels *c, const ql_codes *codes, uint8_t *y,
                         int64_t y_step) {
     if (c->windows == FEW && c->step == 1)
-        convolve_channels(plain, FEW, 1, c, codes, y, y_step);
+        convolve_channels(way, FEW, 1, c, codes, y, y_step);
     else if (c->windows == FEW)
-        convolve_channels(plain, FEW, 2, c, codes, y, y_step);
+        convolve_channels(way, FEW, 2, c, codes, y, y_step);
     else if (c->windows == MORE && c->pitch <= OUTPUTS / 2 && c->step == 1)
-        convolve_channels(plain, MORE, 1, c, codes, y, y_step);
+        convolve_channels(way, MORE, 1, c, codes, y, y_step);
     else if (c->windows == MORE && c->pitch <= OUTPUTS / 2)
-        convolve_channels(plain, MORE, 2, c, codes, y, y_step);
+        convolve_channels(way, MORE, 2, c, codes, y, y_step);
     else if (c->step == 1)
-        convolve_channels(plain, 0, 1, c, codes, y, y_step);
+        convolve_channels(way, 0, 1, c, codes, y, y_step);
     else
-        convolve_channels(plain, 0, 2, c, codes, y, y_step);
+        convolve_channels(way, 0, 2, c, codes, y, y_step);
 }
+
+/* Each way is a function of its own, with registers of its own. */
+#define DEFINE_WAY(name, way)                                                                      \
+    static __attribute__((noinline)) void name(const ql_channels *c, const ql_codes *codes,        \
+                                               uint8_t *y, int64_t y_step) {                       \
+        convolve(way, c, codes, y, y_step);                                                        \
+    }
+
+DEFINE_WAY(convert, CONVERTED)
+DEFINE_WAY(fuse, FUSED)
+DEFINE_WAY(fuse_plainly, FUSED_PLAINLY)
+
+#undef DEFINE_WAY
 
 QL_INLINE void make_codes(const ql_channels *channels, const ql_codes *codes, uint8_t *y,
                           int64_t y_step) {
-    if (is_plain(codes))
-        convolve(1, channels, codes, y, y_step);
-    else
-        convolve(0, channels, codes, y, y_step);
+    ql_channels some = *channels;
+    for (int64_t channel = 0; channel < channels->channels; channel += some.channels) {
+        const ql_codes from = ql_codes_from(codes, channel);
+        const int way = way_of(&from);
+        some.x = channels->x + channel * channels->x_step;
+        some.weights = channels->weights + channel * channels->windows;
+        some.start = channels->start + channel;
+        some.channels = channels_alike(&from, channels->channels - channel);
+        uint8_t *to = y + channel * y_step;
+        if (way == FUSED_PLAINLY)
+            fuse_plainly(&some, &from, to, y_step);
+        else if (way == FUSED)
+            fuse(&some, &from, to, y_step);
+        else
+            convert(&some, &from, to, y_step);
+    }
 }

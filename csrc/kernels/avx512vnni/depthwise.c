@@ -203,33 +203,30 @@ void ql_avx512vnni_depthwise(const ql_line *line, int32_t *sums, int64_t sums_st
         sum_stretch(1, line, c, sums, sums_stride);
 }
 
-/* Up to `most` pixels of a group. */
-QL_INLINE void store_group(const int plain, const int most, const stage *s, const float *multiplier,
+/* Up to `most` pixels of a group, whose codes begin at `codes`. */
+QL_INLINE void store_group(const int way, const int most, const stage *s, const ql_codes *codes,
                            int64_t pixels, uint8_t *y, int64_t y_stride, __m512i sum_i32x16[4][4]) {
-    const __m512 multiplier_f32x16[4] = {
-        _mm512_loadu_ps(multiplier), _mm512_loadu_ps(multiplier + 16),
-        _mm512_loadu_ps(multiplier + 32), _mm512_loadu_ps(multiplier + 48)};
+    const factors by[4] = {factors_at(way, codes, 0), factors_at(way, codes, 16),
+                           factors_at(way, codes, 32), factors_at(way, codes, 48)};
 #pragma GCC unroll 4
     for (int p = 0; p < most; p++)
         if (p < pixels)
-            _mm512_storeu_si512(y + p * y_stride,
-                                codes_of(plain, s, sum_i32x16[p], multiplier_f32x16));
+            _mm512_storeu_si512(y + p * y_stride, codes_of(way, s, sum_i32x16[p], by));
 }
 
 /* Eight pixels of half a group. */
-QL_INLINE void store_half(const int plain, const stage *s, const float *multiplier, int64_t pixels,
+QL_INLINE void store_half(const int way, const stage *s, const ql_codes *codes, int64_t pixels,
                           uint8_t *y, int64_t y_stride, const __m512i sum_i32x16[8][2]) {
     const __m512i by_pixel =
         _mm512_setr_epi32(0, 8, 1, 9, 4, 12, 5, 13, 2, 10, 3, 11, 6, 14, 7, 15);
-    const __m512 first_f32x16 = _mm512_loadu_ps(multiplier);
-    const __m512 second_f32x16 = _mm512_loadu_ps(multiplier + 16);
-    const __m512 multiplier_f32x16[4] = {first_f32x16, second_f32x16, first_f32x16, second_f32x16};
+    const factors first_by = factors_at(way, codes, 0), second_by = factors_at(way, codes, 16);
+    const factors by[4] = {first_by, second_by, first_by, second_by};
 #pragma GCC unroll 4
     for (int p = 0; p < 8; p += 2) {
-        __m512i two_i32x16[4] = {sum_i32x16[p][0], sum_i32x16[p][1], sum_i32x16[p + 1][0],
-                                 sum_i32x16[p + 1][1]};
+        const __m512i two_i32x16[4] = {sum_i32x16[p][0], sum_i32x16[p][1], sum_i32x16[p + 1][0],
+                                       sum_i32x16[p + 1][1]};
         const __m512i codes_u8x64 =
-            _mm512_permutexvar_epi32(by_pixel, codes_of(plain, s, two_i32x16, multiplier_f32x16));
+            _mm512_permutexvar_epi32(by_pixel, codes_of(way, s, two_i32x16, by));
         if (p < pixels)
             _mm256_storeu_si256((__m256i *)(y + p * y_stride), _mm512_castsi512_si256(codes_u8x64));
         if (p + 1 < pixels)
@@ -239,19 +236,19 @@ QL_INLINE void store_half(const int plain, const stage *s, const float *multipli
 }
 
 /* Eight pixels of a strip. */
-QL_INLINE void store_strip(const int plain, const stage *s, const float *multiplier, __mmask16 mask,
+QL_INLINE void store_strip(const int way, const stage *s, const ql_codes *codes, __mmask16 mask,
                            int64_t pixels, uint8_t *y, int64_t y_stride,
                            const __m512i sum_i32x16[8][1]) {
     const __m512i by_pixel =
         _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-    const __m512 same_f32x16 = _mm512_loadu_ps(multiplier);
-    const __m512 multiplier_f32x16[4] = {same_f32x16, same_f32x16, same_f32x16, same_f32x16};
+    const factors same_by = factors_at(way, codes, 0);
+    const factors by[4] = {same_by, same_by, same_by, same_by};
 #pragma GCC unroll 2
     for (int first = 0; first < 8; first += 4) {
-        __m512i four_i32x16[4] = {sum_i32x16[first][0], sum_i32x16[first + 1][0],
-                                  sum_i32x16[first + 2][0], sum_i32x16[first + 3][0]};
+        const __m512i four_i32x16[4] = {sum_i32x16[first][0], sum_i32x16[first + 1][0],
+                                        sum_i32x16[first + 2][0], sum_i32x16[first + 3][0]};
         const __m512i codes_u8x64 =
-            _mm512_permutexvar_epi32(by_pixel, codes_of(plain, s, four_i32x16, multiplier_f32x16));
+            _mm512_permutexvar_epi32(by_pixel, codes_of(way, s, four_i32x16, by));
         const __m128i codes_u8x16[4] = {
             _mm512_castsi512_si128(codes_u8x64), _mm512_extracti32x4_epi32(codes_u8x64, 1),
             _mm512_extracti32x4_epi32(codes_u8x64, 2), _mm512_extracti32x4_epi32(codes_u8x64, 3)};
@@ -262,56 +259,56 @@ QL_INLINE void store_strip(const int plain, const stage *s, const float *multipl
     }
 }
 
-QL_INLINE void convolve_line(const int plain, const ql_line *line, const ql_codes *codes,
-                             uint8_t *y, int64_t y_stride) {
+/* A group of channels or fewer, whose codes begin at `codes`. */
+QL_INLINE void convolve_stretch(const int way, const ql_line *line, int64_t c, const stage *s,
+                                const ql_codes *codes, uint8_t *y, int64_t y_stride) {
     const int64_t depth = line->repeats * line->planes * line->taps, step = line->pixel_step;
-    const int64_t pixels = line->pixels;
-    const stage s = stage_of(codes);
-    for (int64_t c = 0, width; c < line->channels; c += width) {
-        const int64_t left = line->channels - c;
-        const char *x = line->x + 4 * c, *w = line->w + 4 * c * depth;
-        const int32_t *start = line->start + c;
-        const float *multiplier = codes->multiplier + c;
-        if (left >= GROUP) {
-            width = GROUP;
-            __m512i sum_i32x16[4][4];
-            int64_t p = 0;
-            for (; p + 2 < pixels; p += 4) {
-                sum_pixels(4, 4, line, x + p * step, w, start, &sum_i32x16[0][0]);
-                store_group(plain, 4, &s, multiplier, pixels - p, y + p * y_stride + c, y_stride,
-                            sum_i32x16);
-            }
-            if (p < pixels) {
-                sum_pixels(4, 2, line, x + p * step, w, start, &sum_i32x16[0][0]);
-                store_group(plain, 2, &s, multiplier, pixels - p, y + p * y_stride + c, y_stride,
-                            sum_i32x16);
-            }
-        } else if (left >= HALF) {
-            width = HALF;
-            for (int64_t p = 0; p < pixels; p += 8) {
-                __m512i sum_i32x16[8][2];
-                sum_pixels(2, 8, line, x + p * step, w, start, &sum_i32x16[0][0]);
-                store_half(plain, &s, multiplier, pixels - p, y + p * y_stride + c, y_stride,
-                           sum_i32x16);
-            }
-        } else {
-            width = QL_STRIP;
-            for (int64_t p = 0; p < pixels; p += 8) {
-                __m512i sum_i32x16[8][1];
-                sum_pixels(1, 8, line, x + p * step, w, start, &sum_i32x16[0][0]);
-                store_strip(plain, &s, multiplier, first(left), pixels - p, y + p * y_stride + c,
-                            y_stride, sum_i32x16);
-            }
+    const int64_t left = line->channels - c, pixels = line->pixels;
+    const char *x = line->x + 4 * c, *w = line->w + 4 * c * depth;
+    const int32_t *start = line->start + c;
+    y += c;
+    if (left >= GROUP) {
+        __m512i sum_i32x16[4][4];
+        int64_t p = 0;
+        for (; p + 2 < pixels; p += 4) {
+            sum_pixels(4, 4, line, x + p * step, w, start, &sum_i32x16[0][0]);
+            store_group(way, 4, s, codes, pixels - p, y + p * y_stride, y_stride, sum_i32x16);
+        }
+        if (p < pixels) {
+            sum_pixels(4, 2, line, x + p * step, w, start, &sum_i32x16[0][0]);
+            store_group(way, 2, s, codes, pixels - p, y + p * y_stride, y_stride, sum_i32x16);
+        }
+    } else if (left >= HALF) {
+        for (int64_t p = 0; p < pixels; p += 8) {
+            __m512i sum_i32x16[8][2];
+            sum_pixels(2, 8, line, x + p * step, w, start, &sum_i32x16[0][0]);
+            store_half(way, s, codes, pixels - p, y + p * y_stride, y_stride, sum_i32x16);
+        }
+    } else {
+        for (int64_t p = 0; p < pixels; p += 8) {
+            __m512i sum_i32x16[8][1];
+            sum_pixels(1, 8, line, x + p * step, w, start, &sum_i32x16[0][0]);
+            store_strip(way, s, codes, first(left), pixels - p, y + p * y_stride, y_stride,
+                        sum_i32x16);
         }
     }
 }
 
 void ql_avx512vnni_depthwise_codes(const ql_line *line, const ql_codes *codes, uint8_t *y,
                                    int64_t y_stride) {
-    if (is_plain(codes))
-        convolve_line(1, line, codes, y, y_stride);
-    else
-        convolve_line(0, line, codes, y, y_stride);
+    const stage s = stage_of(codes);
+    for (int64_t c = 0, width; c < line->channels; c += width) {
+        const int64_t left = line->channels - c;
+        width = left >= GROUP ? GROUP : left >= HALF ? HALF : QL_STRIP;
+        const ql_codes from = ql_codes_from(codes, c);
+        const int way = way_of(&from);
+        if (way == FUSED_PLAINLY)
+            convolve_stretch(FUSED_PLAINLY, line, c, &s, &from, y, y_stride);
+        else if (way == FUSED)
+            convolve_stretch(FUSED, line, c, &s, &from, y, y_stride);
+        else
+            convolve_stretch(CONVERTED, line, c, &s, &from, y, y_stride);
+    }
 }
 
 QL_TARGET_END

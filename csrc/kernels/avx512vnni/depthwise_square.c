@@ -1,7 +1,7 @@
 /* Depthwise convolution of 3 x 3 for AVX-512 with VNNI, straight from the lines: see
  * csrc/depthwise.c.
  *
- * For 64 outputs a kernel costs 12 vpdpbusd, 17 instructions for the codes, and for elements four
+ * For 64 outputs a kernel costs 12 vpdpbusd, 12 instructions for the codes, and for elements four
  * with a stride of 1, where eight serve two lines; two can start in a cycle. With a stride of 2 an
  * element has two rows of two columns, or three columns of one row: eleven instructions, where two
  * lines share the row that both see.
@@ -30,7 +30,7 @@ typedef struct {
     int64_t inside; /* columns that have none outside of the image belonging to them */
     const char *w[2];
     const int32_t *start;
-    const float *multiplier;
+    const float *multiplier, *addend;
     uint8_t *y[2];
     int64_t y_step;
     stage codes;
@@ -40,7 +40,7 @@ typedef struct {
 /* What is known where functions are expanded. */
 typedef struct {
     int parts; /* of a vector: 1, 2 or 4 */
-    int lines, stride, plain, flips;
+    int lines, stride, way, flips;
 } form;
 
 /* --- input ---------------------------------------------------------------------------------- */
@@ -177,15 +177,20 @@ QL_INLINE void add_products(const form f, const int first, const square *s, int 
     }
 }
 
-/* Codes of a pixel, or of several. */
-QL_INLINE void store_pixel(const form f, const square *s, int line, int64_t pixel,
-                           __m512i sum_i32x16[4]) {
-    const int64_t apart = s->apart, left = s->pixels - pixel;
-    __m512 multiplier_f32x16[4];
+QL_INLINE void load_factors(const form f, const square *s, factors by[4]) {
 #pragma GCC unroll 4
-    for (int v = 0; v < 4; v++)
-        multiplier_f32x16[v] = _mm512_castsi512_ps(load_parameters(f.parts, s->multiplier, v));
-    const __m512i codes_u8x64 = codes_of(f.plain, &s->codes, sum_i32x16, multiplier_f32x16);
+    for (int v = 0; v < 4; v++) {
+        by[v].multiplier_f32x16 = _mm512_castsi512_ps(load_parameters(f.parts, s->multiplier, v));
+        by[v].addend_f32x16 = _mm512_setzero_ps();
+        if (f.way >= FUSED)
+            by[v].addend_f32x16 = _mm512_castsi512_ps(load_parameters(f.parts, s->addend, v));
+    }
+}
+
+/* Codes of a pixel, or of several. */
+QL_INLINE void store_codes(const form f, const square *s, int line, int64_t pixel,
+                           __m512i codes_u8x64) {
+    const int64_t apart = s->apart, left = s->pixels - pixel;
     uint8_t *y = s->y[line] + pixel * s->y_step;
     if (f.parts == 1) {
         _mm512_storeu_si512(y, codes_u8x64);
@@ -208,23 +213,44 @@ QL_INLINE void store_pixel(const form f, const square *s, int line, int64_t pixe
     }
 }
 
+QL_INLINE void store_pixel(const form f, const square *s, int line, int64_t pixel,
+                           const __m512i sum_i32x16[4]) {
+    factors by[4];
+    load_factors(f, s, by);
+    store_codes(f, s, line, pixel, codes_of(f.way, &s->codes, sum_i32x16, by));
+}
+
+/* The same of two lines, whose factors are loaded once. */
+QL_INLINE void store_two(const form f, const square *s, int64_t pixel, const __m512i sum_i32x16[4],
+                         const __m512i next_sum_i32x16[4]) {
+    factors by[4];
+    load_factors(f, s, by);
+    const __m512i codes_u8x64 = codes_of(f.way, &s->codes, sum_i32x16, by);
+    const __m512i next_codes_u8x64 = codes_of(f.way, &s->codes, next_sum_i32x16, by);
+    store_codes(f, s, 0, pixel, codes_u8x64);
+    store_codes(f, s, 1, pixel, next_codes_u8x64);
+}
+
 /* --- lines ---------------------------------------------------------------------------------- */
 
 /* Column by column: each is interleaved once for up to three pixels of two lines, and stays in
  * registers. */
 QL_INLINE void convolve_columns(const form f, const square *s) {
-    __m512i left_u8x64[4], middle_u8x64[4], right_u8x64[4], sum_i32x16[4];
+    __m512i left_u8x64[4], middle_u8x64[4], right_u8x64[4], sum_i32x16[2][4];
     load_column(f, s, s->column, left_u8x64);
     load_column(f, s, s->column + 1, middle_u8x64);
     for (int64_t pixel = 0; pixel < s->apart; pixel++) {
         load_column(f, s, s->column + pixel + 2, right_u8x64);
 #pragma GCC unroll 2
         for (int line = 0; line < f.lines; line++) {
-            add_products(f, 1, s, line, 0, left_u8x64, sum_i32x16);
-            add_products(f, 0, s, line, 1, middle_u8x64, sum_i32x16);
-            add_products(f, 0, s, line, 2, right_u8x64, sum_i32x16);
-            store_pixel(f, s, line, pixel, sum_i32x16);
+            add_products(f, 1, s, line, 0, left_u8x64, sum_i32x16[line]);
+            add_products(f, 0, s, line, 1, middle_u8x64, sum_i32x16[line]);
+            add_products(f, 0, s, line, 2, right_u8x64, sum_i32x16[line]);
         }
+        if (f.lines == 2)
+            store_two(f, s, pixel, sum_i32x16[0], sum_i32x16[1]);
+        else
+            store_pixel(f, s, 0, pixel, sum_i32x16[0]);
 #pragma GCC unroll 4
         for (int v = 0; v < 4; v++) {
             left_u8x64[v] = middle_u8x64[v];
@@ -263,23 +289,24 @@ QL_INLINE void convolve_blocks(const form f, const square *s) {
     }
 }
 
-QL_INLINE void convolve_lines(const int parts, const int plain, const int flips,
+QL_INLINE void convolve_lines(const int parts, const int way, const int flips,
                               const ql_square *lines, square *s) {
     s->apart = (lines->pixels + parts - 1) / parts;
     s->inside = ql_max(0, s->width - (parts - 1) * s->apart * lines->stride);
     if (lines->stride == 1 && lines->lines == 2)
-        convolve_columns((form){parts, 2, 1, plain, flips}, s);
+        convolve_columns((form){parts, 2, 1, way, flips}, s);
     else if (lines->stride == 1)
-        convolve_columns((form){parts, 1, 1, plain, flips}, s);
+        convolve_columns((form){parts, 1, 1, way, flips}, s);
     else if (lines->lines == 2)
-        convolve_blocks((form){parts, 2, 2, plain, flips}, s);
+        convolve_blocks((form){parts, 2, 2, way, flips}, s);
     else
-        convolve_blocks((form){parts, 1, 2, plain, flips}, s);
+        convolve_blocks((form){parts, 1, 2, way, flips}, s);
 }
 
-QL_INLINE void convolve_square(const int plain, const int flips, const ql_square *lines,
-                               const ql_codes *codes, uint8_t *y, int64_t y_stride,
-                               int64_t y_line) {
+/* Channels from one on up to another one, 64 at a time. */
+QL_INLINE void convolve_channels(const int way, const int flips, const ql_square *lines,
+                                 int64_t channel, int64_t limit, const ql_codes *codes, uint8_t *y,
+                                 int64_t y_stride, int64_t y_line) {
     square s;
     s.width = lines->width;
     s.column = lines->first;
@@ -288,7 +315,7 @@ QL_INLINE void convolve_square(const int plain, const int flips, const ql_square
     s.codes = stage_of(codes);
     s.flip_u8x64 = _mm512_set1_epi8((char)lines->flip);
     s.code_u8x64 = _mm512_set1_epi8((char)(lines->zero ^ lines->flip));
-    for (int64_t channel = 0, width; channel < lines->channels; channel += width) {
+    for (int64_t width; channel < limit; channel += width) {
 #pragma GCC unroll 5
         for (int row = 0; row < QL_SQUARE_ROWS; row++) {
             s.row[row] = lines->row[row] + channel * lines->channel_step[row];
@@ -298,29 +325,56 @@ QL_INLINE void convolve_square(const int plain, const int flips, const ql_square
         s.w[1] = s.w[0] + lines->w_step;
         s.start = lines->start + channel;
         s.multiplier = codes->multiplier + channel;
+        s.addend = way >= FUSED ? codes->addend + channel : NULL;
         s.y[0] = y + channel;
         s.y[1] = s.y[0] + y_line;
-        const int64_t left = lines->channels - channel;
+        const int64_t left = limit - channel;
         width = left >= GROUP ? GROUP : left >= GROUP / 2 ? GROUP / 2 : GROUP / 4;
         if (width == GROUP)
-            convolve_lines(1, plain, flips, lines, &s);
+            convolve_lines(1, way, flips, lines, &s);
         else if (width == GROUP / 2)
-            convolve_lines(2, plain, flips, lines, &s);
+            convolve_lines(2, way, flips, lines, &s);
         else
-            convolve_lines(4, plain, flips, lines, &s);
+            convolve_lines(4, way, flips, lines, &s);
     }
 }
 
-void ql_avx512vnni_depthwise_square(const ql_square *square, const ql_codes *codes, uint8_t *y,
+/* Each way is a function of its own: in a single one, compilers run out of registers. */
+typedef void convolve_function(const ql_square *lines, int64_t channel, int64_t limit,
+                               const ql_codes *codes, uint8_t *y, int64_t y_stride, int64_t y_line);
+
+#define DEFINE_WAY(name, way, flips)                                                               \
+    static __attribute__((noinline)) void name(const ql_square *lines, int64_t channel,            \
+                                               int64_t limit, const ql_codes *codes, uint8_t *y,   \
+                                               int64_t y_stride, int64_t y_line) {                 \
+        convolve_channels(way, flips, lines, channel, limit, codes, y, y_stride, y_line);          \
+    }
+
+DEFINE_WAY(convert, CONVERTED, 0)
+DEFINE_WAY(convert_flipped, CONVERTED, 1)
+DEFINE_WAY(fuse, FUSED, 0)
+DEFINE_WAY(fuse_flipped, FUSED, 1)
+DEFINE_WAY(fuse_plainly, FUSED_PLAINLY, 0)
+DEFINE_WAY(fuse_flipped_plainly, FUSED_PLAINLY, 1)
+
+#undef DEFINE_WAY
+
+void ql_avx512vnni_depthwise_square(const ql_square *lines, const ql_codes *codes, uint8_t *y,
                                     int64_t y_stride, int64_t y_line) {
-    if (is_plain(codes) && square->flip)
-        convolve_square(1, 1, square, codes, y, y_stride, y_line);
-    else if (is_plain(codes))
-        convolve_square(1, 0, square, codes, y, y_stride, y_line);
-    else if (square->flip)
-        convolve_square(0, 1, square, codes, y, y_stride, y_line);
-    else
-        convolve_square(0, 0, square, codes, y, y_stride, y_line);
+    static convolve_function *const ways[4][2] = {
+        [CONVERTED] = {convert, convert_flipped},
+        [CONVERTED_PLAINLY] = {convert, convert_flipped},
+        [FUSED] = {fuse, fuse_flipped},
+        [FUSED_PLAINLY] = {fuse_plainly, fuse_flipped_plainly}};
+    for (int64_t channel = 0, limit; channel < lines->channels; channel = limit) {
+        const ql_codes from = ql_codes_from(codes, channel);
+        const int way = way_of(&from);
+        limit = channel + GROUP;
+        while (limit < lines->channels && is_fused(codes, limit) == (way >= FUSED))
+            limit += GROUP;
+        limit = ql_min(limit, lines->channels);
+        ways[way][lines->flip != 0](lines, channel, limit, codes, y, y_stride, y_line);
+    }
 }
 
 QL_TARGET_END

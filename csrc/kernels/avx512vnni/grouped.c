@@ -92,16 +92,15 @@ QL_INLINE void sum_line(const int turns, const ql_grouped_line *line, int32_t *s
     }
 }
 
-QL_INLINE void convolve_line(const int turns, const int plain, const ql_grouped_line *line,
+QL_INLINE void convolve_line(const int turns, const int way, const ql_grouped_line *line,
                              const ql_codes *codes, uint8_t *y, int64_t y_stride) {
     const int64_t last = ql_max(line->pixels - PIXELS, 0);
     const stage s = stage_of(codes);
     const __mmask64 channels = first_bytes(line->channels);
     const __m512i in_order =
         _mm512_broadcast_i32x4(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
-    const __m512 multiplier_f32x16[4] = {
-        _mm512_loadu_ps(codes->multiplier), _mm512_loadu_ps(codes->multiplier + 16),
-        _mm512_loadu_ps(codes->multiplier + 32), _mm512_loadu_ps(codes->multiplier + 48)};
+    const factors by[4] = {factors_at(way, codes, 0), factors_at(way, codes, 16),
+                           factors_at(way, codes, 32), factors_at(way, codes, 48)};
     for (int64_t i = 0; i < line->pixels; i += PIXELS) {
         const int64_t pixel = ql_min(i, last);
         __m512i sum_i32x16[PIXELS][4];
@@ -111,8 +110,7 @@ QL_INLINE void convolve_line(const int turns, const int plain, const ql_grouped_
             if (pixel + p < line->pixels)
                 _mm512_mask_storeu_epi8(
                     y + (pixel + p) * y_stride, channels,
-                    _mm512_shuffle_epi8(codes_of(plain, &s, sum_i32x16[p], multiplier_f32x16),
-                                        in_order));
+                    _mm512_shuffle_epi8(codes_of(way, &s, sum_i32x16[p], by), in_order));
     }
 }
 
@@ -120,10 +118,10 @@ QL_INLINE void take_line(const int turns, const ql_grouped_line *line, int32_t *
                          const ql_codes *codes, uint8_t *y, int64_t y_stride) {
     if (codes == NULL)
         sum_line(turns, line, sums);
-    else if (is_plain(codes))
-        convolve_line(turns, 1, line, codes, y, y_stride);
+    else if (way_of(codes) == CONVERTED_PLAINLY)
+        convolve_line(turns, CONVERTED_PLAINLY, line, codes, y, y_stride);
     else
-        convolve_line(turns, 0, line, codes, y, y_stride);
+        convolve_line(turns, CONVERTED, line, codes, y, y_stride);
 }
 
 void ql_avx512vnni_grouped(const ql_grouped_line *line, int32_t *sums, const ql_codes *codes,

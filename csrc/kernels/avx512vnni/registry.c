@@ -47,6 +47,7 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->transpose_block = ql_avx512vnni_transpose_block;
     kernels->collect_pixels = ql_avx512vnni_collect_pixels;
 
+    kernels->fuses = 1;
     kernels->depthwise_rows = 4;
     kernels->depthwise_lanes = 4;
     kernels->interleave = ql_avx512vnni_interleave;
