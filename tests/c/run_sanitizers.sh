@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the C core with AddressSanitizer and UndefinedBehaviorSanitizer in a temporary folder, and
-# runs tests on that build: those named, or the ones that reach all of the C code in a minute or
-# two. Needs gcc with its sanitizer libraries, and what the tests need; PYTHON names the interpreter.
+# runs tests on that build: those named, or the ones that reach all of the C code in some minutes.
+# Needs gcc with its sanitizer libraries, and what the tests need; PYTHON names the interpreter.
 # The masked loads and stores of AVX-512 are not checked: tests/test_memory.py sees those.
 #
 #     tests/c/run_sanitizers.sh [pytest arguments]
@@ -22,7 +22,8 @@ CC=gcc CFLAGS="$sanitizers -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
 
 if [ $# -eq 0 ]; then
     set -- tests/test_strange_arguments.py tests/test_edges.py tests/test_onnx_cases.py \
-        tests/test_memory.py tests/test_threads_and_fork.py tests/encoding
+        tests/test_memory.py tests/test_threads_and_fork.py tests/test_planes.py \
+        tests/test_conv_groups.py tests/encoding
 fi
 # CPython's own allocator would hide accesses past an array; its objects that live to the end are
 # no leaks of ours. With the sanitizer's bookkeeping the resident size does not stay level. Reports
