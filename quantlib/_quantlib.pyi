@@ -34,6 +34,7 @@ class _Lib(Protocol):
     QL_SQUARES_DIGITS: int
 
     ql_isa_count: Callable[[], int]
+    ql_fuse: Callable[[Any, int, int, Any, Any], int]
     ql_isa_name: Callable[[int], Any]
     ql_isa_available: Callable[[int], int]
     ql_isa_current: Callable[[], int]

@@ -286,6 +286,33 @@ def test_stages_in_turn(rng: np.random.Generator) -> None:
                 )
 
 
+@LAYOUTS
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_prepared_codes(rng: np.random.Generator, layout: str, kernel: int) -> None:
+    """Codes that fused multiply-adds may make, beside channels whose multipliers they cannot take,
+    with even and odd zero points, bounds, and zero points at both ends."""
+    w_scale = rng.uniform(1e-3, 1e-2, 150).astype(np.float32)
+    w_scale[70] = 2.5  # with it, channels 64 to 127 are converted
+    w_scale[:3] = 0.01, 2.0**-8, 0.005  # products half-way between codes
+    w, b = codes(rng, (150, 1, kernel, kernel), np.int8), rng.integers(-900, 900, 150, np.int32)
+    pads = (kernel // 2,) * 4
+    cases = itertools.product((7, 14, 40), (1, 2), BYTES, (0, 7, 128, 255), (None, "relu", "relu6"))
+    for i, (width, stride, dtype, zero, activation) in enumerate(cases):
+        if i % 5 != kernel % 5 and width == 40:  # some of the larger ones
+            continue
+        settings = {
+            "x_scale": np.float32(1), "w_scale": w_scale, "y_scale": np.float32(1), "b": b,
+            "x_zero_point": dtype(3), "y_zero_point": dtype(zero + np.iinfo(dtype).min),
+            "activation": activation, "group": 150, "layout": layout, "pads": pads,
+            "strides": (stride, stride),
+        }  # fmt: skip
+        x = images(rng, layout, (1, 150, 6, width), dtype)
+        expected = reference.QLinearConv(w, **settings)(x)
+        for isa in isas():
+            with use_isa(isa):
+                assert_bit_exact(ops.QLinearConv(w, **settings)(x), expected)
+
+
 def test_threads_share_lines(rng: np.random.Generator) -> None:
     """Layers that are large enough to be shared, in bundles that do not divide their lines."""
     for channels, stride in ((48, 1), (80, 2)):

@@ -343,7 +343,8 @@ class _Plainly:
 def _distance(w: Array, zero_points: Array) -> Array:
     """How far the weights of each output channel are away from its zero point, all together."""
     steps = w.astype(np.int64) - zero_points.reshape(-1, *(1,) * (w.ndim - 1))
-    return np.abs(steps).sum(axis=tuple(range(1, w.ndim)))
+    total: Array = np.abs(steps).sum(axis=tuple(range(1, w.ndim)))
+    return total
 
 
 def _stage(
