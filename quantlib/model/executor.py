@@ -7,7 +7,6 @@ calls kernels. How memory is reused is told in ``docs/models.md``.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,9 +106,10 @@ class Plan:
         self._kept = set(self._outputs) | self._constants
         self.steps = self._steps(slots)
         self._free_constants()
-        self._layouts: dict[Any, Layout] = {}
-        self._programs: dict[Any, list[Program]] = {}
-        self._lock = threading.Lock()
+        # A layout, and the programs that wait for a run of it. There is no lock, which a child that
+        # is forked in between would find locked for ever: threads replace the whole, or do the same
+        # work twice.
+        self._layouts: dict[Any, tuple[Layout, list[Program]]] = {}
 
     def _steps(self, slots: dict[str, int]) -> list[Step]:
         last: dict[int, int] = {}
@@ -157,10 +157,14 @@ class Plan:
         key = tuple(
             (x.shape, x.dtype) if isinstance(x, np.ndarray) else None for x in feeds.values()
         )
-        layout = self._layouts.get(key)
-        if layout is None:
+        known = self._layouts.get(key)
+        if known is None:
             return self._record(values, key)
-        program = self._borrow(key, layout)
+        layout, programs = known
+        try:
+            program = programs.pop()  # that of an earlier run that has ended
+        except IndexError:
+            program = Program(layout)
         try:
             if program.is_bound:
                 values = program.values.copy()
@@ -170,15 +174,8 @@ class Plan:
             else:
                 self._bind(values, program)
         finally:
-            self._programs[key].append(program)
+            programs.append(program)
         return [values[slot] for slot in self._outputs]
-
-    def _borrow(self, key: Any, layout: Layout) -> Program:
-        """That of an earlier run that has ended, or a new one."""
-        try:
-            return self._programs[key].pop()
-        except IndexError:
-            return Program(layout)
 
     def _run_program(self, values: list[Any], program: Program) -> None:
         step: Any = None
@@ -254,11 +251,9 @@ class Plan:
             for slot in step.done:
                 values[slot] = None
         layout = recorder.layout(len(self.steps))
-        with self._lock:
-            if len(self._layouts) >= MOST_LAYOUTS:
-                self._layouts = {}
-            self._programs.setdefault(key, [])
-            self._layouts[key] = layout
+        known = self._layouts if len(self._layouts) < MOST_LAYOUTS else {}
+        known[key] = layout, []
+        self._layouts = known
         return [values[slot] for slot in self._outputs]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +55,6 @@ class Model:
         self.graph = graph
         self.partial: Partial | None = None
         self._plans: dict[tuple[str, ...], Plan] = {}
-        self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Model, (self.graph,), {"partial": self.partial}
@@ -79,11 +77,8 @@ class Model:
         """
         names = tuple(self.graph.output_names if outputs is None else outputs)
         plan = self._plans.get(names)
-        if plan is None:
-            with self._lock:
-                plan = self._plans.get(names)
-                if plan is None:
-                    plan = self._plans[names] = Plan(_with_outputs(self.graph, names))
+        if plan is None:  # without a lock: a child may be forked meanwhile
+            plan = self._plans.setdefault(names, Plan(_with_outputs(self.graph, names)))
         return plan
 
     def run(

@@ -207,7 +207,7 @@ def test_calls_are_bound_once(network: Path, rng: np.random.Generator) -> None:
         x = draw(count)
         (y,), (wanted,) = quantized.run([x]), ql.model.load(quantized.to_onnx()).run([x])
         np.testing.assert_array_equal(y, wanted)
-    programs = [program for same in quantized.plan()._programs.values() for program in same]
+    programs = [one for _, same in quantized.plan()._layouts.values() for one in same]
     assert len(programs) == 2
     for program in programs:
         left = {step.node.kind for bound, step, _ in program.calls if bound is None}

@@ -14,7 +14,7 @@ ort = pytest.importorskip("onnxruntime", reason="ONNX Runtime is the witness")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 import quantlib as ql  # noqa: E402
-from quantlib.model.executor import Plan, optimize  # noqa: E402
+from quantlib.model.executor import MOST_LAYOUTS, Plan, optimize  # noqa: E402
 from quantlib.model.operators import find_builder  # noqa: E402
 
 ort.set_default_logger_severity(4)
@@ -495,7 +495,7 @@ def test_memory_is_reused(normal: Any) -> None:
     loaded = ql.model.load(built(nodes, {"x": x}, ["v20"]))
     loaded.run([x])
     loaded.run([x])
-    (layout,) = loaded.plan()._layouts.values()
+    ((layout, _),) = loaded.plan()._layouts.values()
     assert layout.size <= 2 * x.nbytes + 128
     compare(built(nodes, {"x": x}, ["v20"]), {"x": x})
 
@@ -561,6 +561,18 @@ def test_many_threads(normal: Any) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_blocks_of_few_shapes_are_kept(normal: Any) -> None:
+    """However many shapes come, memory is kept for the last ones only."""
+    loaded = ql.model.load(residual(normal))
+    for count in range(1, 41):
+        x = normal(count, 3, 9, 9)
+        for _ in range(2):  # the first run makes a layout, the second one a block of memory
+            loaded.run([x])
+    layouts = loaded.plan()._layouts
+    assert 0 < len(layouts) <= MOST_LAYOUTS
+    assert sum(len(programs) for _, programs in layouts.values()) == len(layouts)
 
 
 def test_steps_are_few(normal: Any) -> None:
