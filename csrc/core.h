@@ -106,7 +106,7 @@ void ql_release(void *memory);
 void *ql_borrow(size_t size);
 void ql_return(void *memory);
 
-/* --- products (pack.c, product.c, tiles.c, finish.c) ----------------------------------------- */
+/* --- products (pack.c, product*.c, tiles.c, finish.c) ---------------------------------------- */
 
 struct ql_matrix {
     const ql_kernels *kernels;

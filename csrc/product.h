@@ -1,8 +1,17 @@
-/* What the files of a product share: product.c and tiles.c. */
+/* What the files of a product share: product_plan.c, where it begins, product.c, product_operand.c
+ * and tiles.c. */
 #ifndef QL_PRODUCT_H
 #define QL_PRODUCT_H
 
 #include "core.h"
+
+enum {
+    /* Of rows that are loaded together: half of a second cache of 2 MiB, so that they stay in it.
+     */
+    QL_BLOCK_BYTES = 1 << 20,
+    /* Of an operand that is packed just in time, at least: a cache line of its rows. */
+    QL_PANEL_COLUMNS = 64
+};
 
 typedef struct ql_held ql_held;
 
@@ -26,6 +35,7 @@ typedef struct {
     int sliced;            /* whether the operand is packed slice by slice of K */
     int32_t *begun;        /* the sums of a column of tiles, of all if it is sliced, or NULL */
     ql_held *held;         /* the tile that the processor holds, and what it is ready for */
+    int along_rows;        /* whether storing takes longer where tiles go down the rows */
     int past_caches;       /* whether results may be written past the caches */
     int is_signed;         /* whether tiles take rows of int8 as they are */
     int wide;              /* whether sums need 64 bits */
@@ -67,6 +77,29 @@ struct ql_held {
     char unused[QL_TILE_COLUMNS * sizeof(int32_t)]; /* where rows without a result are written */
     int32_t sums[QL_TILE_ROWS * QL_TILE_COLUMNS] __attribute__((aligned(QL_ALIGNMENT)));
 };
+
+/* Sets what belongs to columns: their terms, colsum(b) - K * zb modulo 2**32, and what sums start
+ * from, bias - za * term, or only the bias where rows have zero points of their own. */
+void ql_set_columns(const ql_multiplication *p);
+/* How many of the rows that are left the next tile takes. */
+int64_t ql_rows_of_tile(const ql_kernels *kernels, int64_t left);
+/* One block of rows by columns of the packed matrix. */
+int ql_multiply_block(const ql_multiplication *p, const ql_block *rows, int64_t column,
+                      int64_t last_column);
+/* Rows `first` to `last`, columns `column` to `last_column`, block by block. */
+int ql_multiply_part(const ql_multiplication *p, int64_t first, int64_t last, int64_t column,
+                     int64_t last_column);
+
+/* How many columns of an operand are packed just in time together. */
+int64_t ql_columns_of_panel(const ql_multiplication *p, int64_t columns);
+/* Whether the operand is packed slice by slice: one that the second cache does not hold, for rows
+ * so few that their sums take little of it, by tiles that can go on from sums. */
+int ql_is_sliced(const ql_multiplication *p);
+/* How much of K: alike slices, whole steps of tiles. */
+int64_t ql_depth_of_slice(const ql_multiplication *p);
+/* One block of rows by columns of the operand, as it lies or packed now. */
+int ql_multiply_operand(const ql_multiplication *p, const ql_block *rows, int64_t column,
+                        int64_t last_column);
 
 /* Multiplies a column of tiles: rows `first` to `last` of a block, `rows` each, by one or two
  * strips. The last tile may stay in the processor, until the next one of that call or
