@@ -1,41 +1,67 @@
-/* Depthwise convolutions of 3 x 3 with channels first, of planes with up to 64 outputs.
+/* Depthwise convolutions of 3 x 3 with channels first, of planes with lines of up to 64 bytes.
  *
- * Of so small a plane a few vectors have all bytes, and one permutation of bytes makes the windows
- * of 16 outputs under a line of the kernel, whatever the stride. Padding is one byte more, which is
- * put into each vector as it is loaded: nothing is copied before, and nothing is shuffled after.
+ * A vector has all bytes of so short a line, and one permutation of bytes makes the windows of 16
+ * outputs under a line of the kernel, whatever the stride: four bytes each. Columns of padding are
+ * left out by its mask, and lines of padding are a vector of it: nothing is copied before, and
+ * nothing is shuffled after but codes, once.
  *
  *     sum of (x - zx) * (w - zw)  =  sum of x * (w - zw)  -  zx * sum of (w - zw)
  *
  * The last term belongs to the channel; with the bias it is what sums start from.
  *
- * A vector has the outputs of as many lines as it has room for. Beside input, output and weights a
- * call needs a kilobyte, and copies of the last planes, behind which nothing may be read. */
+ * What is made of a line of input serves all lines of output that see it: three of them, or, two
+ * steps apart, one or two. Four vectors of sums become codes together: those of four, two or one
+ * lines of up to 16, 32 or 64 outputs.
+ *
+ * Where lines have up to 8 outputs, four vectors have a whole plane, each several lines of it. If
+ * these are V apart, line number v and v + V ..., vector v + 1 of output begins where vector v has
+ * its second line under the kernel, and six permutations of 64 bytes make all windows. Planes of
+ * more bytes, with outputs two steps apart, have neighbouring lines in vectors; the first line
+ * under the kernel is then the third one of the lanes before.
+ *
+ * Beside input, output and weights a call needs a kilobyte, and copies of the last planes, behind
+ * which nothing may be read: at most 16 KB. */
 #include "core.h"
 
 enum {
     LANES = 16,
     VECTORS = 4,
-    BYTES = 64,        /* of a vector */
-    PADDING = 63,      /* the byte of them that is */
-    SIDE = 3,          /* of the kernel */
-    LEAST_OUTPUTS = 33 /* of a plane: fewer leave half of the vectors empty */
+    BYTES = 64,         /* of a vector */
+    SIDE = 3,           /* of the kernel */
+    SMALL = 8,          /* outputs of a line that shares vectors with others */
+    LEAST_OUTPUTS = 33, /* of a plane of such lines: fewer leave half of the vectors empty */
+    MOST_LINES = 256    /* of a plane, which may be copied */
 };
-
-/* The lines of outputs of a vector. */
-static int64_t lines_of_vector(const ql_conv_shape *s) {
-    return LANES / s->out[2];
-}
 
 static int64_t bytes_of_plane(const ql_conv_shape *s) {
     return s->in[1] * s->in[2];
 }
 
-/* The first line of input that is loaded for line `line` of the kernel: one that the image has. */
-static int64_t first_line(const ql_conv_shape *s, int64_t vector, int64_t line) {
-    if (bytes_of_plane(s) < BYTES)
+/* The lines of output of a vector, if they are short. */
+static int64_t lines_of_vector(const ql_conv_shape *s) {
+    return LANES / s->out[2];
+}
+
+/* The vectors of a line. */
+static int64_t parts_of_line(const ql_conv_shape *s) {
+    return s->out[2] <= LANES ? 1 : s->out[2] <= 2 * LANES ? 2 : 4;
+}
+
+/* The first line of input that the outputs of a vector of several lines see, which may be padding.
+ */
+static int64_t first_of_vector(const ql_conv_shape *s, int64_t vector) {
+    return vector * lines_of_vector(s) * s->stride[1] - s->pad[1];
+}
+
+/* Whether four vectors have all outputs. */
+static int is_small(const ql_conv_shape *s) {
+    const int64_t lines = lines_of_vector(s), outputs = s->out[1] * s->out[2];
+    if (outputs < LEAST_OUTPUTS || s->out[1] > VECTORS * lines)
         return 0;
-    const int64_t first = vector * lines_of_vector(s) * s->stride[1] - s->pad[1] + line / 2 * 2;
-    return ql_max(0, ql_min(first, s->in[1] - 1));
+    if (s->stride[1] == 1)
+        return bytes_of_plane(s) <= BYTES;
+    return s->out[1] > (VECTORS - 1) * lines && s->pad[1] <= 1 && 2 * lines * s->in[2] <= BYTES &&
+           (s->out[1] - 1) * 2 + 2 - s->pad[1] <= s->in[1];
 }
 
 int ql_is_gathered(const ql_channelwise *call) {
@@ -43,44 +69,113 @@ int ql_is_gathered(const ql_channelwise *call) {
     if (call->kernels->gather_codes == NULL || call->codes == NULL ||
         !ql_has_whole_weights(call->filter) || s->out_channels != s->channels || s->in[0] != 1 ||
         s->out[0] != 1 || s->pad[0] != 0 || s->kernel[0] != 1 || s->kernel[1] != SIDE ||
-        s->kernel[2] != SIDE || s->dilation[1] != 1 || s->dilation[2] != 1 || s->out[2] > LANES ||
-        s->in[1] > BYTES || s->in[2] > BYTES || s->stride[1] > BYTES || s->stride[2] > BYTES)
+        s->kernel[2] != SIDE || s->dilation[1] != 1 || s->dilation[2] != 1 || s->out[2] > BYTES ||
+        s->in[1] > MOST_LINES || s->in[2] > BYTES || s->stride[1] > 2 || s->stride[2] > BYTES ||
+        bytes_of_plane(s) == 0)
         return 0;
-    const int64_t lines = lines_of_vector(s), outputs = s->out[1] * s->out[2];
-    const int64_t seen = ((lines - 1) * s->stride[1] + 2) * s->in[2]; /* by two lines of a kernel */
-    return outputs >= LEAST_OUTPUTS && outputs <= BYTES && s->out[1] <= VECTORS * lines &&
-           (bytes_of_plane(s) < BYTES || seen <= PADDING);
+    return s->out[2] > SMALL || is_small(s);
 }
 
 /* --- tables --------------------------------------------------------------------------------- */
 
-/* The windows of an output in a lane of a vector, as far as they are inside. */
-static void find_windows(const ql_conv_shape *s, int64_t line, int64_t column, int64_t vector,
-                         int64_t lane, ql_gathering *g) {
-    const int64_t top = line * s->stride[1] - s->pad[1];
-    const int64_t left = column * s->stride[2] - s->pad[2];
-    for (int64_t i = 0; i < SIDE; i++)
-        for (int64_t j = 0; j < SIDE && ql_inside(top + i, s->in[1]); j++)
-            if (ql_inside(left + j, s->in[2]))
-                g->place[vector][i][lane * 4 + j] =
-                    (uint8_t)((top + i) * s->in[2] + left + j - g->load[vector][i / 2]);
+/* The bytes of the windows of some outputs of a line that are those of columns. */
+static uint64_t inside_columns(const ql_conv_shape *s, int64_t column, int64_t columns) {
+    uint64_t inside = 0;
+    for (int64_t i = 0; i < columns; i++)
+        for (int64_t j = 0; j < SIDE; j++) {
+            const int64_t at = (column + i) * s->stride[2] - s->pad[2] + j;
+            inside |= (uint64_t)ql_inside(at, s->in[2]) << (4 * i + j);
+        }
+    return inside;
+}
+
+/* Their windows under line `line` of an input whose bytes follow byte `base`, in lanes from `lane`
+ * on; those of other lines are padding. */
+static void put_windows(const ql_conv_shape *s, uint64_t inside, int64_t line, int64_t column,
+                        int64_t columns, int64_t base, int64_t lane, int64_t table,
+                        ql_gathering *g) {
+    uint8_t *place = g->place[table] + 4 * lane;
+    uint64_t at = (uint64_t)(line * s->in[2] + column * s->stride[2] - s->pad[2] - base);
+    if (!ql_inside(line, s->in[1]))
+        return;
+    g->inside[table] |= inside << 4 * lane;
+    for (int64_t i = 0; i < columns; i++, place += 4, at += (uint64_t)s->stride[2])
+        for (uint64_t j = 0; j < 4; j++)
+            place[j] = (uint8_t)((at + j) % BYTES);
 }
 
 /* Packing leaves lane after lane the same four of each vector. */
-static void find_all(const ql_conv_shape *s, ql_gathering *g) {
-    int64_t line = 0;
+static uint8_t place_of_code(int64_t vector, int64_t lane) {
+    return (uint8_t)(lane / 4 * LANES + vector * 4 + lane % 4);
+}
+
+/* Of lines that have vectors of their own: a part of any line of input. */
+static void find_parts(const ql_conv_shape *s, ql_gathering *g) {
+    const int64_t width = s->out[2];
     uint8_t *order = g->order;
-    memset(g, PADDING, sizeof *g);
-    for (int64_t vector = 0; vector < VECTORS; vector++) {
-        int64_t lane = 0;
-        g->load[vector][0] = first_line(s, vector, 0) * s->in[2];
-        g->load[vector][1] = first_line(s, vector, 2) * s->in[2];
-        for (int64_t i = 0; i < lines_of_vector(s) && line < s->out[1]; i++, line++)
-            for (int64_t column = 0; column < s->out[2]; column++, lane++) {
-                find_windows(s, line, column, vector, lane, g);
-                *order++ = (uint8_t)(lane / 4 * LANES + vector * 4 + lane % 4);
-            }
+    g->parts = parts_of_line(s);
+    for (int64_t part = 0; part * LANES < width; part++) {
+        const int64_t column = part * LANES, columns = ql_min(LANES, width - column);
+        put_windows(s, inside_columns(s, column, columns), 0, column, columns, 0, 0, part, g);
     }
+    for (int64_t line = 0; line < VECTORS / g->parts; line++)
+        for (int64_t column = 0; column < width; column++)
+            *order++ = place_of_code(line * g->parts + column / LANES, column % LANES);
+}
+
+/* Of a small plane, lines as far apart as there are vectors: those of the input that line number
+ * `table` of the padded one and those after it are under a line of the kernel. */
+static void find_lines_apart(const ql_conv_shape *s, ql_gathering *g) {
+    const int64_t width = s->out[2], vectors = ql_ceil_div(s->out[1], lines_of_vector(s));
+    const uint64_t inside = inside_columns(s, 0, width);
+    uint8_t *order = g->order;
+    for (int64_t table = 0; table < vectors + SIDE - 1; table++)
+        for (int64_t i = 0; i < lines_of_vector(s); i++)
+            put_windows(s, inside, table - s->pad[1] + i * vectors, 0, width, 0, i * width, table,
+                        g);
+    for (int64_t line = 0; line < s->out[1]; line++)
+        for (int64_t column = 0; column < width; column++)
+            *order++ = place_of_code(line % vectors, line / vectors * width + column);
+}
+
+/* Of a larger plane, neighbouring lines two steps apart: tables of the second and the third line of
+ * the kernel, for bytes from load[] on, and of the first one for the first vector. */
+static void find_neighbours(const ql_conv_shape *s, ql_gathering *g) {
+    const int64_t width = s->out[2], lines = lines_of_vector(s);
+    const int64_t inner = first_of_vector(s, 1) + 1; /* whose lines are those of others, too */
+    const uint64_t inside = inside_columns(s, 0, width);
+    uint8_t *order = g->order;
+    for (int64_t i = 0; i < lines; i++) {
+        for (int64_t table = 0; table < 2; table++)
+            put_windows(s, inside, inner + 2 * i + table, 0, width, inner * s->in[2], i * width,
+                        table, g);
+        put_windows(s, inside, 2 * i - s->pad[1], 0, width, 0, i * width, 2, g);
+        for (int64_t column = 0; column < width; column++)
+            g->before[i * width + column] =
+                (int32_t)(i == 0 ? (lines - 1) * width + column : LANES + (i - 1) * width + column);
+    }
+    for (int64_t vector = 0; vector < VECTORS; vector++)
+        g->load[vector] = (first_of_vector(s, vector) + 1) * s->in[2];
+    const int64_t left = bytes_of_plane(s) - g->load[VECTORS - 1];
+    g->last = left >= BYTES ? ~(uint64_t)0 : ((uint64_t)1 << left) - 1;
+    for (int64_t line = 0; line < s->out[1]; line++)
+        for (int64_t column = 0; column < width; column++)
+            *order++ = place_of_code(line / lines, line % lines * width + column);
+}
+
+static void find_all(const ql_conv_shape *s, ql_gathering *g) {
+    *g = (ql_gathering){.step = s->stride[1],
+                        .in_lines = s->in[1],
+                        .in_width = s->in[2],
+                        .out_lines = s->out[1],
+                        .out_width = s->out[2],
+                        .top = s->pad[1]};
+    if (s->out[2] > SMALL)
+        find_parts(s, g);
+    else if (s->stride[1] == 1)
+        find_lines_apart(s, g);
+    else
+        find_neighbours(s, g);
 }
 
 /* --- a call --------------------------------------------------------------------------------- */
@@ -142,7 +237,7 @@ int ql_gathered_conv(const ql_channelwise *call) {
     c.gathering = (ql_gathering *)memory;
     find_all(s, c.gathering);
     const int64_t products = all * s->out[1] * s->out[2] * SIDE * SIDE;
-    c.block = ql_depthwise_chunk(call->kernels, s->channels, products);
+    c.block = ql_min(s->channels, ql_depthwise_chunk(call->kernels, all, products));
     c.blocks = ql_ceil_div(s->channels, c.block);
     ql_run_chunks((long)(c.blocks * s->batch), convolve_item, &c);
     ql_return(memory);

@@ -387,18 +387,29 @@ typedef void ql_channel_sums(const ql_channels *channels, int32_t *sums);
 typedef void ql_channel_codes(const ql_channels *channels, const ql_codes *codes, uint8_t *y,
                               int64_t y_step);
 
-/* How the windows of a kernel of 3 x 3 are gathered (gathered.c), for four vectors of 16 outputs:
- * of 64 bytes of a plane, of which the last one is padding. */
+/* How the windows of a kernel of 3 x 3 are gathered (gathered.c): permutations of 64 bytes, each of
+ * which makes the windows of 16 outputs under a line of the kernel, and the codes of 64 outputs as
+ * packing leaves them in order. */
 typedef struct {
-    int64_t load[4][2]; /* where the bytes for two lines of the kernel begin, and for one more */
-    uint8_t place[4][3][64]; /* of windows of four bytes each, in those */
-    uint8_t order[64];       /* of codes, where packing leaves them */
+    uint8_t place[6][64]; /* of windows of four bytes each */
+    uint64_t inside[6];   /* their bytes that are not padding */
+    uint8_t order[64];
+    int64_t step;                      /* lines of input for one of output, 1 or 2 */
+    int64_t parts;                     /* vectors of a line of output: 1, 2 or 4; or, where */
+    int64_t in_lines, in_width;        /* four vectors have all outputs, 0 */
+    int64_t out_lines, out_width, top; /* lines of padding above */
+    /* Of four vectors of several lines each, two steps apart: where the bytes of each begin, those
+     * of the last one that are of the plane, and the lanes of a vector and the one before in which
+     * windows of the first line of the kernel are. */
+    int64_t load[4];
+    uint64_t last;
+    int32_t before[16];
 } ql_gathering;
 
-/* All outputs, up to 64 of each, of planes that follow one another. */
+/* All outputs of planes that follow one another. */
 typedef struct {
     const uint8_t *x;
-    int64_t plane; /* bytes; there are 64 behind each; of fewer than 64, one load has all */
+    int64_t plane; /* bytes; 64 from any line of each can be read */
     const ql_gathering *gathering;
     const uint32_t *weights; /* [channel][line of the kernel], an element each */
     const int32_t *start;    /* of each channel */

@@ -150,8 +150,10 @@ def test_planes(step: int, rng: np.random.Generator) -> None:
 
 
 def test_small_planes(rng: np.random.Generator) -> None:
-    """With channels first and up to 64 results of a channel: from one vector, or from several."""
+    """With channels first and lines of up to 64 codes: planes from one vector, or from several, and
+    lines of one vector, of two and of four, of which planes have any number or too many."""
     shapes = [(7, 7, 1), (14, 14, 2), (8, 8, 1), (7, 9, 1), (15, 13, 2), (4, 16, 1), (13, 17, 2)]
+    shapes += [(14, 14, 1), (29, 28, 2), (5, 31, 1), (9, 58, 2), (3, 62, 1), (257, 12, 1)]
     paddings = [(1, 1, 1, 1), (0, 0, 1, 1), (2, 1, 0, 2)]
     for (height, width, step), pads in itertools.product(shapes, paddings):
         for channels, dtype in ((1, np.uint8), (9, np.int8)):

@@ -242,13 +242,6 @@ typedef struct {
     int64_t left;
 } pending;
 
-QL_INLINE void store_some(uint8_t *y, __m512i codes_u8x64, int64_t left) {
-    if (left >= OUTPUTS)
-        _mm512_storeu_si512(y, codes_u8x64);
-    else
-        _mm512_mask_storeu_epi8(y, first_bytes(left), codes_u8x64);
-}
-
 /* Stores codes of one line, or of several lines that share a vector. */
 QL_INLINE void finish(const int way, const int step, const int together, const ql_channels *c,
                       const layout *l, pending *p) {
@@ -259,7 +252,7 @@ QL_INLINE void finish(const int way, const int step, const int together, const q
     if (together && !gathers)
         store_lines(c, codes_u8x64, p->y, p->left);
     else
-        store_some(p->y, codes_u8x64, p->left);
+        store_bytes(p->y, codes_u8x64, p->left);
 }
 
 /* The sums of a vector, and the codes of the one before: neither waits for the other. */
