@@ -162,14 +162,18 @@ static void sum_tile(const convolution *c, int64_t row, int64_t rows, const uint
         return;
     }
     int32_t of_pixels[QL_FEW_PLACES * TALLEST] __attribute__((aligned(QL_ALIGNMENT)));
-    const ql_pending_places none = {.rows = 0}, without_codes = {.sums = of_pixels, .rows = rows};
+    const ql_pending_places none = {.rows = 0};
     for (int64_t i = 0; i < places; i += QL_FEW_PLACES) {
         const int64_t some = ql_min(QL_FEW_PLACES, places - i);
-        c->kernels->pixel_tile(&c->product, w, x + i * QL_PART_BYTES, rows, some,
-                               c->start_of_row + row, &none);
-        c->kernels->pixel_tile(&c->product, w, x, 0, 0, NULL, &without_codes);
+        c->kernels->pixel_tile(&c->product, w, x + i * QL_PART_BYTES, rows, some, NULL, &none);
+        c->kernels->pixel_tile(&c->product, NULL, NULL, 0, 0, of_pixels, &none);
         ql_transpose_part(c->kernels, of_pixels, TALLEST, some, rows, sums + i, WIDEST, 4);
     }
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < places; j++) {
+            const uint32_t start = (uint32_t)c->start_of_row[row + i];
+            sums[i * WIDEST + j] = (int32_t)((uint32_t)sums[i * WIDEST + j] + start);
+        }
 }
 
 /* Rows `row` to `last_row` of the places `first` to `last` of a block, which begins with `begin`.
@@ -225,25 +229,38 @@ static ql_pending_places pending_places(const convolution *c, int64_t image, int
     return pending;
 }
 
-/* Multiplies a few rows at up to QL_FEW_PLACES places, and meanwhile stores and finishes the tile
- * before. */
-static void sum_tile_beside(const convolution *c, int64_t row, int64_t rows, const uint8_t *x,
-                            int64_t places, const ql_pending_places *pending) {
-    const ql_plane_filter *f = c->filter;
-    const int8_t *w = f->weights + row / QL_STRIP * f->block_step;
-    if (f->of_pixels)
-        c->kernels->pixel_tile(&c->product, w, x, rows, places, c->start_of_row + row, pending);
-    else
-        c->kernels->plane_tile_beside(&c->product, w, x, rows, places, pending);
+/* What a chunk has not finished: the tile that the processor holds and, of strips and of pixels,
+ * the one that was stored before. */
+typedef struct {
+    ql_pending_places held, stored;
+} unfinished;
+
+static int32_t *held_sums(const unfinished *rest) {
+    return rest->held.rows > 0 ? rest->held.sums : NULL;
 }
 
-/* The same, the codes of each tile beside the products of the next. Weights of a block of rows are
- * in the first cache for the second few places of WIDEST. */
+/* Multiplies a few rows at up to QL_FEW_PLACES places, and meanwhile stores the tile before and
+ * finishes it; or, of pixels, finishes the one that was stored. */
+static void sum_tile_beside(const convolution *c, int64_t row, int64_t rows, const uint8_t *x,
+                            int64_t places, unfinished *rest) {
+    const ql_plane_filter *f = c->filter;
+    const int8_t *w = f->weights + row / QL_STRIP * f->block_step;
+    if (!f->of_pixels) {
+        c->kernels->plane_tile_beside(&c->product, w, x, rows, places, &rest->held);
+        return;
+    }
+    c->kernels->pixel_tile(&c->product, w, x, rows, places, held_sums(rest), &rest->stored);
+    rest->stored = rest->held;
+}
+
+/* The same, the codes of each tile beside the products of the next, or of pixels the second next:
+ * two tiles of sums take turns. Weights of a block of rows are in the first cache for the second
+ * few places of WIDEST. */
 static void convolve_places_beside(const convolution *c, int64_t image, int64_t begin,
                                    int64_t first, int64_t last, int64_t row, int64_t last_row,
-                                   const uint8_t *block, int32_t *sums,
-                                   ql_pending_places *pending) {
+                                   const uint8_t *block, int32_t *sums, unfinished *rest) {
     enum { TILES = WIDEST / QL_FEW_PLACES };
+    int32_t *others = sums + TALLEST * QL_FEW_PLACES;
     const int64_t bytes = ql_place_bytes(c->filter);
     for (int64_t place = first; place < last; place += WIDEST) {
         const int64_t places = ql_min(WIDEST, last - place);
@@ -255,17 +272,13 @@ static void convolve_places_beside(const convolution *c, int64_t image, int64_t 
             for (int64_t j = 0; j < places; j += QL_FEW_PLACES) {
                 const int64_t rows = ql_min(TALLEST, last_row - i);
                 sum_tile_beside(c, i, rows, block + (place + j - begin) * bytes,
-                                ql_min(QL_FEW_PLACES, places - j), pending);
-                *pending = pending_places(c, image, i, rows, &found[j / QL_FEW_PLACES], sums);
+                                ql_min(QL_FEW_PLACES, places - j), rest);
+                rest->held = pending_places(c, image, i, rows, &found[j / QL_FEW_PLACES],
+                                            rest->held.sums == sums ? others : sums);
+                rest->held.goes_on = last_row - row <= TALLEST;
             }
     }
 }
-
-/* What a chunk has not finished: the tile that the processor holds and, of strips, the one that was
- * stored before. */
-typedef struct {
-    ql_pending_places held, stored;
-} unfinished;
 
 /* The same by strips of rows at WIDEST places, which stay in the first cache; the codes of each
  * beside the products of the second next. Two tiles of sums take turns. */
@@ -277,7 +290,7 @@ static void convolve_strips(const convolution *c, int64_t image, int64_t begin, 
         const int64_t places = ql_min(WIDEST, last - place);
         const few_places found = few_places_from(c, place, places);
         for (int64_t i = row; i < last_row; i += QL_STRIP) {
-            int32_t *before = rest->held.rows > 0 ? rest->held.sums : NULL;
+            int32_t *before = held_sums(rest);
             c->kernels->plane_strip_beside(&c->product, f->weights + i / QL_STRIP * f->block_step,
                                            block + (place - begin) * QL_PLANE_GROUP, places, before,
                                            &rest->stored);
@@ -289,13 +302,16 @@ static void convolve_strips(const convolution *c, int64_t image, int64_t begin, 
 }
 
 /* Stores and finishes the rest. */
-static void complete(const convolution *c, const unfinished *rest) {
-    int32_t *before = rest->held.rows > 0 ? rest->held.sums : NULL;
+static void complete(const convolution *c, unfinished *rest) {
     if (c->way == BESIDE)
-        sum_tile_beside(c, 0, 0, NULL, 0, &rest->held);
+        sum_tile_beside(c, 0, 0, NULL, 0, rest);
+    if (c->way == BESIDE && c->filter->of_pixels) {
+        rest->held.rows = 0;
+        sum_tile_beside(c, 0, 0, NULL, 0, rest);
+    }
     if (c->way != STRIPS)
         return;
-    c->kernels->plane_strip_beside(&c->product, NULL, NULL, 0, before, &rest->stored);
+    c->kernels->plane_strip_beside(&c->product, NULL, NULL, 0, held_sums(rest), &rest->stored);
     c->kernels->plane_strip_beside(&c->product, NULL, NULL, 0, NULL, &rest->held);
 }
 
@@ -326,7 +342,7 @@ static void convolve_block(const convolution *c, int64_t item, int64_t row, int6
         if (c->way == STRIPS)
             convolve_strips(c, image, first, first, last, i, next, block, sums, rest);
         else if (c->way == BESIDE)
-            convolve_places_beside(c, image, first, first, last, i, next, block, sums, &rest->held);
+            convolve_places_beside(c, image, first, first, last, i, next, block, sums, rest);
         else
             convolve_places(c, image, first, first, last, i, next, block, sums);
     }

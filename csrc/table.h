@@ -456,9 +456,9 @@ typedef void ql_plane_codes(const int32_t *sums, int64_t rows, const ql_place_ru
                             int64_t count, const ql_codes *codes, uint8_t *y, int64_t plane);
 
 /* A tile whose sums are still in the processor, where they go, and what they become: codes of
- * sums[row][QL_FEW_PLACES], or [QL_PLACES] of strips, plus the start of their row; or of pixels
- * sums[place][QL_PLANE_ROWS], which have started from that. Results follow one another in a plane
- * of y, whatever places lie between them. */
+ * sums[row][QL_FEW_PLACES], or [QL_PLACES] of strips, or of pixels sums[place][QL_PLANE_ROWS], plus
+ * the start of their row. Results follow one another in a plane of y, whatever places lie between
+ * them. */
 typedef struct {
     int32_t *sums;
     const int32_t *start;
@@ -467,6 +467,7 @@ typedef struct {
     ql_codes codes;      /* with a multiplier for each row */
     uint8_t *y;
     int64_t plane;
+    int goes_on; /* whether the results behind these come next, and had better be fetched */
 } ql_pending_places;
 
 /* The products of up to QL_PLANE_ROWS rows and QL_FEW_PLACES places like those of ql_plane_tile,
@@ -491,13 +492,14 @@ typedef void ql_plane_strip_beside(const ql_plane_product *product, const int8_t
 typedef void ql_collect_pixels(const uint8_t *x, int64_t plane, int64_t channels, int64_t count,
                                uint8_t flip, const int32_t *places, uint8_t *to, int64_t to_step);
 
-/* sums[place][QL_PLANE_ROWS] = start[row] + the products of up to QL_PLANE_ROWS rows of weights
- * with up to QL_FEW_PLACES pixels, which follow one another in x, modulo 2**32; they stay in the
- * processor, and meanwhile the tile before is stored and finished. With no rows, that is all.
- * w: [part][strip][group][QL_STRIP][4]; start is of whole tiles; places may be read up to the next
- * multiple of QL_STRIP, and all QL_FEW_PLACES are written. */
+/* sums[place][QL_PLANE_ROWS] = the products of up to QL_PLANE_ROWS rows of weights with up to
+ * QL_FEW_PLACES pixels, which follow one another in x, modulo 2**32; they stay in the processor,
+ * and meanwhile the sums of the tile before are stored, unless `before` is NULL, and a tile that
+ * was stored then is finished. With no rows, that is all.
+ * w: [part][strip][group][QL_STRIP][4]; places may be read up to the next multiple of QL_STRIP, and
+ * all QL_FEW_PLACES are written. */
 typedef void ql_pixel_tile(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
-                           int64_t rows, int64_t places, const int32_t *start,
+                           int64_t rows, int64_t places, int32_t *before,
                            const ql_pending_places *pending);
 
 /* Copies `runs` runs of `bytes` bytes each. */
