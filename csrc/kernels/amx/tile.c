@@ -15,8 +15,8 @@
  * tile unit waits 7 cycles.
  *
  * To turn the 1024 sums of a tile into codes takes vectors some 200 cycles, as long as the tile
- * unit takes for K = 200. Neither waits for the other if their instructions alternate: a tile is
- * multiplied while the one before is finished. */
+ * unit takes for K = 200. Neither waits for the other if their instructions alternate, some of the
+ * former behind each product: a tile is multiplied while the one before is finished. */
 #include "../target.h"
 
 #if QL_BUILDS_AMX
@@ -67,6 +67,8 @@ enum { MOST_CACHED_GROUPS = 160 };
 
 /* A pending tile, which is finished two rows at a time. */
 typedef struct {
+    int64_t row;           /* the next one */
+    int64_t due, products; /* in how many products all are done; a share of that */
     const ql_pending *tile;
     const int32_t *sums;
     __mmask16 mask[2];
@@ -78,9 +80,12 @@ typedef struct {
 /* What becomes of it. */
 enum { NOTHING, CODES, CODES_OF_SUMS, REALS, SUMS };
 
-QL_INLINE finisher finisher_of(const int kind, const ql_pending *tile, const int32_t *sums) {
-    finisher f = {
-        .tile = tile, .sums = sums, .mask = {first(tile->columns), first(tile->columns - 16)}};
+QL_INLINE finisher finisher_of(const int kind, const ql_pending *tile, const int32_t *sums,
+                               int64_t products) {
+    finisher f = {.products = products,
+                  .tile = tile,
+                  .sums = sums,
+                  .mask = {first(tile->columns), first(tile->columns - 16)}};
     if (kind == REALS)
         f.reals = rescaler_of(tile->multiplier, tile->bias, tile->lower_real, tile->upper_real,
                               tile->columns);
@@ -134,6 +139,15 @@ QL_INLINE void finish_rows(const int kind, const finisher *f, int64_t row) {
     }
 }
 
+/* What is due after one of so many products: codes are spread evenly over them, as a processor has
+ * so much room for what waits. */
+QL_INLINE void finish_some(const int kind, finisher *f) {
+    if (kind == NOTHING)
+        return;
+    for (f->due += QL_TILE_ROWS / 2; f->due >= f->products; f->due -= f->products, f->row += 2)
+        finish_rows(kind, f, f->row);
+}
+
 enum { SUMS_STRIDE = QL_TILE_COLUMNS * sizeof(int32_t) };
 
 /* Where the sums of a register are in a tile of sums. */
@@ -152,30 +166,34 @@ enum { SUMS_STRIDE = QL_TILE_COLUMNS * sizeof(int32_t) };
 
 /* Sixteen groups; the first of a tile also exchanges its sums, one register at a time. */
 QL_INLINE void step_of(const int is_signed, const int lower, const int strips, const int past_cache,
-                       const int is_first, const ql_held_tile *t, const char *a, const int8_t *b,
-                       ql_sums_place before) {
+                       const int is_first, const int kind, const ql_held_tile *t, const char *a,
+                       const int8_t *b, ql_sums_place before, finisher *f) {
     const int64_t a_stride = t->a_stride;
     _tile_loadd(6, b, 64);
     LOAD_ROWS(4, a);
     if (is_first)
         EXCHANGE(0, 0, 0);
     MULTIPLY(0, 4, 6);
+    finish_some(kind, f);
     if (lower) {
         LOAD_ROWS(5, a + 16 * a_stride);
         if (is_first)
             EXCHANGE(2, 1, 0);
         MULTIPLY(2, 5, 6);
+        finish_some(kind, f);
     }
     if (strips == 2) {
         _tile_loadd(7, b + t->b_stride, 64);
         if (is_first)
             EXCHANGE(1, 0, 1);
         MULTIPLY(1, 4, 7);
+        finish_some(kind, f);
     }
     if (strips == 2 && lower) {
         if (is_first)
             EXCHANGE(3, 1, 1);
         MULTIPLY(3, 5, 7);
+        finish_some(kind, f);
     }
 }
 
@@ -208,26 +226,22 @@ QL_INLINE void tile_of(const int is_signed, const int lower, const int strips, c
         begin(lower, strips, t, before);
     } else {
         const ql_place at = has_places ? t->places[0] : (ql_place){0, 0};
-        step_of(is_signed, lower, strips, past_cache, 1, t, t->a + at.a, t->b + at.b, before);
+        step_of(is_signed, lower, strips, past_cache, 1, NOTHING, t, t->a + at.a, t->b + at.b,
+                before, NULL);
     }
     /* What is finished is what that step has stored. */
     const int64_t steps = t->groups / 16;
-    const int64_t rows_beside =
-        kind == NOTHING || steps < 2 ? 0 : (QL_TILE_ROWS / 2 + steps - 2) / (steps - 1) * 2;
-    int64_t row = kind == NOTHING ? QL_TILE_ROWS : 0;
     finisher f;
     if (kind != NOTHING)
-        f = finisher_of(kind, pending, before.sums);
+        f = finisher_of(kind, pending, before.sums, (steps - 1) * (1 + lower) * strips);
 #pragma GCC unroll 1 /* ten times what is in this loop is slower */
     for (int64_t step = 1; step < steps; step++) {
         const ql_place at = has_places ? t->places[step] : (ql_place){step * 64, step * 1024};
-        step_of(is_signed, lower, strips, past_cache, 0, t, t->a + at.a, t->b + at.b,
-                (ql_sums_place){NULL, 0});
-        for (const int64_t last = ql_min(row + rows_beside, QL_TILE_ROWS); row < last; row += 2)
-            finish_rows(kind, &f, row);
+        step_of(is_signed, lower, strips, past_cache, 0, kind, t, t->a + at.a, t->b + at.b,
+                (ql_sums_place){NULL, 0}, &f);
     }
-    for (; row < QL_TILE_ROWS; row += 2) /* beside a product of few groups */
-        finish_rows(kind, &f, row);
+    for (; kind != NOTHING && f.row < QL_TILE_ROWS; f.row += 2) /* beside a single step */
+        finish_rows(kind, &f, f.row);
 }
 
 #undef LOAD_ROWS
