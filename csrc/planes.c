@@ -22,6 +22,10 @@
  * another there, too. (Elements of four channels would have to be put side by side: of such
  * convolutions the products of conv.c take less time.)
  *
+ * Of kernels of a few channels, as in first layers, a place is a whole patch: the bytes under one
+ * column of the kernel, of all lines and channels, lie together, columns follow one another, and
+ * the patch of a result begins a stride of columns after that of the one before (patches.c).
+ *
  * What belongs to the zero point of x is the same for all places of a row, and starts its sums,
  * like the bias. Weights have no zero point here (conv.c takes the others), and sums fit int32.
  *
@@ -165,7 +169,7 @@ static void sum_tile(const convolution *c, int64_t row, int64_t rows, const uint
     const ql_pending_places none = {.rows = 0};
     for (int64_t i = 0; i < places; i += QL_FEW_PLACES) {
         const int64_t some = ql_min(QL_FEW_PLACES, places - i);
-        c->kernels->pixel_tile(&c->product, w, x + i * QL_PART_BYTES, rows, some, NULL, &none);
+        c->kernels->pixel_tile(&c->product, w, x + i * ql_place_bytes(f), rows, some, NULL, &none);
         c->kernels->pixel_tile(&c->product, NULL, NULL, 0, 0, of_pixels, &none);
         ql_transpose_part(c->kernels, of_pixels, TALLEST, some, rows, sums + i, WIDEST, 4);
     }
@@ -261,6 +265,7 @@ static void convolve_places_beside(const convolution *c, int64_t image, int64_t 
                                    const uint8_t *block, int32_t *sums, unfinished *rest) {
     enum { TILES = WIDEST / QL_FEW_PLACES };
     int32_t *others = sums + TALLEST * QL_FEW_PLACES;
+    const int goes_on = c->filter->overlap > 0 || last_row - row <= TALLEST;
     const int64_t bytes = ql_place_bytes(c->filter);
     for (int64_t place = first; place < last; place += WIDEST) {
         const int64_t places = ql_min(WIDEST, last - place);
@@ -275,7 +280,7 @@ static void convolve_places_beside(const convolution *c, int64_t image, int64_t 
                                 ql_min(QL_FEW_PLACES, places - j), rest);
                 rest->held = pending_places(c, image, i, rows, &found[j / QL_FEW_PLACES],
                                             rest->held.sums == sums ? others : sums);
-                rest->held.goes_on = last_row - row <= TALLEST;
+                rest->held.goes_on = goes_on;
             }
     }
 }
@@ -424,8 +429,10 @@ static void repeat_start(convolution *c, int64_t rows, int32_t *start) {
 /* How many chunks the threads had better have. */
 static int64_t chunks_wanted(const ql_plane_filter *f, const ql_conv_shape *s) {
     enum { CHUNKS_PER_THREAD = 4 };
-    const double products = (double)f->taps * (double)f->channels * (double)f->rows *
-                            (double)ql_pixels_of(s->out) * (double)s->batch;
+    const int64_t depth =
+        f->overlap > 0 ? ql_plane_steps(f) * QL_PART_BYTES : f->taps * f->channels;
+    const double products =
+        (double)depth * (double)f->rows * (double)ql_pixels_of(s->out) * (double)s->batch;
     const int64_t threads = ql_threads();
     return threads == 1 || products < (double)f->kernels->small ? 1 : threads * CHUNKS_PER_THREAD;
 }
@@ -460,7 +467,7 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
     const ql_placing *at = &c.input.at;
     c.blocks = ql_ceil_div(at->lines * at->pitch - at->lead, at->places) + 1;
     const int64_t rows = ql_ceil_div(filter->rows, TALLEST) * TALLEST;
-    const int64_t parts = filter->taps * filter->parts, lists = ql_count_plane_lists(&c.input);
+    const int64_t parts = ql_plane_steps(filter), lists = ql_count_plane_lists(&c.input);
     char *memory = ql_borrow((size_t)(parts * 8 + (rows * (QL_STRIP + 2) + lists) * 4));
     if (memory == NULL)
         return QL_NO_MEMORY;
@@ -470,7 +477,8 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
     prepare_rows(&c, x_zero_point + ql_shift(x_signed, 0), of_row, (float *)(of_row + rows));
     ql_list_places(&c.input, (int32_t *)(part + parts));
     ql_set_plane_parts(&c.input, part);
-    c.product = (ql_plane_product){part, parts, filter->groups, at->group_step, filter->block_step};
+    const int64_t step = filter->of_pixels ? ql_place_bytes(filter) : at->group_step;
+    c.product = (ql_plane_product){part, parts, filter->groups, step, filter->block_step};
     c.way = way_of(&c);
     if (c.way == ALONE)
         repeat_start(&c, rows, start);

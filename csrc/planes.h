@@ -16,12 +16,20 @@ struct ql_plane_filter {
     int64_t size;
     int64_t channels, rows, taps;
     int of_pixels;         /* whether a place has a whole part of K side by side */
+    int64_t columns;       /* of the kernel */
+    int64_t overlap;       /* bytes from one place to the next if they are patches, else 0 */
     int64_t groups, parts; /* of a part of K, 1 if that is so; of each tap */
     int64_t block_step;    /* bytes of QL_STRIP rows */
     int64_t *sums;         /* of each row */
     int8_t *weights;       /* [block of rows][part][tap][row][QL_PART_BYTES], or of pixels [block of
-                              QL_PLANE_ROWS][part][tap][strip][group][row][QL_PLANE_GROUP] */
+                              QL_PLANE_ROWS][part][tap][strip][group][row][QL_PLANE_GROUP]; taps
+                              of patches are in parts */
 };
+
+/* The parts of K that follow one another. */
+static inline int64_t ql_plane_steps(const ql_plane_filter *f) {
+    return f->overlap > 0 ? f->parts : f->taps * f->parts;
+}
 
 /* Groups of a place, and the bytes that each has of it. */
 static inline int64_t ql_plane_groups(const ql_plane_filter *f) {
@@ -29,7 +37,7 @@ static inline int64_t ql_plane_groups(const ql_plane_filter *f) {
 }
 
 static inline int64_t ql_place_bytes(const ql_plane_filter *f) {
-    return f->of_pixels ? QL_PART_BYTES : QL_PLANE_GROUP;
+    return f->overlap > 0 ? f->overlap : f->of_pixels ? QL_PART_BYTES : QL_PLANE_GROUP;
 }
 
 static inline int64_t ql_pixels_of(const int64_t extent[3]) {
@@ -44,7 +52,8 @@ typedef struct {
     int64_t places;           /* of a block; whole lines, unless pointwise */
     int64_t lead;             /* of the first one */
     int64_t shared;           /* padding that ends one line and begins the next */
-    int64_t phase;            /* of places a stride apart, to the next one, in bytes */
+    int64_t phase;            /* of places a stride apart, to the next one, in bytes; or of patches
+                                 to the lines that they are made of */
     int64_t group_step, size; /* of a block, in bytes */
 } ql_placing;
 

@@ -2,7 +2,7 @@
 #include "planes.h"
 
 enum {
-    FEW_CHANNELS = 16,  /* too few to fill a part of K: conv.c has first layers */
+    FEW_CHANNELS = 16,  /* too few to fill a part of K */
     MANY_CHANNELS = 48, /* that are worth whole pixels */
     MOST_STRIDE = 2
 };
@@ -14,6 +14,12 @@ static int is_of_pixels(const ql_kernels *kernels, const ql_conv_shape *shape) {
            shape->stride[1] <= MOST_STRIDE && shape->stride[2] <= MOST_STRIDE;
 }
 
+/* Whether places are whole patches, which overlap: of few channels, as in first layers. */
+static int is_of_patches(const ql_kernels *kernels, const ql_conv_shape *shape) {
+    return kernels->pixel_tile != NULL && ql_taps(shape) > 1 && shape->channels < FEW_CHANNELS &&
+           shape->kernel[2] > shape->stride[2] && shape->dilation[2] == 1;
+}
+
 int ql_planes_have_use(const ql_conv_shape *shape, int is_signed, const int32_t *zero_points) {
     const ql_kernels *kernels = ql_current_kernels();
     const int64_t taps = ql_taps(shape), channels = shape->channels;
@@ -21,7 +27,8 @@ int ql_planes_have_use(const ql_conv_shape *shape, int is_signed, const int32_t 
     const int64_t most = kernels->plane_depth;
     if (kernels->plane_tile == NULL || (most > 0 && taps * channels > most) || shape->group != 1 ||
         shape->kernel[0] != 1 || shape->out_channels == 0 || channels == 0 ||
-        (taps > 1 && (strided || channels < FEW_CHANNELS) && !is_of_pixels(kernels, shape)))
+        (taps > 1 && (strided || channels < FEW_CHANNELS) && !is_of_pixels(kernels, shape) &&
+         !is_of_patches(kernels, shape)))
         return 0;
     for (int64_t o = 0; o < shape->out_channels; o++)
         if (zero_points[o] != (is_signed ? 0 : 128))
@@ -29,11 +36,18 @@ int ql_planes_have_use(const ql_conv_shape *shape, int is_signed, const int32_t 
     return 1;
 }
 
-/* Where the weight of (row, tap, channel) is. */
+/* Where the weight of (row, tap, channel) is. The products of a patch are in the order (column of
+ * the kernel, channel, line of it). */
 static int64_t place_of(const ql_plane_filter *f, int64_t row, int64_t tap, int64_t channel) {
+    if (f->overlap > 0) {
+        channel =
+            (tap % f->columns * f->channels + channel) * (f->taps / f->columns) + tap / f->columns;
+        tap = 0;
+    }
+    const int64_t taps = f->overlap > 0 ? 1 : f->taps;
     const int64_t groups = f->of_pixels ? QL_PLANE_PART_GROUPS : f->groups;
     const int64_t group = channel / QL_PLANE_GROUP, rest = channel % QL_PLANE_GROUP;
-    const int64_t part = group / groups * f->taps + tap, in_part = group % groups;
+    const int64_t part = group / groups * taps + tap, in_part = group % groups;
     const int64_t in_block = row % QL_STRIP;
     if (!f->of_pixels)
         return row / QL_STRIP * f->block_step + part * QL_PLANE_PART_SIZE +
@@ -47,10 +61,12 @@ static int64_t place_of(const ql_plane_filter *f, int64_t row, int64_t tap, int6
 ql_plane_filter *ql_planes_pack(const uint8_t *w, int is_signed, const ql_conv_shape *shape) {
     const ql_kernels *kernels = ql_current_kernels();
     const int64_t taps = ql_taps(shape), rows = shape->out_channels;
-    const int64_t groups = ql_ceil_div(shape->channels, QL_PLANE_GROUP);
+    const int of_patches = is_of_patches(kernels, shape);
+    const int of_pixels = of_patches || is_of_pixels(kernels, shape);
+    const int64_t side_by_side = shape->channels * (of_patches ? taps : 1);
+    const int64_t groups = ql_ceil_div(side_by_side, QL_PLANE_GROUP);
     const int64_t parts = ql_ceil_div(groups, QL_PLANE_PART_GROUPS);
-    const int of_pixels = is_of_pixels(kernels, shape);
-    const int64_t block_step = taps * parts * QL_PLANE_PART_SIZE;
+    const int64_t block_step = (of_patches ? 1 : taps) * parts * QL_PLANE_PART_SIZE;
     const int64_t weights =
         ql_ceil_div(rows, QL_PLANE_ROWS) * (QL_PLANE_ROWS / QL_STRIP) * block_step;
     const int64_t header = (int64_t)(sizeof(ql_plane_filter) + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
@@ -66,6 +82,8 @@ ql_plane_filter *ql_planes_pack(const uint8_t *w, int is_signed, const ql_conv_s
         .rows = rows,
         .taps = taps,
         .of_pixels = of_pixels,
+        .columns = shape->kernel[2],
+        .overlap = of_patches ? shape->stride[2] * shape->channels * shape->kernel[1] : 0,
         .groups = of_pixels ? 1 : ql_ceil_div(groups, parts),
         .parts = parts,
         .block_step = block_step,

@@ -4,6 +4,7 @@
 
 enum {
     BLOCK_BYTES = 512 * 1024, /* of places: they stay in the second cache */
+    PATCH_BYTES = 64 * 1024,  /* of patches, of which each byte is soon used */
     POINT_PLACES = 512,       /* of a kernel of one tap: several cache lines of each plane */
     LEAST_PLACES = 64,        /* of blocks that are made for threads to share */
     FEW_PLACES = 256,         /* of few planes, for blocks that stay in the first cache */
@@ -76,13 +77,58 @@ static ql_placing place_lines(const ql_plane_filter *f, const ql_conv_shape *s, 
 }
 
 /* Whole lines, as many as fit: blocks of one height, `blocks` of them if strips can be filled. */
-static ql_placing place_patches(const ql_plane_filter *f, const ql_conv_shape *s, int64_t blocks) {
+static ql_placing place_lines_of_planes(const ql_plane_filter *f, const ql_conv_shape *s,
+                                        int64_t blocks) {
     const ql_placing one = place_lines(f, s, 1), two = place_lines(f, s, 2);
     const int64_t line = ql_max(two.size - one.size, 1), lines = s->out[1];
     const int64_t most = ql_max((BLOCK_BYTES - one.size) / line, 0) + 1;
     const int64_t least = ql_min(ql_ceil_div(LEAST_PLACES, one.pitch), most);
     const int64_t wanted = ql_min(blocks, ql_max(lines / least, 1));
     return place_lines(f, s, ql_ceil_div(lines, ql_max(wanted, ql_ceil_div(lines, most))));
+}
+
+/* Columns of input under a line of patches. */
+static int64_t reach_of_patches(const ql_conv_shape *s) {
+    return (s->out[2] - 1) * s->stride[2] + s->kernel[2];
+}
+
+/* Lines of input under so many lines of them. */
+static int64_t lines_under(const ql_conv_shape *s, int64_t lines) {
+    return (lines - 1) * s->stride[1] + (s->kernel[1] - 1) * s->dilation[1] + 1;
+}
+
+static int64_t whole_lines(int64_t bytes) {
+    return (bytes + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
+}
+
+/* Of the list of lines that a line of patches is made of. */
+static int64_t size_of_list(const ql_conv_shape *s) {
+    return whole_lines(s->channels * s->kernel[1] * (int64_t)sizeof(void *));
+}
+
+/* A placing of so many lines of patches, behind which lines of input are collected. */
+static ql_placing place_overlapping_lines(const ql_plane_filter *f, const ql_conv_shape *s,
+                                          int64_t lines) {
+    const int64_t reach = reach_of_patches(s), pitch = ql_ceil_div(reach, s->stride[2]);
+    /* Places that complete the last tile are read, and of each all parts. */
+    const int64_t behind = QL_PLACES * f->overlap + f->parts * QL_PART_BYTES + QL_TRANSPOSE_EXCESS;
+    const int64_t patches = whole_lines(lines * pitch * f->overlap + behind);
+    const int64_t collected = lines_under(s, lines) * s->channels * whole_lines(reach);
+    return (ql_placing){.width = s->out[2],
+                        .lines = s->out[1],
+                        .pitch = pitch,
+                        .places = lines * pitch,
+                        .lead = lines * pitch,
+                        .phase = patches,
+                        .size = patches + size_of_list(s) + collected};
+}
+
+static ql_placing place_overlapping(const ql_plane_filter *f, const ql_conv_shape *s,
+                                    int64_t blocks) {
+    const int64_t line = ql_ceil_div(reach_of_patches(s), s->stride[2]) * f->overlap;
+    const int64_t most = ql_max(PATCH_BYTES / line, 1), lines = s->out[1];
+    const int64_t wanted = ql_max(ql_min(blocks, lines), ql_ceil_div(lines, most));
+    return place_overlapping_lines(f, s, ql_ceil_div(lines, wanted));
 }
 
 /* Where planes are whole cache lines but the first does not begin with one, as arrays of NumPy do
@@ -95,8 +141,10 @@ static void align_blocks(ql_placing *at, const ql_conv_shape *s, const uint8_t *
 
 ql_placing ql_place_planes(const ql_plane_filter *f, const ql_conv_shape *s, const uint8_t *x,
                            int64_t blocks) {
+    if (f->overlap > 0)
+        return place_overlapping(f, s, blocks);
     if (!ql_is_plane_of_points(s))
-        return place_patches(f, s, blocks);
+        return place_lines_of_planes(f, s, blocks);
     ql_placing at = place_points(f, s, blocks);
     align_blocks(&at, s, x);
     return at;
@@ -110,6 +158,12 @@ int ql_can_place(const ql_plane_filter *f, const ql_conv_shape *s) {
     if (ql_is_plane_of_points(s))
         return !f->of_pixels && ql_plane_groups(f) * QL_PLACES * QL_PLANE_GROUP <= BLOCK_BYTES;
     /* Numbers that are too large are not multiplied. */
+    if (f->overlap > 0)
+        return s->in[0] == 1 && s->out[0] == 1 && s->out[2] <= BLOCK_BYTES / f->overlap &&
+               f->parts * QL_PART_BYTES <= BLOCK_BYTES && f->overlap <= BLOCK_BYTES / QL_PLACES &&
+               (s->kernel[1] - 1) * s->dilation[1] <
+                   BLOCK_BYTES / whole_lines(reach_of_patches(s)) &&
+               place_overlapping_lines(f, s, 1).size <= BLOCK_BYTES;
     const int64_t width = s->out[2] + beyond(s, 2), height = beyond(s, 1) + 1;
     return s->in[0] == 1 && s->out[0] == 1 && (f->of_pixels || !is_strided(s)) &&
            width <= BLOCK_BYTES && height <= BLOCK_BYTES / width &&
@@ -119,7 +173,9 @@ int ql_can_place(const ql_plane_filter *f, const ql_conv_shape *s) {
 void ql_set_plane_parts(const ql_plane_input *from, int64_t *part) {
     const ql_conv_shape *s = from->shape;
     const ql_placing *at = &from->at;
-    for (int64_t i = 0; i < from->filter->parts; i++)
+    for (int64_t i = 0; from->filter->overlap > 0 && i < from->filter->parts; i++)
+        *part++ = i * QL_PART_BYTES;
+    for (int64_t i = 0; from->filter->overlap == 0 && i < from->filter->parts; i++)
         for (int64_t tap = 0; tap < from->filter->taps; tap++) {
             const int64_t down = tap / s->kernel[2] * s->dilation[1];
             const int64_t across = tap % s->kernel[2] * s->dilation[2];
@@ -201,7 +257,7 @@ static int64_t lines_together(const ql_plane_input *from) {
 }
 
 int64_t ql_count_plane_lists(const ql_plane_input *from) {
-    if (!from->filter->of_pixels)
+    if (!from->filter->of_pixels || from->filter->overlap > 0)
         return 0;
     return lines_together(from) * columns_used(from) + from->shape->stride[2] * from->at.pitch;
 }
@@ -216,7 +272,7 @@ static int64_t place_of_pixel(const ql_plane_input *from, int64_t line, int64_t 
 
 void ql_list_places(ql_plane_input *from, int32_t *lists) {
     const ql_conv_shape *s = from->shape;
-    if (!from->filter->of_pixels)
+    if (ql_count_plane_lists(from) == 0)
         return;
     from->columns = columns_used(from);
     from->together = lines_together(from);
@@ -264,11 +320,52 @@ static void load_pixels(const ql_plane_input *from, int64_t image, int64_t first
     pad(from, from->at.shared, to + place_of_pixel(from, under, 0));
 }
 
+/* --- patches -------------------------------------------------------------------------------- */
+
+/* A line of a plane with its padding. */
+static void collect_line(const ql_plane_input *from, const uint8_t *plane, int64_t line,
+                         uint8_t *to) {
+    const ql_conv_shape *s = from->shape;
+    const int64_t reach = reach_of_patches(s), before = ql_min(s->pad[2], reach);
+    const int64_t inside = ql_inside(line, s->in[1]) ? ql_min(s->in[2], reach - before) : 0;
+    memset(to, from->zero, (size_t)before);
+    if (inside > 0)
+        from->filter->kernels->load((char *)to + before, plane + line * s->in[2], inside,
+                                    from->flip);
+    memset(to + before + inside, from->zero, (size_t)(reach - before - inside));
+}
+
+/* The patches of `lines` lines of output: lines of input are collected, and those under a line of
+ * output, the rows of a matrix, transposed. */
+static void load_patches(const ql_plane_input *from, int64_t image, int64_t first, int64_t lines,
+                         uint8_t *to) {
+    const ql_conv_shape *s = from->shape;
+    const int64_t plane = ql_pixels_of(s->in), channels = s->channels, taps = s->kernel[1];
+    const uint8_t *x = from->x + image * channels * plane;
+    const uint8_t **rows = (const uint8_t **)(to + from->at.phase);
+    uint8_t *collected = to + from->at.phase + size_of_list(s);
+    const int64_t reach = reach_of_patches(s), step = whole_lines(reach);
+    const int64_t above = s->pad[1] - first * s->stride[1];
+    for (int64_t c = 0; c < channels; c++)
+        for (int64_t i = 0; i < lines_under(s, lines); i++)
+            collect_line(from, x + c * plane, i - above, collected + (i * channels + c) * step);
+    for (int64_t line = 0; line < lines; line++, to += from->at.pitch * from->filter->overlap) {
+        for (int64_t c = 0; c < channels; c++)
+            for (int64_t tap = 0; tap < taps; tap++) {
+                const int64_t under = line * s->stride[1] + tap * s->dilation[1];
+                rows[c * taps + tap] = collected + (under * channels + c) * step;
+            }
+        ql_transpose_rows(from->filter->kernels, rows, channels * taps, reach, to);
+    }
+}
+
 void ql_load_places(const ql_plane_input *from, int64_t image, int64_t first, int64_t last,
                     uint8_t *block) {
     const int64_t pitch = from->at.pitch;
     if (from->at.is_pointwise)
         load_points(from, image, first, last, block);
+    else if (from->filter->overlap > 0)
+        load_patches(from, image, first / pitch, (last - first) / pitch, block);
     else if (from->filter->of_pixels)
         load_pixels(from, image, first / pitch, (last - first) / pitch, block);
     else

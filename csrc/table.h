@@ -434,8 +434,8 @@ typedef void ql_interleave_planes(const uint8_t *x, int64_t plane, int64_t chann
 /* What weights are multiplied by: K is cut into parts, of up to 16 groups of four channels under
  * one tap, and each part begins somewhere in the groups. */
 typedef struct {
-    const int64_t *part; /* where, in bytes */
-    int64_t parts, groups, group_step;
+    const int64_t *part;               /* where, in bytes */
+    int64_t parts, groups, group_step; /* of pixels, the step is from one to the next */
     int64_t block_step; /* bytes from the weights of QL_STRIP rows to those of the next ones */
 } ql_plane_product;
 
@@ -493,10 +493,10 @@ typedef void ql_collect_pixels(const uint8_t *x, int64_t plane, int64_t channels
                                uint8_t flip, const int32_t *places, uint8_t *to, int64_t to_step);
 
 /* sums[place][QL_PLANE_ROWS] = the products of up to QL_PLANE_ROWS rows of weights with up to
- * QL_FEW_PLACES pixels, which follow one another in x, modulo 2**32; they stay in the processor,
- * and meanwhile the sums of the tile before are stored, unless `before` is NULL, and a tile that
- * was stored then is finished. With no rows, that is all.
- * w: [part][strip][group][QL_STRIP][4]; places may be read up to the next multiple of QL_STRIP, and
+ * QL_FEW_PLACES pixels, which are a group_step apart in x, modulo 2**32; they stay in the
+ * processor, and meanwhile the sums of the tile before are stored, unless `before` is NULL, and a
+ * tile that was stored then is finished. With no rows, that is all. w:
+ * [part][strip][group][QL_STRIP][4]; places may be read up to the next multiple of QL_STRIP, and
  * all QL_FEW_PLACES are written. */
 typedef void ql_pixel_tile(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
                            int64_t rows, int64_t places, int32_t *before,

@@ -72,9 +72,9 @@ def test_strides(isa: str, agree: Any, rng: np.random.Generator, strides: tuple[
         agree("conv_integer", x, random_codes(rng, (3, 19, 3, 3), np.int8), -7, strides=strides)
 
 
-def test_pixels_of_many_channels(isa: str, agree: Any, rng: np.random.Generator) -> None:
-    """Kernels whose places may be whole pixels: lines that are loaded one by one and together,
-    phases of a stride, and input that no result sees."""
+def test_pixels_and_patches(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    """Kernels whose places may be whole pixels, or whole patches of few channels: lines that are
+    loaded one by one and together, phases of a stride, and input that no result sees."""
     cases = [
         (64, (7, 7), (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 33),
         (130, (5, 14), (3, 3), (2, 2), (1, 1, 1, 1), (1, 1), 16),
@@ -85,6 +85,12 @@ def test_pixels_of_many_channels(isa: str, agree: Any, rng: np.random.Generator)
         (66, (6, 8), (1, 2), (2, 2), (0, 0, 0, 0), (1, 1), 32),
         (48, (1, 1), (3, 3), (1, 1), (1, 3, 1, 3), (1, 2), 2),
         (48, (4, 3), (3, 1), (2, 2), (5, 4, 0, 6), (1, 1), 40),
+        (3, (20, 37), (7, 7), (2, 2), (3, 3, 3, 3), (1, 1), 33),
+        (12, (7, 200), (5, 5), (1, 1), (2, 2, 2, 2), (1, 1), 3),
+        (15, (9, 8), (3, 3), (1, 1), (1, 1, 1, 1), (2, 1), 65),
+        (2, (6, 5), (3, 4), (2, 3), (2, 4, 1, 0), (1, 1), 16),
+        (1, (1, 90), (1, 5), (1, 2), (0, 1, 0, 7), (1, 1), 17),
+        (3, (8, 3), (3, 3), (2, 2), (0, 0, 0, 0), (1, 1), 32),
     ]
     for number, (channels, extents, kernel, strides, pads, dilations, out) in enumerate(cases):
         x = random_codes(rng, (2, channels, *extents), BYTES[number % 2])

@@ -2,8 +2,9 @@
  *
  * tdpbusd multiplies 16 pixels of 64 unsigned bytes by 16 groups of a strip of signed weights, both
  * of which are whole cache lines: 4 of 16 cycles for 32 pixels and 32 rows, with 4 loads of 9
- * cycles beside them. Planes, whose elements are 4 bytes, lie across cache lines under most taps,
- * and their loads take twice as long.
+ * cycles beside them; patches of few channels lie across lines, and take half as long again.
+ * Planes, whose elements are 4 bytes, lie across cache lines under most taps, and their loads take
+ * twice as long.
  *
  * Sums are in the order [place][row], planes of codes are not: those of four places become elements
  * of four bytes, 16 rows of one place after the other within the lanes of a vector, and eight such
@@ -188,13 +189,13 @@ enum { LOWER = 16 * QL_PLANE_ROWS }; /* where the second 16 places of sums are *
 
 /* One part. */
 QL_INLINE void step_of(const int strips, const int wide, const int is_first, const int8_t *w,
-                       const uint8_t *pixels, int32_t *before, codes_beside *codes,
+                       const uint8_t *pixels, int64_t pitch, int32_t *before, codes_beside *codes,
                        int64_t products) {
     _tile_loadd(6, w, 64);
-    _tile_loadd(4, pixels, 64);
+    _tile_loadd(4, pixels, pitch);
     MULTIPLY(0, 4, 6, 0);
     if (wide) {
-        _tile_loadd(5, pixels + 16 * QL_PART_BYTES, 64);
+        _tile_loadd(5, pixels + 16 * pitch, pitch);
         MULTIPLY(2, 5, 6, LOWER);
     }
     if (strips == 2) {
@@ -226,10 +227,11 @@ QL_INLINE void tile(const int strips, const int wide, const ql_plane_product *p,
     const int64_t products = strips * (wide ? 2 : 1) * p->parts;
     if (before != NULL)
         store_others(strips, wide, before);
-    step_of(strips, wide, 1, w, x + p->part[0], before, codes, products);
+    step_of(strips, wide, 1, w, x + p->part[0], p->group_step, before, codes, products);
 #pragma GCC unroll 1
     for (int64_t i = 1; i < p->parts; i++)
-        step_of(strips, wide, 0, w + i * PART, x + p->part[i], NULL, codes, products);
+        step_of(strips, wide, 0, w + i * PART, x + p->part[i], p->group_step, NULL, codes,
+                products);
 }
 
 void ql_amx_pixel_tile(const ql_plane_product *product, const int8_t *w, const uint8_t *x,
