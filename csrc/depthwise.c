@@ -16,11 +16,11 @@
  * sums start from. Weights less their zero point may need nine bits: where planes are of bytes,
  * they are split, and the planes are gone through again for what is left.
  *
- * Beside input, output and weights a thread needs the planes of a bundle, cut into tiles of columns
- * and blocks of channels that fit SCRATCH_BYTES, if a tile of LEAST_TILE pixels and BLOCK_CHANNELS
- * does. Where channels are first and their planes are not convolved as they are (channelwise.c),
- * COPIED_CHANNELS of an image at a time have them last in a copy, and the output that they make is
- * copied back. */
+ * Beside input, output and weights a thread needs a tile's line of padding and the planes of a
+ * bundle, cut into tiles of columns and blocks of channels that fit SCRATCH_BYTES, if a tile of
+ * LEAST_TILE pixels and BLOCK_CHANNELS does. Where channels are first and their planes are not
+ * convolved as they are (channelwise.c), COPIED_CHANNELS of an image at a time have them last in a
+ * copy, and the output that they make is copied back. */
 #include "depthwise.h"
 
 enum {
@@ -74,9 +74,8 @@ typedef struct {
 typedef struct {
     char *memory, *planes;
     int32_t *sums;
-    uint8_t *padding;            /* a line of the zero point's byte */
-    uint8_t *repeated;           /* lines with each byte as often as output channels need it */
-    uint8_t few[BLOCK_CHANNELS]; /* padding that suffices where no planes are made */
+    uint8_t *padding;  /* a line of the zero point's byte */
+    uint8_t *repeated; /* lines with each byte as often as output channels need it */
 } workspace;
 
 /* An item: where its output begins. */
@@ -268,8 +267,11 @@ static int convolve_block(const convolution *c, const workspace *w, const place 
 static void convolve_squares(const convolution *c, const workspace *w, const place *at) {
     const ql_depthwise_filter *f = c->filter;
     const ql_conv_shape *s = c->shape;
-    ql_square square = {.first = at->pixel * s->stride[2] - s->pad[2],
-                        .width = s->in[2],
+    const int64_t first = at->pixel * s->stride[2] - s->pad[2];
+    const int64_t begin = ql_min(ql_max(first, 0), s->in[2]); /* of the columns that are seen */
+    ql_square square = {.first = first - begin,
+                        .step = c->channels,
+                        .width = ql_min(s->in[2] - begin, columns_of(s, at->pixels)),
                         .flip = c->flip,
                         .zero = c->zero ^ c->flip,
                         .stride = s->stride[2],
@@ -282,9 +284,8 @@ static void convolve_squares(const convolution *c, const workspace *w, const pla
     square.w += c->first_channel * f->planes * 3 * 4;
     for (int64_t row = 0; row < 3 + (at->lines - 1) * s->stride[1]; row++) {
         const uint8_t *line = line_at(c, at, row);
-        square.row[row] = line == NULL ? w->padding : line;
-        square.column_step[row] = line == NULL ? 0 : c->channels;
-        square.channel_step[row] = line != NULL;
+        const int is_padding = line == NULL || square.width == 0;
+        square.row[row] = is_padding ? w->padding : line + begin * c->channels;
     }
     const int64_t line = (at->image * s->out[0] + at->depth) * s->out[1] + at->line;
     const ql_codes codes = ql_codes_from(&c->codes, c->first_channel);
@@ -318,13 +319,9 @@ static int convolve_item(const convolution *c, const workspace *w, int64_t item)
 
 static int borrow_workspace(const convolution *c, workspace *w) {
     const ql_depthwise_filter *f = c->filter;
-    if (c->squares == c->channels) {
-        w->memory = NULL;
-        w->padding = memset(w->few, c->zero, sizeof w->few);
-        return QL_OK;
-    }
+    const int has_planes = c->squares < c->channels;
     const int64_t width = c->block * f->multiplier;
-    const int64_t planes = (f->planes + 1) * c->plane_step;
+    const int64_t planes = has_planes ? (f->planes + 1) * c->plane_step : 0;
     const int64_t sums = c->has_codes ? 0 : c->tile * width * 4;
     const int64_t padding = c->columns * ql_max(c->channels, width) + BLOCK_CHANNELS;
     const int64_t repeated = f->multiplier == 1 ? 0 : MOST_ROWS * c->columns * width;

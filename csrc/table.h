@@ -265,8 +265,7 @@ typedef void ql_depthwise_codes(const ql_line *line, const ql_codes *codes, uint
  * that of the first pixel's first tap; those outside of `width` are padding. */
 typedef struct {
     const uint8_t *row[QL_SQUARE_ROWS];
-    int64_t column_step[QL_SQUARE_ROWS]; /* in bytes, and 0 where all bytes are one, as is */
-    int64_t channel_step[QL_SQUARE_ROWS];
+    int64_t step; /* from one column to the next */
     int64_t first, width;
     uint8_t flip, zero; /* numbers are bytes ^ flip; the number of padding */
     int64_t stride, pixels, channels;

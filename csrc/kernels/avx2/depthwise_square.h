@@ -14,7 +14,7 @@ enum { GROUP = 32, HALVES = PLANES, VECTORS = 4 / PLANES };
  * pixels further. */
 typedef struct {
     const uint8_t *row[4];
-    int64_t step[4]; /* from one column to the next */
+    int64_t step; /* from one column to the next */
     int64_t width, column, apart, pixels;
     const char *w[2];
     const int32_t *start;
@@ -44,13 +44,12 @@ QL_INLINE int is_inside(const square *s, int64_t column) {
 QL_INLINE __m128i load_strip(const square *s, int row, int64_t column) {
     if (!is_inside(s, column))
         return _mm_set1_epi8((char)(s->zero ^ s->flip));
-    return _mm_loadu_si128((const __m128i *)(const void *)(s->row[row] + column * s->step[row]));
+    return _mm_loadu_si128((const __m128i *)(const void *)(s->row[row] + column * s->step));
 }
 
 QL_INLINE __m256i load_row(const form f, const square *s, int row, int64_t column) {
     if (f.parts == 1)
-        return _mm256_loadu_si256(
-            (const __m256i *)(const void *)(s->row[row] + column * s->step[row]));
+        return _mm256_loadu_si256((const __m256i *)(const void *)(s->row[row] + column * s->step));
     return _mm256_set_m128i(load_strip(s, row, column + s->apart * f.stride),
                             load_strip(s, row, column));
 }
@@ -199,7 +198,8 @@ QL_INLINE void convolve_channels(const int flips, const int parts, const ql_squa
 
 QL_INLINE void convolve_square(const int flips, const ql_square *lines, const ql_codes *codes,
                                uint8_t *y, int64_t y_stride, int64_t y_line) {
-    square s = {.width = lines->width,
+    square s = {.step = lines->step,
+                .width = lines->width,
                 .column = lines->first,
                 .pixels = lines->pixels,
                 .y_step = y_stride,
@@ -209,8 +209,7 @@ QL_INLINE void convolve_square(const int flips, const ql_square *lines, const ql
                 .zero = lines->zero};
     for (int64_t channel = 0; channel < lines->channels; channel += GROUP) {
         for (int row = 0; row < lines->lines + 2; row++) {
-            s.row[row] = lines->row[row] + channel * lines->channel_step[row];
-            s.step[row] = lines->column_step[row];
+            s.row[row] = lines->row[row] + channel;
         }
         s.w[0] = lines->w + channel * PLANES * 3 * 4;
         s.w[1] = s.w[0] + lines->w_step;

@@ -67,19 +67,17 @@ QL_INLINE factors factors_of(const int way, const ql_codes *codes, int64_t chann
     return f;
 }
 
-/* The codes of four vectors of sums, lane by lane. */
-QL_INLINE __m512i codes_of(const int way, const stage *s, const __m512i sum_i32x16[4],
-                           const factors by[4]) {
-    __m512i part_i32x16[4];
-#pragma GCC unroll 4
-    for (int v = 0; v < 4; v++)
-        if (way >= FUSED)
-            part_i32x16[v] = _mm512_castps_si512(_mm512_sub_ps(
-                s->magic_f32x16, _mm512_fmadd_ps(_mm512_castsi512_ps(sum_i32x16[v]),
-                                                 by[v].multiplier_f32x16, by[v].addend_f32x16)));
-        else
-            part_i32x16[v] = _mm512_cvtps_epi32(
-                _mm512_mul_ps(_mm512_cvtepi32_ps(sum_i32x16[v]), by[v].multiplier_f32x16));
+/* A vector of sums as numbers that become codes where they are packed. */
+QL_INLINE __m512i scale(const int way, const stage *s, __m512i sum_i32x16, factors by) {
+    if (way >= FUSED)
+        return _mm512_castps_si512(_mm512_sub_ps(
+            s->magic_f32x16, _mm512_fmadd_ps(_mm512_castsi512_ps(sum_i32x16), by.multiplier_f32x16,
+                                             by.addend_f32x16)));
+    return _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_cvtepi32_ps(sum_i32x16), by.multiplier_f32x16));
+}
+
+/* The codes of four vectors of those, lane by lane. */
+QL_INLINE __m512i pack_codes(const int way, const stage *s, const __m512i part_i32x16[4]) {
     __m512i first_i16x32, second_i16x32;
     if (way >= FUSED) { /* words: the lower halves saturate, the upper ones become 0 */
         first_i16x32 = _mm512_packus_epi16(part_i32x16[0], part_i32x16[1]);
@@ -98,4 +96,14 @@ QL_INLINE __m512i codes_of(const int way, const stage *s, const __m512i sum_i32x
         codes_u8x64 = _mm512_min_epu8(codes_u8x64, s->upper_u8x64);
     }
     return _mm512_xor_si512(codes_u8x64, s->flip_u8x64);
+}
+
+/* The codes of four vectors of sums. */
+QL_INLINE __m512i codes_of(const int way, const stage *s, const __m512i sum_i32x16[4],
+                           const factors by[4]) {
+    __m512i part_i32x16[4];
+#pragma GCC unroll 4
+    for (int v = 0; v < 4; v++)
+        part_i32x16[v] = scale(way, s, sum_i32x16[v], by[v]);
+    return pack_codes(way, s, part_i32x16);
 }

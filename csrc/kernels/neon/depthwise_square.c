@@ -18,7 +18,7 @@ enum { CHANNELS = 8, ROWS = 3, TAPS = 3, MOST_LINES = 4 };
 /* Eight channels of the lines. */
 typedef struct {
     const uint8_t *row[MOST_LINES];
-    int64_t step[MOST_LINES]; /* from one column to the next */
+    int64_t step; /* from one column to the next */
     int64_t first, width, pixels;
     uint8x8_t flip_u8x8;
     int16x8_t padding_i16x8;
@@ -53,7 +53,7 @@ QL_INLINE void load_column(const int rows, const square *s, int64_t column,
     }
 #pragma GCC unroll 4
     for (int row = 0; row < rows; row++) {
-        const uint8x8_t bytes_u8x8 = vld1_u8(s->row[row] + column * s->step[row]);
+        const uint8x8_t bytes_u8x8 = vld1_u8(s->row[row] + column * s->step);
         x_i16x8[row] = vreinterpretq_s16_u16(vmovl_u8(veor_u8(bytes_u8x8, s->flip_u8x8)));
     }
 }
@@ -113,12 +113,12 @@ void ql_neon_depthwise_square(const ql_square *lines, const ql_codes *codes, uin
         .upper_u8x8 = vdup_n_u8((uint8_t)codes->upper),
         .code_flip_u8x8 = vdup_n_u8(codes->flip),
         .y_step = y_stride,
+        .step = lines->step,
     };
-    memcpy(s.step, lines->column_step, sizeof s.step);
     for (int64_t channel = 0; channel < lines->channels; channel += CHANNELS) {
         const int64_t in_strip = channel % QL_STRIP, strip = channel - in_strip;
         for (int row = 0; row < lines->lines + 2; row++)
-            s.row[row] = lines->row[row] + channel * lines->channel_step[row];
+            s.row[row] = lines->row[row] + channel;
         load_weights((const int16_t *)(lines->w + (strip * 2 * TAPS + in_strip) * 4), s.w_i16x8);
         for (int half = 0; half < 2; half++) {
             s.start_i32x4[half] = vld1q_s32(lines->start + channel + 4 * half);

@@ -40,7 +40,7 @@ QL_INLINE void load_column(const int rows, const square *s, int64_t column,
     uint8x16_t row_u8x16[4];
 #pragma GCC unroll 4
     for (int row = 0; row < rows; row++)
-        row_u8x16[row] = veorq_u8(vld1q_u8(s->row[row] + column * l->column_step[row]), flip_u8x16);
+        row_u8x16[row] = veorq_u8(vld1q_u8(s->row[row] + column * l->step), flip_u8x16);
     if (rows == 3)
         row_u8x16[3] = row_u8x16[2];
     const uint16x8_t low_u16x8 = vreinterpretq_u16_u8(vzip1q_u8(row_u8x16[0], row_u8x16[1]));
@@ -93,7 +93,7 @@ void ql_neondot_depthwise_square(const ql_square *lines, const ql_codes *codes, 
     square s = {.lines = lines, .codes = codes, .y_step = y_stride};
     for (int64_t channel = 0; channel < lines->channels; channel += QL_STRIP) {
         for (int row = 0; row < lines->lines + 2; row++)
-            s.row[row] = lines->row[row] + channel * lines->channel_step[row];
+            s.row[row] = lines->row[row] + channel;
         s.w[0] = (const int8_t *)lines->w + channel * 3 * 4;
         s.w[1] = s.w[0] + lines->w_step;
         s.start = lines->start + channel;

@@ -37,7 +37,7 @@ static void load_column(const square *s, int64_t at, column *to) {
     const ql_square *l = s->lines;
     for (int row = 0; row < l->lines + 2; row++)
         if (at >= 0 && at < l->width)
-            load_numbers(s->row[row] + at * l->column_step[row], l->flip, to->number[row]);
+            load_numbers(s->row[row] + at * l->step, l->flip, to->number[row]);
         else
             for (int i = 0; i < QL_STRIP; i++)
                 to->number[row][i] = l->zero;
@@ -83,7 +83,7 @@ void ql_portable_depthwise_square(const ql_square *lines, const ql_codes *codes,
     square s = {.lines = lines};
     for (int64_t channel = 0; channel < lines->channels; channel += QL_STRIP) {
         for (int row = 0; row < lines->lines + 2; row++)
-            s.row[row] = lines->row[row] + channel * lines->channel_step[row];
+            s.row[row] = lines->row[row] + channel;
         load_weights((const int16_t *)(lines->w + channel * 2 * TAPS * 4), &s);
         convolve_strip(&s, lines->start + channel, codes, codes->multiplier + channel, y + channel,
                        y_stride, y_line);
