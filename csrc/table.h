@@ -93,8 +93,8 @@ typedef struct {
 
 /* A tile of as many rows as the processor is ready for, whose sums the processor holds in registers
  * until it stores them. Its operands are those of ql_tile, with rows of sums to start from that are
- * `init_stride` bytes apart, 0 if they share one; with `places`, one for each QL_ALIGNMENT products
- * of a row, these lie there. */
+ * `init_stride` bytes apart, 0 if they share one, or NULL if they begin at 0; with `places`, one
+ * for each QL_ALIGNMENT products of a row, these lie there. */
 typedef struct {
     int64_t groups;
     const char *a;
@@ -121,11 +121,12 @@ typedef struct {
     float zero, factor;
 } ql_residual;
 
-/* What becomes of the sums of a tile of all rows and strips, QL_TILE_COLUMNS apart, and where the
- * results of each row go: in codes, as in ql_requantize_tile or ql_requantize_sum_tile, in reals,
- * as in ql_rescale_tile, or just copied. */
+/* What becomes of the sums of a tile of all rows and strips, QL_TILE_COLUMNS apart, once the same
+ * row is added to each, and where the results of each row go: in codes, as in ql_requantize_tile or
+ * ql_requantize_sum_tile, in reals, as in ql_rescale_tile, or just copied. */
 typedef struct {
     int type; /* QL_UINT8 or QL_INT8, QL_FLOAT32 or QL_INT32 */
+    const int32_t *start;
     char *y[QL_TILE_ROWS];
     int64_t columns;
     int past_caches; /* whether whole cache lines of reals or sums are written past the caches */

@@ -248,10 +248,12 @@ static void set_reals(const ql_tiles *t, int64_t row, ql_pending *pending) {
     pending->upper_real = o->upper_real;
 }
 
-/* What is pending of the tile at a row of the block. */
-static void set_pending(const ql_tiles *t, int64_t row, char *unused, ql_pending *pending) {
+/* What is pending of the tile at a row of the block, to whose sums the start is to be added. */
+static void set_pending(const ql_tiles *t, int64_t row, const int32_t *start, char *unused,
+                        ql_pending *pending) {
     const ql_output *o = t->whole->output;
     pending->type = o->type;
+    pending->start = start;
     pending->columns = t->columns;
     pending->past_caches = t->whole->past_caches && t->columns == QL_TILE_COLUMNS;
     ql_places_of_rows(&t->whole->rows->lines, t->block->first + row, t->rows, t->column, &t->to,
@@ -266,10 +268,11 @@ static void set_pending(const ql_tiles *t, int64_t row, char *unused, ql_pending
 }
 
 /* The tile at a row of the block is what the processor holds now. */
-static void hold(const ql_tiles *t, int64_t row, ql_held *held) {
+static void hold(const ql_tiles *t, int64_t row, int is_pending, const int32_t *start,
+                 ql_held *held) {
     held->is_held = 1;
     held->row = row;
-    held->is_pending = 0;
+    held->is_pending = is_pending;
     if (are_results(t)) {
         const int64_t at = (t->block->first + row) * t->to.y_stride + t->column;
         held->to =
@@ -277,9 +280,8 @@ static void hold(const ql_tiles *t, int64_t row, ql_held *held) {
         return;
     }
     held->to = (ql_sums_place){held->sums, SUMS_STRIDE};
-    held->is_pending = is_finished_beside(t);
-    if (held->is_pending)
-        set_pending(t, row, held->unused, &held->pending);
+    if (is_pending)
+        set_pending(t, row, start, held->unused, &held->pending);
 }
 
 /* What is left to do with a tile that has been stored. */
@@ -302,19 +304,23 @@ static void multiply_held(const ql_tiles *t) {
     ql_held *held = p->held;
     if (held->is_held && held->of.store != t->store)
         ql_complete_held(p);
+    static const int32_t nothing[QL_TILE_COLUMNS];
+    const int32_t *start = p->init + t->column;
+    const int goes_on = t->begun > 0, is_pending = !are_results(t) && is_finished_beside(t);
     for (int64_t i = t->first; i < t->last; i += t->rows) {
-        const int goes_on = t->begun > 0;
-        const ql_held_tile tile = operands_of(t, i, t->begun, p->b->groups,
-                                              goes_on ? begun_sums(t, i) : p->init + t->column,
-                                              goes_on ? SUMS_STRIDE : 0);
+        /* The next tile of the column finishes this one; others may have to wait with theirs. */
+        const int begins_at_zero = is_pending && !goes_on && i + t->rows < t->last;
+        const int32_t *init = goes_on ? begun_sums(t, i) : begins_at_zero ? NULL : start;
+        const ql_held_tile tile =
+            operands_of(t, i, t->begun, p->b->groups, init, goes_on ? SUMS_STRIDE : 0);
         const ql_sums_place nowhere = {NULL, 0};
-        const int is_pending = held->is_held && held->is_pending;
-        t->multiply(&tile, held->is_held ? held->to : nowhere, is_pending ? &held->pending : NULL);
-        if (held->is_held && !is_pending)
+        const int finishes = held->is_held && held->is_pending;
+        t->multiply(&tile, held->is_held ? held->to : nowhere, finishes ? &held->pending : NULL);
+        if (held->is_held && !finishes)
             finish_stored(held);
         if (i == t->first)
             held->of = *t;
-        hold(t, i, held);
+        hold(t, i, is_pending, begins_at_zero ? start : nothing, held);
     }
 }
 

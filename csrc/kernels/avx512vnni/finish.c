@@ -34,8 +34,9 @@ QL_INLINE void requantize_columns(const int vectors, const int32_t *sums, int64_
             const int v = k % vectors;
             row[k] = ql_min(i + k / vectors, rows - 1);
             const uint8_t *codes = added == NULL ? NULL : added + row[k] * added_stride + 16 * v;
-            steps_i32x16[k] = steps_of(sums + row[k] * sums_stride + 16 * v, codes, mask[v],
-                                       multiplier_f32x16[v], r);
+            const __m512i sums_i32x16 =
+                _mm512_maskz_loadu_epi32(mask[v], sums + row[k] * sums_stride + 16 * v);
+            steps_i32x16[k] = steps_of(sums_i32x16, codes, mask[v], multiplier_f32x16[v], r);
         }
         const __m512i codes = codes_of(steps_i32x16, r);
         if (vectors == 4) {
@@ -98,9 +99,12 @@ void ql_avx512vnni_rescale(const int32_t *sums, int64_t sums_stride, int64_t row
     for (int64_t j = 0; j < columns; j += 32) {
         const rescaler r =
             rescaler_of(multiplier + j, bias == NULL ? NULL : bias + j, lower, upper, columns - j);
-        for (int64_t i = 0; i < rows; i++)
-            rescale_row(&r, sums + i * sums_stride + j, row_factor[i * row_step], 0,
-                        y + i * y_stride + j);
+        for (int64_t i = 0; i < rows; i++) {
+            const int32_t *row = sums + i * sums_stride + j;
+            const __m512i sums_i32x16[2] = {_mm512_maskz_loadu_epi32(r.mask[0], row),
+                                            _mm512_maskz_loadu_epi32(r.mask[1], row + 16)};
+            rescale_row(&r, sums_i32x16, row_factor[i * row_step], 0, y + i * y_stride + j);
+        }
     }
 }
 

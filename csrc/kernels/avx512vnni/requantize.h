@@ -38,10 +38,9 @@ QL_INLINE __m512 steps_of_codes(const uint8_t *codes, __mmask16 mask, const requ
 /* Sums to steps, with those of codes added if there are any. Beyond the least int32, vcvtps2dq
  * gives the least int32; the largest steps are cut before, still out of reach of every zero point.
  */
-QL_INLINE __m512i steps_of(const int32_t *sums, const uint8_t *added, __mmask16 mask,
+QL_INLINE __m512i steps_of(__m512i sums_i32x16, const uint8_t *added, __mmask16 mask,
                            __m512 multiplier_f32x16, const requantizer *r) {
-    const __m512 sums_f32x16 = _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(mask, sums));
-    __m512 steps_f32x16 = _mm512_mul_ps(sums_f32x16, multiplier_f32x16);
+    __m512 steps_f32x16 = _mm512_mul_ps(_mm512_cvtepi32_ps(sums_i32x16), multiplier_f32x16);
     if (added != NULL)
         steps_f32x16 = _mm512_add_ps(steps_f32x16, steps_of_codes(added, mask, r));
     return _mm512_cvtps_epi32(_mm512_min_ps(steps_f32x16, r->high_f32x16));

@@ -22,13 +22,12 @@ QL_INLINE rescaler rescaler_of(const float *multiplier, const float *bias, float
     return r;
 }
 
-QL_INLINE void rescale_row(const rescaler *r, const int32_t *sums, float factor, int past_caches,
-                           float *y) {
+QL_INLINE void rescale_row(const rescaler *r, const __m512i sums_i32x16[2], float factor,
+                           int past_caches, float *y) {
     const __m512 factor_f32x16 = _mm512_set1_ps(factor);
 #pragma GCC unroll 2
     for (int half = 0; half < 2; half++) {
-        __m512 value_f32x16 =
-            _mm512_cvtepi32_ps(_mm512_maskz_loadu_epi32(r->mask[half], sums + 16 * half));
+        __m512 value_f32x16 = _mm512_cvtepi32_ps(sums_i32x16[half]);
         value_f32x16 =
             _mm512_mul_ps(value_f32x16, _mm512_mul_ps(factor_f32x16, r->multiplier_f32x16[half]));
         value_f32x16 = _mm512_add_ps(value_f32x16, r->bias_f32x16[half]);
