@@ -32,7 +32,6 @@ enum {
     BAND_BYTES = 12 * 1024, /* they stay in the first cache, beside what they are copied from */
     MOST_BYTES = 128 * 1024,
     MOST_LINES = 64,          /* under a kernel */
-    FEW_WINDOWS = 6,          /* of a kernel of 3 x 3, of two numbers each */
     EXCESS = 8 * QL_TOGETHER, /* bytes that can be read beyond the lines */
     PIECE = 4 * QL_STRIP      /* columns of sums that are finished together */
 };
@@ -175,8 +174,8 @@ static void find_lines_in_place(cut *c) {
     c->in_place = c->end - c->begin > s->out[1] / 2 && c->planes > 0;
 }
 
-/* Padding on the right of one line is that of the next one on the left. */
-static cut cut_of(const ql_channelwise *call) {
+/* How lines are copied. Padding on the right of one is that of the next one on the left. */
+static cut lines_of_cut(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
     const int64_t seen = (s->out[2] - 1) * s->stride[2] + reach_of(s);
     const int64_t columns = ql_max(0, ql_min(s->in[2], seen - s->pad[2]));
@@ -192,6 +191,12 @@ static cut cut_of(const ql_channelwise *call) {
     };
     c.pitch = c.out_pitch * s->stride[2] * c.number;
     c.margin = align(gap * c.number) + QL_TOGETHER;
+    return c;
+}
+
+static cut cut_of(const ql_channelwise *call) {
+    const ql_conv_shape *s = call->shape;
+    cut c = lines_of_cut(call);
     const int64_t most = (BAND_BYTES - channel_step(&c, 0)) / (c.phases * c.pitch);
     c.bands = ql_ceil_div(s->out[1], ql_max(1, ql_min(s->out[1], most)));
     c.lines = ql_ceil_div(s->out[1], c.bands);
@@ -207,21 +212,26 @@ static cut cut_of(const ql_channelwise *call) {
 }
 
 /* Whether channels that are first are faster than in copies that have them last: not where there
- * are few results of a plane, nor many small windows. */
-static int has_gain(const ql_channelwise *call) {
-    const ql_channelwise_filter *f = call->filter;
-    const ql_conv_shape *s = call->shape;
-    const int are_many = f->numbers == 2 && windows_of(f) > FEW_WINDOWS && s->stride[2] == 1;
-    return s->out[1] * s->out[2] >= call->kernels->channel_results && !are_many;
+ * are few results of a plane, nor many windows, which serve fewer outputs of lines far apart. */
+static int has_gain(const cut *c) {
+    const ql_conv_shape *s = c->call->shape;
+    const ql_kernels *kernels = c->call->kernels;
+    const int64_t windows = windows_of(c->call->filter), most = kernels->channel_windows;
+    if (s->out[1] * s->out[2] < kernels->channel_results)
+        return 0;
+    if (most == 0 || windows <= most || s->stride[2] > 1)
+        return 1;
+    return windows == kernels->windows_together && c->out_pitch <= QL_TOGETHER / 2 &&
+           4 * s->out[2] >= 3 * c->out_pitch;
 }
 
 int ql_is_channelwise(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
-    if (s->in[0] != 1 || s->out[0] != 1 || s->pad[0] != 0 || s->stride[2] > 2 || !has_gain(call) ||
+    if (s->in[0] != 1 || s->out[0] != 1 || s->pad[0] != 0 || s->stride[2] > 2 ||
         ql_max(s->in[2], s->out[2]) + s->pad[2] + reach_of(s) > MOST_BYTES)
         return 0;
-    const cut c = cut_of(call);
-    return channel_step(&c, 1) <= MOST_BYTES;
+    const cut c = lines_of_cut(call);
+    return channel_step(&c, 1) <= MOST_BYTES && has_gain(&c);
 }
 
 /* --- lines to vectors and back -------------------------------------------------------------- */

@@ -640,7 +640,9 @@ typedef struct ql_kernels {
     ql_channel_sums *channel_sums;   /* or NULL: channels that are first become last */
     ql_channel_codes *channel_codes; /* goes with channel_sums, and so does spread */
     int channel_results;             /* the least results of a plane that these are for */
-    int channels_in_place;           /* whether channel_codes reads lines where they are */
+    int channel_windows;             /* the most windows, if outputs are one step apart; or 0 */
+    int windows_together;  /* others that they are for, of lines that fill vectors together */
+    int channels_in_place; /* whether channel_codes reads lines where they are */
     ql_spread *spread;
     ql_gather_codes *gather_codes;   /* or NULL: small planes are done as others are */
     ql_grouped *grouped;             /* or NULL: narrow groups are products */

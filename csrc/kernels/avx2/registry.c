@@ -52,6 +52,7 @@ void ql_fill_avx2(ql_kernels *kernels) {
     kernels->channel_sums = ql_avx2_channel_sums;
     kernels->channel_codes = ql_avx2_channel_codes;
     kernels->channel_results = 64;
+    kernels->channel_windows = 6;
     kernels->spread = ql_avx2_spread;
     kernels->grouped = ql_avx2_grouped;
 

@@ -58,6 +58,8 @@ void ql_fill_avx512vnni(ql_kernels *kernels) {
     kernels->channel_sums = ql_avx512vnni_channel_sums;
     kernels->channel_codes = ql_avx512vnni_channel_codes;
     kernels->channel_results = 16;
+    kernels->channel_windows = 9;
+    kernels->windows_together = 10;
     kernels->channels_in_place = 1;
     kernels->spread = ql_avx512vnni_spread;
     kernels->grouped = ql_avx512vnni_grouped;

@@ -30,6 +30,7 @@ void ql_fill_avxvnni(ql_kernels *kernels) {
     kernels->depthwise_square = ql_avxvnni_depthwise_square;
     kernels->channel_sums = ql_avxvnni_channel_sums;
     kernels->channel_codes = ql_avxvnni_channel_codes;
+    kernels->channel_windows = 0;
     kernels->spread = ql_avxvnni_spread;
     kernels->grouped = ql_avxvnni_grouped;
     kernels->plane_tile = ql_avxvnni_plane_tile;

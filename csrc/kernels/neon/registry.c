@@ -40,6 +40,7 @@ void ql_fill_neon(ql_kernels *kernels) {
     kernels->channel_sums = ql_neon_channel_sums;
     kernels->channel_codes = ql_neon_channel_codes;
     kernels->channel_results = 64;
+    kernels->channel_windows = 6;
     kernels->spread = ql_neon_spread;
     kernels->grouped = ql_neon_grouped;
 

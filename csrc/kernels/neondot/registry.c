@@ -36,6 +36,7 @@ void ql_fill_neondot(ql_kernels *kernels) {
     kernels->depthwise_square = ql_neondot_depthwise_square;
     kernels->channel_sums = ql_neondot_channel_sums;
     kernels->channel_codes = ql_neondot_channel_codes;
+    kernels->channel_windows = 0;
     kernels->spread = ql_neondot_spread;
     kernels->grouped = ql_neondot_grouped;
 }
