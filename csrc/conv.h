@@ -21,10 +21,9 @@ struct ql_filter {
     int64_t merged;                 /* groups that are put together */
     ql_depthwise_filter *depthwise; /* or NULL */
     ql_grouped_filter *grouped;     /* or NULL */
-    ql_plane_filter *planes;        /* or NULL: then products are packed when a call needs them */
-    ql_matrix *_Atomic late;        /* packed then, or NULL */
+    ql_plane_filter *planes;        /* or NULL; products are packed then when a call needs them */
     int64_t products;               /* or 0 */
-    ql_matrix *product[];
+    ql_matrix *_Atomic product[];   /* of which there are none, at first, beside planes */
 };
 
 /* The groups of one product, and what they have each. */

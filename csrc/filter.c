@@ -5,8 +5,8 @@
  * between them, until they fill a strip of columns, which costs what each of them alone would, or
  * have kernels of their own (grouped.c).
  * Depthwise convolutions run on vectors of channels or of pixels instead (depthwise.c,
- * channelwise.c), and whole ones with channels first on the planes of the image (planes.c), where
- * the instruction set has kernels for that.
+ * channelwise.c), and others with channels first, whole ones and wide groups, on the planes of the
+ * image (planes.c), where the instruction set has kernels for that.
  * Weights are packed for planes then; a call that planes are not for, with a residual for instance,
  * packs them a second time, for itself and those after it. */
 #include "conv.h"
@@ -112,12 +112,12 @@ static int64_t pitch_of(const ql_conv_shape *s, const ql_kernels *kernels, int64
     return best;
 }
 
-static ql_filter *filter_of(const ql_conv_shape *shape) {
+/* A filter without weights, with room for products if it may have some. */
+static ql_filter *filter_of(const ql_conv_shape *shape, int has_products) {
     const int64_t depth = ql_taps(shape) * (shape->channels / shape->group);
     const int64_t merged = groups_together(shape, depth);
-    const int has_products = shape->out_channels > 0 && !ql_is_depthwise(shape) &&
-                             !ql_is_grouped(ql_current_kernels(), shape);
-    const int64_t products = has_products ? ql_ceil_div(shape->group, merged) : 0;
+    const int64_t products =
+        has_products && shape->out_channels > 0 ? ql_ceil_div(shape->group, merged) : 0;
     const int64_t size = (int64_t)sizeof(ql_filter) + products * (int64_t)sizeof(ql_matrix *);
     ql_filter *filter = ql_allocate((size_t)size);
     if (filter == NULL)
@@ -184,16 +184,21 @@ static int pack_planes(ql_filter *filter, const uint8_t *w, int is_signed) {
 
 ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_points,
                           const ql_conv_shape *shape, int channels_first) {
-    ql_filter *filter = filter_of(shape);
+    const int is_depthwise = ql_is_depthwise(shape);
+    const int in_planes =
+        !is_depthwise && channels_first && ql_planes_have_use(shape, is_signed, zero_points);
+    const int is_grouped =
+        !is_depthwise && !in_planes && ql_is_grouped(ql_current_kernels(), shape);
+    ql_filter *filter = filter_of(shape, !is_depthwise && !is_grouped);
     if (filter == NULL)
         return NULL;
     int status;
-    if (ql_is_depthwise(shape))
+    if (is_depthwise)
         status = pack_depthwise(filter, w, is_signed, zero_points);
-    else if (ql_is_grouped(filter->kernels, shape))
-        status = pack_grouped(filter, w, is_signed, zero_points);
-    else if (channels_first && ql_planes_have_use(shape, is_signed, zero_points))
+    else if (in_planes)
         status = pack_planes(filter, w, is_signed);
+    else if (is_grouped)
+        status = pack_grouped(filter, w, is_signed, zero_points);
     else
         status = pack_products(filter, w, is_signed, zero_points);
     if (status == QL_OK)
@@ -202,17 +207,19 @@ ql_filter *ql_filter_pack(const void *w, int is_signed, const int32_t *zero_poin
     return NULL;
 }
 
-/* The product of weights that were packed for planes, or NULL when memory is short. */
-static ql_matrix *pack_from_planes(const ql_filter *filter) {
-    const ql_groups g = ql_groups_of(filter, 0);
-    const int64_t weights = g.out * filter->depth, padded = g.out * depth_of(filter, &g);
-    int32_t *zero_points = ql_allocate((size_t)(g.out * 4 + weights + padded));
+/* A product of weights that were packed for planes, or NULL when memory is short. */
+static ql_matrix *pack_from_planes(const ql_filter *filter, int64_t number) {
+    const ql_groups g = ql_groups_of(filter, number);
+    const int64_t columns = g.count * g.out, weights = filter->shape.out_channels * filter->depth;
+    int32_t *zero_points =
+        ql_allocate((size_t)(columns * 4 + weights + columns * depth_of(filter, &g)));
     if (zero_points == NULL)
         return NULL;
-    memset(zero_points, 0, (size_t)g.out * 4);
-    uint8_t *w = (uint8_t *)(zero_points + g.out);
+    memset(zero_points, 0, (size_t)columns * 4);
+    uint8_t *w = (uint8_t *)(zero_points + columns);
     ql_planes_unpack(filter->planes, w, 1);
-    const ql_operand b = reorder_groups(filter, &g, w, 1, zero_points, w + weights);
+    const ql_operand b = reorder_groups(filter, &g, w + g.first * g.out * filter->depth, 1,
+                                        zero_points, w + weights);
     ql_matrix *matrix = ql_matrix_room(filter->kernels, b.k, b.n, 0);
     if (matrix != NULL)
         ql_matrix_fill(matrix, &b, 0, b.n);
@@ -221,14 +228,12 @@ static ql_matrix *pack_from_planes(const ql_filter *filter) {
 }
 
 const ql_matrix *ql_filter_product(const ql_filter *filter, int64_t number) {
-    if (filter->planes == NULL)
-        return filter->product[number];
-    ql_matrix *_Atomic *late = &((ql_filter *)filter)->late;
-    ql_matrix *kept = atomic_load(late);
-    if (kept != NULL)
+    ql_matrix *_Atomic *product = &((ql_filter *)filter)->product[number];
+    ql_matrix *kept = atomic_load(product);
+    if (kept != NULL || filter->planes == NULL)
         return kept;
-    ql_matrix *mine = pack_from_planes(filter);
-    if (mine == NULL || atomic_compare_exchange_strong(late, &kept, mine))
+    ql_matrix *mine = pack_from_planes(filter, number);
+    if (mine == NULL || atomic_compare_exchange_strong(product, &kept, mine))
         return mine;
     ql_matrix_free(mine);
     return kept;
@@ -264,7 +269,6 @@ void ql_filter_free(ql_filter *filter) {
     ql_depthwise_free(filter->depthwise);
     ql_grouped_free(filter->grouped);
     ql_planes_free(filter->planes);
-    ql_matrix_free(atomic_load(&filter->late));
     for (int64_t p = 0; p < filter->products; p++)
         ql_matrix_free(filter->product[p]);
     ql_release(filter);

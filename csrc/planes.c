@@ -26,6 +26,8 @@
  * column of the kernel, of all lines and channels, lie together, columns follow one another, and
  * the patch of a result begins a stride of columns after that of the one before (patches.c).
  *
+ * Groups are convolutions of their own, of images that follow one another like those of a batch.
+ *
  * What belongs to the zero point of x is the same for all places of a row, and starts its sums,
  * like the bias. Weights have no zero point here (conv.c takes the others), and sums fit int32.
  *
@@ -69,13 +71,14 @@ typedef struct {
     int64_t blocks;      /* of an image */
     int64_t across;      /* chunks side by side, which share a block */
     int64_t chunk_rows;  /* of each */
+    int64_t images;      /* each as often as there are groups */
     int64_t chunk_items; /* images times blocks */
     ql_status status;
 } convolution;
 
 int ql_planes_take(const ql_plane_filter *f, const ql_conv_shape *s, const ql_output *output) {
     return output->residual == NULL &&
-           ql_fits_int32(f->taps * f->channels, 255, 128, output->bias, f->rows) &&
+           ql_fits_int32(f->taps * f->channels, 255, 128, output->bias, f->group * f->rows) &&
            ql_can_place(f, s);
 }
 
@@ -106,7 +109,7 @@ static void rescale_row(const convolution *c, const int32_t *sums, const ql_plac
     const ql_output *o = c->output;
     float bias[WIDEST];
     for (int64_t i = 0; o->bias_real != NULL && i < run->count; i++)
-        bias[i] = o->bias_real[row];
+        bias[i] = o->bias_real[ql_channel_of_row(c->filter, row)];
     c->kernels->rescale(sums, 0, 1, run->count, ones, c->multiplier + row, 0,
                         o->bias_real == NULL ? NULL : bias, o->lower_real, o->upper_real, y, 0);
 }
@@ -141,9 +144,14 @@ static void finish_run(const convolution *c, const int32_t *sums, const ql_place
             requantize_row(c, sums, run, row + i, (uint8_t *)c->y + at);
 }
 
+/* Where the results of a row of an image's convolution begin. */
+static int64_t first_result(const convolution *c, int64_t image, int64_t row) {
+    return (image * c->filter->rows + row % c->filter->row_step) * ql_pixels_of(c->shape->out);
+}
+
 static void finish(const convolution *c, const int32_t *sums, const ql_place_run *runs,
                    int64_t count, int64_t image, int64_t row, int64_t rows) {
-    const int64_t plane = ql_pixels_of(c->shape->out), at = (image * c->filter->rows + row) * plane;
+    const int64_t plane = ql_pixels_of(c->shape->out), at = first_result(c, image, row);
     if (c->has_codes) {
         ql_codes codes = c->codes;
         codes.multiplier += row;
@@ -226,7 +234,7 @@ static ql_pending_places pending_places(const convolution *c, int64_t image, int
         .rows = rows,
         .has_result = found->has_result,
         .codes = c->codes,
-        .y = (uint8_t *)c->y + (image * c->filter->rows + row) * plane + found->before,
+        .y = (uint8_t *)c->y + first_result(c, image, row) + found->before,
         .plane = plane,
     };
     pending.codes.multiplier += row;
@@ -341,6 +349,8 @@ static void convolve_block(const convolution *c, int64_t item, int64_t row, int6
     const int64_t of_places = WIDEST * c->filter->taps * c->filter->channels;
     const int stay = c->way == BESIDE && of_places > FIRST_BYTES && 2 * strip <= FIRST_BYTES;
     const int64_t step = weights > WEIGHT_BYTES || stay ? TALLEST : last_row - row;
+    row += image % c->filter->group * c->filter->row_step;
+    last_row += image % c->filter->group * c->filter->row_step;
     ql_load_places(&c->input, image, first, last, block);
     for (int64_t i = row, next; i < last_row; i = next) {
         next = ql_min(i + step, last_row);
@@ -358,7 +368,7 @@ static void convolve_chunk(void *context, long chunk) {
     const int64_t row = chunk % c->across * c->chunk_rows;
     const int64_t last_row = ql_min(row + c->chunk_rows, c->filter->rows);
     const int64_t first = chunk / c->across * c->chunk_items;
-    const int64_t last = ql_min(first + c->chunk_items, c->blocks * c->shape->batch);
+    const int64_t last = ql_min(first + c->chunk_items, c->blocks * c->images);
     const int64_t size = (c->input.at.size + QL_ALIGNMENT - 1) & -QL_ALIGNMENT;
     uint8_t *block = ql_borrow((size_t)(size + TALLEST * WIDEST * 4));
     if (block == NULL) {
@@ -383,7 +393,7 @@ static void convolve_chunk(void *context, long chunk) {
 /* The largest that a sum can be, the bias included. */
 static int64_t largest_sum(const convolution *c) {
     int64_t largest = 0;
-    for (int64_t i = 0; c->output->bias != NULL && i < c->filter->rows; i++) {
+    for (int64_t i = 0; c->output->bias != NULL && i < c->shape->out_channels; i++) {
         const int64_t bias = c->output->bias[i];
         largest = ql_max(largest, bias < 0 ? -bias : bias);
     }
@@ -397,12 +407,13 @@ static void prepare_rows(convolution *c, int32_t zero_point, int32_t *start, flo
     const float divisor = o->row_divisor == NULL || o->type == QL_FLOAT32 ? 1 : *o->row_divisor;
     const float most = 0x1p30f / (float)largest_sum(c);
     int within = 1;
-    for (int64_t row = 0; row < c->filter->rows; row++) {
-        const uint32_t bias = o->bias == NULL ? 0 : (uint32_t)o->bias[row];
-        start[row] = (int32_t)(bias - (uint32_t)zero_point * (uint32_t)c->filter->sums[row]);
+    for (int64_t channel = 0; channel < c->shape->out_channels; channel++) {
+        const uint32_t bias = o->bias == NULL ? 0 : (uint32_t)o->bias[channel];
+        const int64_t row = ql_plane_row(c->filter, channel);
+        start[row] = (int32_t)(bias - (uint32_t)zero_point * (uint32_t)c->filter->sums[channel]);
         if (o->type == QL_INT32)
             continue;
-        multiplier[row] = factor * o->multiplier[row] / divisor;
+        multiplier[row] = factor * o->multiplier[channel] / divisor;
         within &= (multiplier[row] <= most) & (multiplier[row] >= -most);
     }
     c->start_of_row = start;
@@ -432,14 +443,14 @@ static int64_t chunks_wanted(const ql_plane_filter *f, const ql_conv_shape *s) {
     const int64_t depth =
         f->overlap > 0 ? ql_plane_steps(f) * QL_PART_BYTES : f->taps * f->channels;
     const double products =
-        (double)depth * (double)f->rows * (double)ql_pixels_of(s->out) * (double)s->batch;
+        (double)depth * (double)s->out_channels * (double)ql_pixels_of(s->out) * (double)s->batch;
     const int64_t threads = ql_threads();
     return threads == 1 || products < (double)f->kernels->small ? 1 : threads * CHUNKS_PER_THREAD;
 }
 
 /* Cuts the work: blocks, and their rows where there are few of those, which loads them again. */
 static long cut(convolution *c, int64_t wanted) {
-    const int64_t items = c->blocks * c->shape->batch;
+    const int64_t items = c->blocks * c->images;
     const int64_t row_blocks = ql_ceil_div(c->filter->rows, TALLEST);
     const int64_t across = 2 * items >= wanted ? 1 : ql_min(wanted / 2 / items, row_blocks);
     c->chunk_items = ql_max(items / wanted, 1);
@@ -458,15 +469,17 @@ int ql_planes_conv(const ql_plane_filter *filter, const uint8_t *x, int x_signed
         .shape = shape,
         .output = output,
         .y = y,
+        .images = shape->batch * filter->group,
         .input = {.filter = filter,
                   .shape = shape,
                   .x = x,
                   .flip = ql_flip(x_signed, 0),
                   .zero = (uint8_t)x_zero_point ^ ql_flip(x_signed, 0),
-                  .at = ql_place_planes(filter, shape, x, ql_ceil_div(wanted, shape->batch))}};
+                  .at = ql_place_planes(filter, shape, x,
+                                        ql_ceil_div(wanted, shape->batch * filter->group))}};
     const ql_placing *at = &c.input.at;
     c.blocks = ql_ceil_div(at->lines * at->pitch - at->lead, at->places) + 1;
-    const int64_t rows = ql_ceil_div(filter->rows, TALLEST) * TALLEST;
+    const int64_t rows = filter->group * filter->row_step;
     const int64_t parts = ql_plane_steps(filter), lists = ql_count_plane_lists(&c.input);
     char *memory = ql_borrow((size_t)(parts * 8 + (rows * (QL_STRIP + 2) + lists) * 4));
     if (memory == NULL)

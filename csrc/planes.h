@@ -14,16 +14,18 @@ enum {
 struct ql_plane_filter {
     const ql_kernels *kernels;
     int64_t size;
-    int64_t channels, rows, taps;
-    int of_pixels;         /* whether a place has a whole part of K side by side */
-    int64_t columns;       /* of the kernel */
-    int64_t overlap;       /* bytes from one place to the next if they are patches, else 0 */
-    int64_t groups, parts; /* of a part of K, 1 if that is so; of each tap */
-    int64_t block_step;    /* bytes of QL_STRIP rows */
-    int64_t *sums;         /* of each row */
-    int8_t *weights;       /* [block of rows][part][tap][row][QL_PART_BYTES], or of pixels [block of
-                              QL_PLANE_ROWS][part][tap][strip][group][row][QL_PLANE_GROUP]; taps
-                              of patches are in parts */
+    int64_t group;                /* so many convolutions, with channels and weights of their own */
+    int64_t channels, rows, taps; /* of each */
+    int64_t row_step;             /* from the rows of one to those of the next, whole tiles */
+    int of_pixels;                /* whether a place has a whole part of K side by side */
+    int64_t columns;              /* of the kernel */
+    int64_t overlap;              /* bytes from one place to the next if they are patches, else 0 */
+    int64_t groups, parts;        /* of a part of K, 1 if that is so; of each tap */
+    int64_t block_step;           /* bytes of QL_STRIP rows */
+    int64_t *sums;                /* of each row, without those between convolutions */
+    int8_t *weights; /* [block of rows][part][tap][row][QL_PART_BYTES], or of pixels [block of
+                        QL_PLANE_ROWS][part][tap][strip][group][row][QL_PLANE_GROUP]; taps
+                        of patches are in parts */
 };
 
 /* The parts of K that follow one another. */
@@ -34,6 +36,15 @@ static inline int64_t ql_plane_steps(const ql_plane_filter *f) {
 /* Groups of a place, and the bytes that each has of it. */
 static inline int64_t ql_plane_groups(const ql_plane_filter *f) {
     return f->groups * f->parts;
+}
+
+/* The row of an output channel, counted with those between convolutions; and the reverse. */
+static inline int64_t ql_plane_row(const ql_plane_filter *f, int64_t channel) {
+    return channel / f->rows * f->row_step + channel % f->rows;
+}
+
+static inline int64_t ql_channel_of_row(const ql_plane_filter *f, int64_t row) {
+    return row / f->row_step * f->rows + row % f->row_step;
 }
 
 static inline int64_t ql_place_bytes(const ql_plane_filter *f) {

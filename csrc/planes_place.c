@@ -35,7 +35,7 @@ static ql_placing place_points(const ql_plane_filter *f, const ql_conv_shape *s,
     ql_placing at = {.is_pointwise = 1, .width = width, .pitch = width, .lines = pixels / width};
     const int64_t most =
         BLOCK_BYTES / (ql_plane_groups(f) * QL_PLANE_GROUP) / QL_PLACES * QL_PLACES;
-    const int64_t wanted = s->channels < FEW_PLANES ? FEW_PLACES : POINT_PLACES;
+    const int64_t wanted = f->channels < FEW_PLANES ? FEW_PLACES : POINT_PLACES;
     const int64_t share = ql_max(ql_ceil_div(pixels, blocks), LEAST_PLACES);
     at.places = ql_min(ql_min(most, wanted), ql_ceil_div(share, QL_PLACES) * QL_PLACES);
     at.lead = at.places;

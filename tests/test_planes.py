@@ -72,6 +72,24 @@ def test_strides(isa: str, agree: Any, rng: np.random.Generator, strides: tuple[
         agree("conv_integer", x, random_codes(rng, (3, 19, 3, 3), np.int8), -7, strides=strides)
 
 
+def test_groups(isa: str, agree: Any, rng: np.random.Generator) -> None:
+    """Each is a convolution of its own: with few channels, more outputs than a tile, a stride, or
+    places that are whole pixels, in images of one block or of several."""
+    cases = [
+        (3, 5, 2, (6, 11), 1, 1),
+        (2, 1, 3, (4, 4), 1, 1),
+        (5, 12, 48, (23, 29), 1, 1),
+        (2, 70, ROWS + 1, (9, 8), 1, 2),
+        (2, 20, 17, (9, 8), 3, 1),
+        (3, 49, 5, (11, 7), 3, 2),
+    ]
+    for number, (group, channels, out, extents, kernel, stride) in enumerate(cases):
+        x = random_codes(rng, (2, group * channels, *extents), BYTES[number % 2])
+        w = random_codes(rng, (group * out, channels, kernel, kernel), np.int8)
+        pads = (kernel // 2,) * 4
+        agree("conv_integer", x, w, 11, group=group, strides=(stride, stride), pads=pads)
+
+
 def test_pixels_and_patches(isa: str, agree: Any, rng: np.random.Generator) -> None:
     """Kernels whose places may be whole pixels, or whole patches of few channels: lines that are
     loaded one by one and together, phases of a stride, and input that no result sees."""
@@ -138,22 +156,29 @@ def test_several_blocks(isa: str, agree: Any, rng: np.random.Generator) -> None:
 
 # ---- results ------------------------------------------------------------------------------------
 
-SHAPES = [(1, 70, 8, 8, 1, 0), (2, 21, 9, 15, 3, 1), (1, 16, 1, 40, 1, 0), (1, 33, 20, 7, 3, 1)]
+SHAPES = [  # batch, group, channels of each, height, width, kernel, padding
+    (1, 1, 70, 8, 8, 1, 0),
+    (2, 1, 21, 9, 15, 3, 1),
+    (1, 1, 16, 1, 40, 1, 0),
+    (1, 1, 33, 20, 7, 3, 1),
+    (2, 3, 20, 7, 9, 1, 0),
+    (1, 2, 50, 6, 11, 3, 1),
+]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_result(
     isa: str, agree: Any, rng: np.random.Generator, shape: tuple[int, ...]
 ) -> None:
-    batch, channels, height, width, kernel, pad = shape
-    out = ROWS + 3
+    batch, group, channels, height, width, kernel, pad = shape
+    out = group * (ROWS + 3)
     w = random_codes(rng, (out, channels, kernel, kernel), np.int8)
     scales = rng.uniform(0.5, 1.5, out).astype(np.float32)
     bias = rng.integers(-9000, 9000, out).astype(np.int32)
     y_scale = np.float32(130 * kernel * np.sqrt(channels))
-    settings: dict[str, Any] = {"pads": (pad,) * 4}
+    settings: dict[str, Any] = {"pads": (pad,) * 4, "group": group}
     for dtype in BYTES:
-        x = random_codes(rng, (batch, channels, height, width), dtype)
+        x = random_codes(rng, (batch, group * channels, height, width), dtype)
         zero = 120 if dtype is np.uint8 else -9
         for y_dtype in BYTES:
             middle = np.array(128 if y_dtype is np.uint8 else -3, y_dtype)
@@ -204,31 +229,46 @@ def test_bias_near_the_ends_of_int32(isa: str, agree: Any, rng: np.random.Genera
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_threads_share_it(rng: np.random.Generator, threads: int) -> None:
-    cases = [((1, 256, 40, 40), (96, 256, 1, 1)), ((2, 128, 29, 30), (65, 128, 3, 3))]
-    for x_shape, w_shape in cases:
+    cases = [
+        ((1, 256, 40, 40), (96, 256, 1, 1), 1),
+        ((2, 128, 29, 30), (65, 128, 3, 3), 1),
+        ((2, 240, 28, 28), (120, 80, 1, 1), 3),
+    ]
+    for x_shape, w_shape, group in cases:
         x, w = random_codes(rng, x_shape, np.uint8), random_codes(rng, w_shape, np.int8)
-        expected = reference.conv_integer(x, w, 3, pads=(w_shape[2] // 2,) * 4)
+        settings: dict[str, Any] = {"pads": (w_shape[2] // 2,) * 4, "group": group}
+        expected = reference.conv_integer(x, w, 3, **settings)
         for isa in isas():
             with use_isa(isa), use_threads(threads):
-                assert_bit_exact(ql.conv_integer(x, w, 3, pads=(w_shape[2] // 2,) * 4), expected)
+                assert_bit_exact(ql.conv_integer(x, w, 3, **settings), expected)
 
 
 @pytest.mark.parametrize("dtype", BYTES)
 def test_weights_come_back(isa: str, rng: np.random.Generator, dtype: Any) -> None:
-    w = random_codes(rng, (35, 70, 3, 2), dtype)
-    layer = ql.ConvInteger(w, 128 if dtype is np.uint8 else 0)
-    x = random_codes(rng, (1, 70, 5, 6), np.uint8)
-    assert_bit_exact(layer.__reduce__()[1][1]["w"], w)
-    assert_bit_exact(pickle.loads(pickle.dumps(layer))(x, 3), layer(x, 3))
+    for group, kernel in ((1, (3, 2)), (7, (1, 1)), (5, (3, 2))):
+        w = random_codes(rng, (35, 70, *kernel), dtype)
+        layer = ql.ConvInteger(w, 128 if dtype is np.uint8 else 0, group=group)
+        x = random_codes(rng, (1, group * 70, 5, 6), np.uint8)
+        assert_bit_exact(layer.__reduce__()[1][1]["w"], w)
+        assert_bit_exact(pickle.loads(pickle.dumps(layer))(x, 3), layer(x, 3))
 
 
 def test_calls_that_planes_are_not_for(rng: np.random.Generator) -> None:
     """Their weights are packed again by the first of them, for the set that they belong to."""
-    x, w = random_codes(rng, (1, 20, 6, 7), np.uint8), random_codes(rng, (33, 20, 3, 3), np.int8)
+    for group, channels, out, kernel in ((1, 20, 33, 3), (3, 20, 33, 1), (4, 50, 12, 3)):
+        check_calls_not_for_planes(rng, group, channels, out, kernel)
+
+
+def check_calls_not_for_planes(
+    rng: np.random.Generator, group: int, channels: int, out: int, kernel: int
+) -> None:
+    x = random_codes(rng, (1, group * channels, 6, 7), np.uint8)
+    w = random_codes(rng, (out, channels, kernel, kernel), np.int8)
     settings: dict[str, Any] = {
-        "x_scale": 0.1, "x_zero_point": 9, "y_scale": 30.0, "pads": (1, 1, 1, 1),
+        "x_scale": 0.1, "x_zero_point": 9, "y_scale": 30.0, "pads": (kernel // 2,) * 4,
+        "group": group,
     }  # fmt: skip
-    residual = random_codes(rng, (1, 33, 6, 7), np.uint8)
+    residual = random_codes(rng, (1, out, 6, 7), np.uint8)
     definition = reference.QLinearConv(w, 0.1, residual_scale=0.2, **settings)
     plain = reference.QLinearConv(w, 0.1, **settings)(x)
     for packed_on in isas():
