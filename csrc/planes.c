@@ -266,13 +266,13 @@ static void sum_tile_beside(const convolution *c, int64_t row, int64_t rows, con
 }
 
 /* The same, the codes of each tile beside the products of the next, or of pixels the second next:
- * two tiles of sums take turns. Weights of a block of rows are in the first cache for the second
- * few places of WIDEST. */
+ * two tiles of sums take turns, for which places and weights of planes leave no room in the first
+ * cache. Weights of a block of rows are in it for the second few places of WIDEST. */
 static void convolve_places_beside(const convolution *c, int64_t image, int64_t begin,
                                    int64_t first, int64_t last, int64_t row, int64_t last_row,
                                    const uint8_t *block, int32_t *sums, unfinished *rest) {
     enum { TILES = WIDEST / QL_FEW_PLACES };
-    int32_t *others = sums + TALLEST * QL_FEW_PLACES;
+    int32_t *others = c->filter->of_pixels ? sums + TALLEST * QL_FEW_PLACES : sums;
     const int goes_on = c->filter->overlap > 0 || last_row - row <= TALLEST;
     const int64_t bytes = ql_place_bytes(c->filter);
     for (int64_t place = first; place < last; place += WIDEST) {
@@ -439,9 +439,10 @@ static void repeat_start(convolution *c, int64_t rows, int32_t *start) {
 
 /* How many chunks the threads had better have. */
 static int64_t chunks_wanted(const ql_plane_filter *f, const ql_conv_shape *s) {
-    enum { CHUNKS_PER_THREAD = 4 };
-    const int64_t depth =
-        f->overlap > 0 ? ql_plane_steps(f) * QL_PART_BYTES : f->taps * f->channels;
+    /* Where tiles are multiplied, codes and loading take as long as so many products of a sum. */
+    enum { CHUNKS_PER_THREAD = 4, OVERHEAD = 144 };
+    const int64_t least = f->kernels->plane_tile_beside != NULL ? OVERHEAD : 0;
+    const int64_t depth = ql_max(f->taps * f->channels, least);
     const double products =
         (double)depth * (double)s->out_channels * (double)ql_pixels_of(s->out) * (double)s->batch;
     const int64_t threads = ql_threads();
