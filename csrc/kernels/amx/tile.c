@@ -85,7 +85,7 @@ enum { NOTHING, CODES, CODES_OF_SUMS, REALS, SUMS };
 
 QL_INLINE finisher finisher_of(const int kind, const ql_pending *tile, const int32_t *sums,
                                int64_t products) {
-    finisher f = {.products = products,
+    finisher f = {.products = kind == REALS ? (products + 1) / 2 : products,
                   .tile = tile,
                   .sums = sums,
                   .mask = {first(tile->columns), first(tile->columns - 16)}};
@@ -149,11 +149,14 @@ QL_INLINE void finish_rows(const int kind, const finisher *f, int64_t row) {
 }
 
 /* What is due after one of so many products: codes are spread evenly over them, as a processor has
- * so much room for what waits. */
+ * so much room for what waits; reals, four bytes each, over the first half, so that they are stored
+ * before the next tile's. */
 QL_INLINE void finish_some(const int kind, finisher *f) {
     if (kind == NOTHING)
         return;
-    for (f->due += QL_TILE_ROWS / 2; f->due >= f->products; f->due -= f->products, f->row += 2)
+    for (f->due += QL_TILE_ROWS / 2;
+         f->due >= f->products && (kind != REALS || f->row < QL_TILE_ROWS);
+         f->due -= f->products, f->row += 2)
         finish_rows(kind, f, f->row);
 }
 
