@@ -4,7 +4,7 @@
  * which is read from lines of input (lines.c) or put together (patches.c), and whose columns are
  * the weights of the output channels (filter.c). Some have kernels of their own, which the filter
  * is then packed for: depthwise ones (depthwise.c, channelwise.c), narrow groups (grouped.c), and
- * whole ones with channels first (planes.c).
+ * others with channels first (planes.c).
  *
  * What a convolution needs besides input, output and weights, for each thread: a block of lines or
  * rows, half a MiB, or one tile of rows or one part of a line where that is more; or, of a kernel

@@ -32,10 +32,10 @@
  * like the bias. Weights have no zero point here (conv.c takes the others), and sums fit int32.
  *
  * A thread needs a block of places, up to BLOCK_BYTES (planes_place.c), and a tile of sums; a call,
- * 72 bytes for each output channel, 8 for each part of K and 4 for each pixel of a few lines.
- * Places are taken 64 at a time, which is a cache line of codes, and all weights go by, unless
- * those of one tile stay in the first cache: then all places of a block do. Large weights go by
- * only once for all places of a block.
+ * 72 bytes for each row (groups have whole tiles of them), 8 for each part of K and 4 for each
+ * pixel of a few lines. Places are taken 64 at a time, which is a cache line of codes, and all
+ * weights go by, unless those of one tile stay in the first cache: then all places of a block do.
+ * Large weights go by only once for all places of a block.
  *
  * Where K is not deep, tiles are strips: the rows of one block of weights at all 64 places, whose
  * codes are whole cache lines. Those take about as long as the products, and are computed beside
