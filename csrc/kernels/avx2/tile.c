@@ -9,6 +9,7 @@
  * Registers: 12 sums (6 rows x 2 x 8 columns), 2 for b, 1 for the broadcast pair, 1 for products.
  * Cost per group: 12 vpmaddwd + 12 vpaddd for 192 multiply-adds. */
 #include "../target.h"
+#include "../tile.h"
 
 #if QL_BUILDS_AVX2
 
@@ -52,19 +53,12 @@ QL_INLINE void tile(const int rows, int64_t groups, const char *a, int64_t a_str
     }
 }
 
-#define DEFINE_TILE(rows)                                                                          \
-    void ql_avx2_tile_##rows(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,     \
-                             int64_t b_stride, const int32_t *init, int32_t *c) {                  \
-        (void)b_stride;                                                                            \
-        tile(rows, groups, a, a_stride, b, init, c);                                               \
-    }
-
-DEFINE_TILE(1)
-DEFINE_TILE(2)
-DEFINE_TILE(3)
-DEFINE_TILE(4)
-DEFINE_TILE(5)
-DEFINE_TILE(6)
+QL_DEFINE_TILE(avx2, 1)
+QL_DEFINE_TILE(avx2, 2)
+QL_DEFINE_TILE(avx2, 3)
+QL_DEFINE_TILE(avx2, 4)
+QL_DEFINE_TILE(avx2, 5)
+QL_DEFINE_TILE(avx2, 6)
 
 void ql_avx2_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t flip) {
     int16_t *row = row_;

@@ -9,6 +9,7 @@
  * Registers: 24 sums (6 rows x 4 x 4 columns), 4 for b, 1 for the group of a. Cost per group: 24
  * sdot for 384 multiply-adds, with 10 loads beside them. */
 #include "../target.h"
+#include "../tile.h"
 
 #if QL_BUILDS_NEONDOT
 
@@ -53,19 +54,12 @@ QL_INLINE void tile(const int rows, int64_t groups, const char *a, int64_t a_str
             vst1q_s32(c + i * QL_TILE_COLUMNS + 4 * j, sum_i32x4[i][j]);
 }
 
-#define DEFINE_TILE(rows)                                                                          \
-    void ql_neondot_tile_##rows(int64_t groups, const void *a, int64_t a_stride, const int8_t *b,  \
-                                int64_t b_stride, const int32_t *init, int32_t *c) {               \
-        (void)b_stride;                                                                            \
-        tile(rows, groups, a, a_stride, b, init, c);                                               \
-    }
-
-DEFINE_TILE(1)
-DEFINE_TILE(2)
-DEFINE_TILE(3)
-DEFINE_TILE(4)
-DEFINE_TILE(5)
-DEFINE_TILE(6)
+QL_DEFINE_TILE(neondot, 1)
+QL_DEFINE_TILE(neondot, 2)
+QL_DEFINE_TILE(neondot, 3)
+QL_DEFINE_TILE(neondot, 4)
+QL_DEFINE_TILE(neondot, 5)
+QL_DEFINE_TILE(neondot, 6)
 
 void ql_neondot_load(void *row_, const uint8_t *bytes, int64_t count, uint8_t flip) {
     uint8_t *row = row_;

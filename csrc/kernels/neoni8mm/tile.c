@@ -12,6 +12,7 @@
  * group: 24 smmla for 768 multiply-adds, with 14 loads beside them. For one row half of the
  * products are thrown away, but sdot would take as many instructions. */
 #include "../target.h"
+#include "../tile.h"
 
 #if QL_BUILDS_NEONI8MM
 
@@ -65,19 +66,12 @@ QL_INLINE void tile(const int rows, int64_t groups, const char *a, int64_t a_str
         }
 }
 
-#define DEFINE_TILE(rows)                                                                          \
-    void ql_neoni8mm_tile_##rows(int64_t groups, const void *a, int64_t a_stride, const int8_t *b, \
-                                 int64_t b_stride, const int32_t *init, int32_t *c) {              \
-        (void)b_stride;                                                                            \
-        tile(rows, groups, a, a_stride, b, init, c);                                               \
-    }
-
-DEFINE_TILE(1)
-DEFINE_TILE(2)
-DEFINE_TILE(3)
-DEFINE_TILE(4)
-DEFINE_TILE(5)
-DEFINE_TILE(6)
+QL_DEFINE_TILE(neoni8mm, 1)
+QL_DEFINE_TILE(neoni8mm, 2)
+QL_DEFINE_TILE(neoni8mm, 3)
+QL_DEFINE_TILE(neoni8mm, 4)
+QL_DEFINE_TILE(neoni8mm, 5)
+QL_DEFINE_TILE(neoni8mm, 6)
 
 QL_TARGET_END
 

@@ -6,6 +6,8 @@
  * and widened to int16 once for all rows: products of two int16 with sums in 32 bits are what
  * compilers vectorize everywhere. (Pairs, which pmaddwd would multiply and add, take GCC twice as
  * long.) Sums are unsigned, because they are meant modulo 2**32. */
+#include "../tile.h"
+
 #include "kernels.h"
 
 QL_INLINE void tile(int rows, int64_t groups, const char *a, int64_t a_stride, const int8_t *b,
@@ -28,17 +30,10 @@ QL_INLINE void tile(int rows, int64_t groups, const char *a, int64_t a_stride, c
         memcpy(c + i * QL_TILE_COLUMNS, sums[i], sizeof sums[i]);
 }
 
-#define DEFINE_TILE(rows)                                                                          \
-    void ql_portable_tile_##rows(int64_t groups, const void *a, int64_t a_stride, const int8_t *b, \
-                                 int64_t b_stride, const int32_t *init, int32_t *c) {              \
-        (void)b_stride;                                                                            \
-        tile(rows, groups, a, a_stride, b, init, c);                                               \
-    }
-
-DEFINE_TILE(1)
-DEFINE_TILE(2)
-DEFINE_TILE(3)
-DEFINE_TILE(4)
+QL_DEFINE_TILE(portable, 1)
+QL_DEFINE_TILE(portable, 2)
+QL_DEFINE_TILE(portable, 3)
+QL_DEFINE_TILE(portable, 4)
 
 void ql_portable_load(void *row_, const uint8_t *restrict bytes, int64_t count, uint8_t flip) {
     int16_t *restrict row = row_;
