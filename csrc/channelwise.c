@@ -42,6 +42,7 @@ struct ql_channelwise_filter {
     int64_t dilation;              /* of taps in a line */
     int64_t multiplier;            /* output channels for each of the input */
     int64_t size;
+    ql_kept_gathering kept;
     uint32_t weights[]; /* [output channel][repeat][row][window] */
 };
 
@@ -91,6 +92,10 @@ void ql_channelwise_put(ql_channelwise_filter *f, int64_t channel, int64_t row, 
         ((int16_t *)to)[column % 2] = (int16_t)weight;
     else
         ((int8_t *)to)[column % 4] = (int8_t)weight;
+}
+
+ql_kept_gathering *ql_channelwise_kept(const ql_channelwise_filter *filter) {
+    return (ql_kept_gathering *)&filter->kept;
 }
 
 int ql_has_whole_weights(const ql_channelwise_filter *f) {

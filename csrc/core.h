@@ -296,6 +296,21 @@ void ql_channelwise_put(ql_channelwise_filter *filter, int64_t channel, int64_t 
 void ql_channelwise_free(ql_channelwise_filter *filter);
 int64_t ql_channelwise_size(const ql_channelwise_filter *filter);
 
+/* How far something is that the first call which needs it keeps for others: with QL_WRITTEN, all of
+ * it is in place. */
+typedef enum { QL_EMPTY, QL_BEING_WRITTEN, QL_WRITTEN } ql_state;
+
+/* The tables of gathered.c for the first shape of input, which nearly always is that of all others.
+ * They are written once, and there is no lock that a forked child could find taken. */
+typedef struct {
+    atomic_int state; /* a ql_state */
+    int64_t shape[8]; /* what they depend on */
+    ql_gathering gathering;
+} ql_kept_gathering;
+
+/* A filter's, which may be written although the rest of it does not change. */
+ql_kept_gathering *ql_channelwise_kept(const ql_channelwise_filter *filter);
+
 /* Whether weights have one part of four bytes; those of an output channel on. */
 int ql_has_whole_weights(const ql_channelwise_filter *filter);
 const uint32_t *ql_channelwise_weights(const ql_channelwise_filter *filter, int64_t channel);

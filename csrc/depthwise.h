@@ -9,7 +9,7 @@
  * made codes straight from sums: nearly always that of all others, too, which then need not arrange
  * it anew. It is written once, and there is no lock that a forked child could find taken. */
 typedef struct {
-    atomic_int state; /* QL_EMPTY, QL_BEING_WRITTEN or, with all the rest in place, QL_WRITTEN */
+    atomic_int state; /* a ql_state */
     int has_bias, in_windows, is_fused, is_opposed;
     int32_t zero_point;   /* of the input, and */
     int32_t *bias;        /* the parameters */
@@ -19,8 +19,6 @@ typedef struct {
     float *arranged;      /* the multipliers */
     float *addend;        /* and these */
 } ql_depthwise_first;
-
-enum { QL_EMPTY, QL_BEING_WRITTEN, QL_WRITTEN };
 
 struct ql_depthwise_filter {
     const ql_kernels *kernels;

@@ -19,8 +19,9 @@
  * more bytes, with outputs two steps apart, have neighbouring lines in vectors; the first line
  * under the kernel is then the third one of the lanes before.
  *
- * Beside input, output and weights a call needs a kilobyte, and copies of the last planes, behind
- * which nothing may be read: at most 16 KB. */
+ * Tables are kept by the filter, for one shape. Beside input, output and weights a call needs a
+ * kilobyte for those of other shapes, and copies of the last planes, behind which nothing may be
+ * read: at most 16 KB. */
 #include "core.h"
 
 enum {
@@ -178,11 +179,29 @@ static void find_all(const ql_conv_shape *s, ql_gathering *g) {
         find_neighbours(s, g);
 }
 
+/* The tables that the filter keeps, if they are for this shape: which they are if it kept none. */
+static const ql_gathering *kept_gathering(const ql_channelwise *call) {
+    const ql_conv_shape *s = call->shape;
+    const int64_t shape[] = {s->in[1],     s->in[2],     s->out[1], s->out[2],
+                             s->stride[1], s->stride[2], s->pad[1], s->pad[2]};
+    ql_kept_gathering *kept = ql_channelwise_kept(call->filter);
+    int state = atomic_load_explicit(&kept->state, memory_order_acquire);
+    if (state == QL_EMPTY &&
+        atomic_compare_exchange_strong(&kept->state, &state, QL_BEING_WRITTEN)) {
+        memcpy(kept->shape, shape, sizeof shape);
+        find_all(s, &kept->gathering);
+        state = QL_WRITTEN;
+        atomic_store_explicit(&kept->state, state, memory_order_release);
+    }
+    const int is_alike = state == QL_WRITTEN && memcmp(kept->shape, shape, sizeof shape) == 0;
+    return is_alike ? &kept->gathering : NULL;
+}
+
 /* --- a call --------------------------------------------------------------------------------- */
 
 typedef struct {
     const ql_channelwise *call;
-    ql_gathering *gathering;
+    const ql_gathering *gathering;
     int64_t block, blocks; /* planes of an item; items */
     const uint8_t *copies; /* of the last planes */
     int64_t copied;        /* how many there are */
@@ -226,20 +245,24 @@ static void convolve_item(void *context, long item) {
 int ql_gathered_conv(const ql_channelwise *call) {
     const ql_conv_shape *s = call->shape;
     const int64_t all = s->batch * s->channels, plane = bytes_of_plane(s);
-    convolution c = {.call = call, .copied = ql_min(all, ql_ceil_div(BYTES, plane))};
-    char *memory = ql_borrow(sizeof *c.gathering + (size_t)(c.copied * plane + BYTES));
-    if (memory == NULL)
+    convolution c = {.call = call,
+                     .gathering = kept_gathering(call),
+                     .copied = ql_min(all, ql_ceil_div(BYTES, plane))};
+    ql_gathering *gathering = ql_borrow(sizeof *gathering + (size_t)(c.copied * plane + BYTES));
+    if (gathering == NULL)
         return QL_NO_MEMORY;
-    char *copies = memory + sizeof *c.gathering;
+    char *copies = (char *)(gathering + 1);
     memcpy(copies, call->x + (all - c.copied) * plane, (size_t)(c.copied * plane));
     memset(copies + c.copied * plane, 0, BYTES);
     c.copies = (const uint8_t *)copies;
-    c.gathering = (ql_gathering *)memory;
-    find_all(s, c.gathering);
+    if (c.gathering == NULL) {
+        find_all(s, gathering);
+        c.gathering = gathering;
+    }
     const int64_t products = all * s->out[1] * s->out[2] * SIDE * SIDE;
     c.block = ql_min(s->channels, ql_depthwise_chunk(call->kernels, all, products));
     c.blocks = ql_ceil_div(s->channels, c.block);
     ql_run_chunks((long)(c.blocks * s->batch), convolve_item, &c);
-    ql_return(memory);
+    ql_return(gathering);
     return QL_OK;
 }
